@@ -1,0 +1,11 @@
+/**
+ * Outcome: what really happened to a permitted action. `committed` and `rolled-back` speak of the transaction's fate,
+ * not of the command tag; `failed` is the server's own error; `unknown` is what a crash or a lost answer leaves.
+ */
+export interface Outcome {
+  readonly kind: 'committed' | 'rolled-back' | 'failed' | 'unknown';
+  /** Rows from the command tags; null when no tag named a number. */
+  readonly rows: number | null;
+  readonly sqlstate?: string;
+  readonly durationMs: number;
+}

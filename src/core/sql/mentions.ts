@@ -1,0 +1,46 @@
+/**
+ * Mentions: every name in a statement that the catalog must resolve before the statement can be judged. Reading a
+ * parse tree yields mentions (read-statement.ts); resolving mentions against a catalog yields effects (reach.ts).
+ * Names are exactly as the parser gives them; `schema` is absent when the text does not qualify.
+ */
+export type RelationUse =
+  | 'read' | 'insert' | 'update' | 'delete' | 'truncate' | 'lock' | 'alter' | 'drop' | 'maintain';
+
+export interface RelationMention {
+  readonly catalog?: string;
+  readonly schema?: string;
+  readonly name: string;
+  readonly use: RelationUse;
+  /** Written columns for insert and update; undefined = unknown or all. */
+  readonly columns?: readonly string[];
+  /** CASCADE was written (TRUNCATE, DROP). */
+  readonly cascade?: boolean;
+}
+
+export interface FunctionMention {
+  readonly schema?: string;
+  readonly name: string;
+  /** Number of arguments written; undefined when any overload may be meant (DDL that names a function). */
+  readonly argCount?: number;
+  readonly namedArgs?: readonly string[];
+  /** One per argument: the string value of a constant argument, or null when it is computed. */
+  readonly constants: readonly (string | null)[];
+  /** `kind` call: it runs; reference: only named (a DDL such as CREATE TRIGGER … EXECUTE FUNCTION f()). */
+  readonly kind: 'call' | 'reference';
+}
+
+export interface OperatorMention { readonly schema?: string; readonly name: string; readonly arity: 1 | 2 }
+
+/** A type that a value is cast to, or that a column definition list, parameter or JSON_TABLE column gives. */
+export interface TypeMention { readonly schema?: string; readonly name: string }
+
+export interface Mentions {
+  readonly relations: readonly RelationMention[];
+  readonly functions: readonly FunctionMention[];
+  readonly operators: readonly OperatorMention[];
+  readonly types: readonly TypeMention[];
+  /** Last names of `x.name` and `(expr).name`: a column, or a call of name(x) in attribute notation (H20). */
+  readonly attributes: readonly string[];
+  /** Names of CTEs in scope anywhere in the statement: an unqualified read of one is no relation. */
+  readonly ctes: readonly string[];
+}

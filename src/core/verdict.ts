@@ -1,0 +1,28 @@
+/**
+ * Verdict: what the policy says of a risk. A value, never thrown. Every rule of the policy is evaluated and the
+ * verdict names each one that fired, with what was observed and the threshold it was held against.
+ */
+import type { Level } from './risk.ts';
+
+export type Decision = 'allow' | 'hold' | 'deny';
+
+export interface FiredRule {
+  /** Stable id such as `level.HIGH`, `protected.table`, `operation.blocked`, `recovery.required`. */
+  readonly rule: string;
+  readonly decision: Decision;
+  readonly observed: string;
+  readonly threshold: string;
+  readonly message: string;
+}
+
+export interface Verdict {
+  readonly decision: Decision;
+  readonly level: Level;
+  /** The rules that fired, the worst decision first. */
+  readonly fired: readonly FiredRule[];
+  readonly policyName: string;
+  /** sha256 of the policy's canonical form, hex. */
+  readonly policyHash: string;
+  /** Under `observe`: what would have been decided. Equal to `decision` otherwise. */
+  readonly wouldBe: Decision;
+}

@@ -1,0 +1,170 @@
+/**
+ * FrameScanner: forwards a stream of messages while telling of the types it is asked to watch. Chunks go out whole and
+ * untouched unless a message is dropped or inserted; bodies of types that are not watched are stepped over by their
+ * length and neither read nor copied. Only a header or a watched message that is cut by the end of a chunk is held back
+ * until the rest of it is there, so a dropped message leaves no byte behind.
+ *
+ * In the callback the message is `bytes[start, end)`, type and length included; its body begins at start + 5.
+ */
+import { assert } from '../assert.ts';
+import type { FrameLimits } from './frame-limits.ts';
+import { checkedSize, headerBytes } from './frame-reader.ts';
+import { ProtocolError } from './protocol-error.ts';
+import { typeName } from './message-type.ts';
+
+export interface FrameScannerOptions {
+  readonly limits: FrameLimits;
+  readonly watched: readonly number[];
+  /** Watched messages are held in memory when cut, so they have a bound of their own. */
+  readonly watchedBytesMax: number;
+  readonly onFrame: (type: number, bytes: Buffer, start: number, end: number) => void;
+  /** Receives everything that goes on, in order, as views of what was pushed. Cork around push to join them. */
+  readonly write: (bytes: Buffer) => void;
+}
+
+const noBytes = Buffer.alloc(0);
+
+export class FrameScanner {
+  readonly #options: FrameScannerOptions;
+  readonly #isWatched = new Uint8Array(256);
+  /** The first bytes of a message that was cut: less than a header, or a watched one. */
+  #held: Buffer = noBytes;
+  #heldBytes = 0;
+  /** Bytes still to pass of an unwatched message that was cut. */
+  #skip = 0;
+  /** While the callback runs: where the message stands, and from where the chunk is not yet written. */
+  #bytes: Buffer = noBytes;
+  #start = 0;
+  #end = 0;
+  #from = 0;
+  #inCallback = false;
+
+  constructor(options: FrameScannerOptions) {
+    this.#options = options;
+    for (const type of options.watched) this.#isWatched[type] = 1;
+  }
+
+  /** True when all that was pushed ended with a complete message. */
+  get isAtBoundary(): boolean { return this.#skip === 0 && this.#heldBytes === 0; }
+
+  /** Throws a fatal ProtocolError; messages before the broken one have then been told of, and some not yet written. */
+  push(chunk: Buffer): void {
+    let at = Math.min(this.#skip, chunk.length);
+    this.#skip -= at;
+    this.#from = 0;
+    if (this.#heldBytes > 0) at = this.#resume(chunk);
+    at = this.#walk(chunk, at);
+    // What is left is the start of a cut message that must wait.
+    if (this.#from < at) this.#options.write(this.#from === 0 && at === chunk.length ? chunk : chunk.subarray(this.#from, at));
+    if (at < chunk.length) this.#hold(chunk, at, chunk.length);
+  }
+
+  /** Leaves the present message out. */
+  drop(): void {
+    this.#flushTo(this.#start);
+    this.#from = this.#end;
+  }
+
+  /** Puts these bytes before the present message, whether or not it is dropped. Not after `drop`. */
+  insertBefore(bytes: Buffer): void {
+    this.#flushTo(this.#start);
+    this.#options.write(bytes);
+  }
+
+  /** Puts these bytes after the present message. */
+  insertAfter(bytes: Buffer): void {
+    this.#flushTo(this.#end);
+    this.#options.write(bytes);
+  }
+
+  /** Steps over complete messages; returns where the rest begins that must be held. */
+  #walk(chunk: Buffer, begin: number): number {
+    let at = begin;
+    while (chunk.length - at >= headerBytes) {
+      const end = at + checkedSize(chunk, at, this.#options.limits);
+      if (this.#isWatched[chunk[at] ?? 0] === 1) {
+        if (end > chunk.length) return this.#checkWatched(chunk, at, end);
+        this.#tell(chunk, at, end);
+      } else if (end > chunk.length) {
+        this.#skip = end - chunk.length;
+        return chunk.length;
+      }
+      at = end;
+    }
+    return at;
+  }
+
+  /** Goes on with a held message; returns where the next one begins in the chunk. */
+  #resume(chunk: Buffer): number {
+    let at = 0;
+    if (this.#heldBytes < headerBytes) {
+      at = Math.min(headerBytes - this.#heldBytes, chunk.length);
+      this.#hold(chunk, 0, at);
+      this.#from = at;
+      if (this.#heldBytes < headerBytes) return at;
+    }
+    const size = checkedSize(this.#held, 0, this.#options.limits);
+    const missing = size - this.#heldBytes;
+    if (this.#isWatched[this.#held[0] ?? 0] !== 1) {
+      this.#options.write(this.#takeHeld());
+      const end = Math.min(at + missing, chunk.length);
+      this.#skip = missing - (end - at);
+      return end;
+    }
+    this.#checkWatched(this.#held, 0, size);
+    const end = Math.min(at + missing, chunk.length);
+    this.#hold(chunk, at, end);
+    this.#from = end;
+    if (this.#heldBytes === size) this.#tellHeld(end);
+    return end;
+  }
+
+  #tell(bytes: Buffer, start: number, end: number): void {
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+    this.#inCallback = true;
+    this.#options.onFrame(bytes[start] ?? 0, bytes, start, end);
+    this.#inCallback = false;
+    this.#bytes = noBytes;
+  }
+
+  /** A message joined from several chunks is a little chunk of its own. */
+  #tellHeld(from: number): void {
+    const whole = this.#takeHeld();
+    this.#from = 0;
+    this.#tell(whole, 0, whole.length);
+    if (this.#from < whole.length) this.#options.write(whole);
+    this.#from = from;
+  }
+
+  #flushTo(end: number): void {
+    assert(this.#inCallback, 'a message is edited outside its callback');
+    if (this.#from < end) this.#options.write(this.#bytes.subarray(this.#from, end));
+    this.#from = Math.max(this.#from, end);
+  }
+
+  #checkWatched(bytes: Buffer, at: number, end: number): number {
+    if (end - at <= this.#options.watchedBytesMax) return at;
+    throw new ProtocolError('too-large', `message type ${typeName(bytes[at] ?? 0)} of ${end - at} bytes is too large to be held`);
+  }
+
+  #hold(chunk: Buffer, start: number, end: number): void {
+    const filled = this.#heldBytes;
+    const needed = filled + end - start;
+    if (needed > this.#held.length) {
+      const grown = Buffer.allocUnsafe(Math.max(256, this.#held.length * 2, needed));
+      this.#held.copy(grown, 0, 0, filled);
+      this.#held = grown;
+    }
+    chunk.copy(this.#held, filled, start, end);
+    this.#heldBytes = needed;
+  }
+
+  #takeHeld(): Buffer {
+    const whole = this.#held.subarray(0, this.#heldBytes);
+    this.#held = noBytes;
+    this.#heldBytes = 0;
+    return whole;
+  }
+}

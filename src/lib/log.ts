@@ -101,7 +101,7 @@ function cleanError(error: Error, depth: number): unknown {
 /** `scheme://user:password@host` keeps its shape without the password; a keyword string loses `password=…`. */
 function cleanText(text: string): string {
   // Cut before matching, so that matching is bounded; the word at the cut goes too, as it may be half a credential.
-  const bounded = text.length <= textMax ? text : text.slice(0, textMax).replace(/\S*$/, '…');
+  const bounded = text.length <= textMax ? text : text.slice(0, textMax).toWellFormed().replace(/\S*$/, '…');
   return bounded
     .replaceAll(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):\S*@/gi, `$1:${masked}@`)
     .replaceAll(/\b(password|token|secret)\s*=\s*('(?:[^'\\]|\\.)*(?:'|$)|[^\s&'"]+)/gi, `$1=${masked}`);

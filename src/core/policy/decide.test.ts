@@ -1,0 +1,184 @@
+/**
+ * What each shipped policy says of each kind of risk, and the laws that hold for every policy: a worse level never gets a
+ * milder verdict, observe never refuses, and what cannot be evaluated is denied.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { effectKinds, levels, recoverabilities } from '../risk.ts';
+import type { Effect, Level, Risk } from '../risk.ts';
+import type { Decision } from '../verdict.ts';
+import { decide, decideBy } from './decide.ts';
+import { operations } from './operation.ts';
+import { parsePolicy } from './policy.ts';
+import type { Policy } from './policy.ts';
+import { rules } from './rules.ts';
+import type { Rule } from './rules.ts';
+
+const names = ['observe', 'develop', 'protect', 'strict', 'read-only'] as const;
+const shipped = Object.fromEntries(names.map((name) => [
+  name, parsePolicy(readFileSync(new URL(`../../../policies/${name}.yaml`, import.meta.url), 'utf8'), `${name}.yaml`),
+])) as Record<(typeof names)[number], Policy>;
+
+function risk(level: Level, effect: Effect, destroys = false): Risk {
+  return {
+    level, effects: [effect], destroys, assumptions: [], recoverability: destroys ? 'table' : 'not-needed',
+    reasons: level === 'SAFE' ? [] : [{ rule: 'test.reason', level, message: 'It does something.' }],
+  };
+}
+const judge = (policy: Policy, given: Risk) => decide(policy, { risk: given, agent: 'ada', database: 'shop', recovery: 'none' });
+
+const table = { object: 'public.orders', objectKind: 'table' };
+const read = risk('SAFE', { kind: 'read', ...table });
+const temporary = risk('LOW', { kind: 'create', object: 'pg_temp.t', objectKind: 'table' });
+const update = risk('HIGH', { kind: 'update', ...table }, true);
+const opaque = risk('HIGH', { kind: 'unknown', object: 'public.f()', objectKind: 'function' });
+const truncate = risk('CRITICAL', { kind: 'truncate', ...table }, true);
+const program = risk('CRITICAL', { kind: 'program', object: 'COPY TO PROGRAM' });
+const grant = risk('CRITICAL', { kind: 'privilege', ...table });
+
+type Row = readonly [what: string, risk: Risk, observe: Decision, develop: Decision, protect: Decision, strict: Decision, readOnly: Decision];
+const rows: readonly Row[] = [
+  ['a read', read, 'allow', 'allow', 'allow', 'allow', 'allow'],
+  ['a temporary table', temporary, 'allow', 'allow', 'allow', 'hold', 'deny'],
+  ['an UPDATE with WHERE', update, 'allow', 'allow', 'hold', 'hold', 'deny'],
+  ['an opaque function', opaque, 'allow', 'hold', 'hold', 'deny', 'deny'],
+  ['a TRUNCATE', truncate, 'allow', 'hold', 'deny', 'deny', 'deny'],
+  ['a program on the server', program, 'allow', 'hold', 'deny', 'deny', 'deny'],
+  ['a GRANT', grant, 'allow', 'hold', 'hold', 'deny', 'deny'],
+];
+for (const [what, given, ...expected] of rows) {
+  for (const [index, name] of names.entries()) {
+    test(`${name} gives ${what} ${expected[index]}`, () => { assert.equal(judge(shipped[name], given).decision, expected[index]); });
+  }
+}
+
+test('a SAFE read under protect fires level.SAFE and nothing else', () => {
+  const verdict = judge(shipped.protect, read);
+  assert.deepEqual(verdict.fired.map(({ rule, decision, observed, threshold }) => [rule, decision, observed, threshold]),
+    [['level.SAFE', 'allow', 'SAFE', 'SAFE: allow']]);
+  assert.deepEqual([verdict.level, verdict.policyName, verdict.policyHash, verdict.wouldBe], ['SAFE', 'protect', shipped.protect.hash, 'allow']);
+});
+
+test('every rule is evaluated, and the worst decision stands first', () => {
+  const everything: Risk = { ...truncate, effects: [...truncate.effects, { kind: 'program' }, { kind: 'unknown' }] };
+  const verdict = judge(shipped.protect, everything);
+  assert.deepEqual(verdict.fired.map(({ rule, decision }) => `${rule} ${decision}`).toSorted(),
+    ['effect.unknown hold', 'level.CRITICAL hold', 'operation.blocked deny', 'recovery.required deny']);
+  assert.equal(verdict.fired[0]?.decision, 'deny');
+});
+
+test('the refusal for want of a recovery point says that Backstop cannot take one yet', () => {
+  const [fired] = judge(shipped.protect, truncate).fired;
+  assert.equal(fired?.rule, 'recovery.required');
+  assert.match(fired?.message ?? '', /recovery point must exist first.*cannot take recovery points yet/);
+  assert.match(fired?.observed ?? '', /recovery point: none/);
+});
+
+test('observe records what protect would have said', () => {
+  for (const [, given] of rows) {
+    const observed = judge(shipped.observe, given);
+    assert.equal(observed.decision, 'allow');
+    assert.equal(observed.wouldBe, judge(shipped.protect, given).decision);
+  }
+});
+
+function written(more: string): Policy {
+  return parsePolicy(`name: t\ndescription: t\nlevels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: allow }\nrecovery: { required_from: never }\n${more}`, 't.yaml');
+}
+const protects = 'protected: { tables: [orders, audit.*], schemas: [billing], on_write: hold, on_read: deny }\n';
+const guarded: readonly (readonly [Effect, Decision, string])[] = [
+  [{ kind: 'update', ...table }, 'hold', 'a write of a protected table'],
+  [{ kind: 'read', ...table }, 'deny', 'a read of a protected table'],
+  [{ kind: 'read', object: 'public.customers', objectKind: 'table' }, 'allow', 'a read of another table'],
+  [{ kind: 'drop', object: 'audit', objectKind: 'schema' }, 'hold', 'a dropped schema takes its tables along'],
+  [{ kind: 'create', object: 'fresh', objectKind: 'schema' }, 'allow', 'a new schema holds nothing'],
+  [{ kind: 'drop', object: 'shop', objectKind: 'database' }, 'hold', 'a dropped database takes everything along'],
+  [{ kind: 'delete', object: 'billing.invoices', objectKind: 'table' }, 'hold', 'a table in a protected schema'],
+  [{ kind: 'call', object: 'public.orders()', objectKind: 'function' }, 'allow', 'a function that is named like the table'],
+  [{ kind: 'drop', object: 'billing.f()', objectKind: 'function' }, 'allow', 'a function is not a protected table'],
+  [{ kind: 'delete' }, 'hold', 'a write that does not say of what'],
+  [{ kind: 'update', object: 'public.orders.total', objectKind: 'column' }, 'hold', 'a column of a protected table'],
+];
+for (const [effect, expected, why] of guarded) {
+  test(`protected names: ${why} gets ${expected}`, () => { assert.equal(judge(written(protects), risk('HIGH', effect)).decision, expected); });
+}
+
+test('a rule that throws denies, and its verdict names it', () => {
+  const thrower: Rule = { id: 'test.throws', version: 1, reads: ['level'], compares: 'never', evaluate: () => { throw new TypeError('boom'); } };
+  const verdict = decideBy([...rules, thrower], shipped.develop, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
+  assert.equal(verdict.decision, 'deny');
+  assert.deepEqual([verdict.fired[0]?.rule, verdict.fired[0]?.observed], ['test.throws', 'TypeError']);
+});
+
+test('a missing fact denies, whichever it is', () => {
+  for (const fact of ['level', 'effects', 'destroys'] as const) {
+    const verdict = judge(shipped.develop, { ...read, [fact]: undefined } as unknown as Risk);
+    assert.equal(verdict.decision, 'deny', fact);
+    assert.match(verdict.fired[0]?.observed ?? '', new RegExp(`missing: .*${fact}`));
+  }
+  assert.equal(decide(shipped.protect, { risk: read, agent: 'ada', database: 'shop', recovery: undefined as unknown as 'none' }).decision, 'deny');
+});
+
+test('a level that nobody knows denies', () => {
+  assert.equal(judge(shipped.develop, { ...read, level: 'MILD' as Level }).decision, 'deny');
+});
+
+test('no rule firing denies', () => {
+  const verdict = decideBy([], shipped.develop, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
+  assert.deepEqual([verdict.decision, verdict.fired[0]?.rule], ['deny', 'policy.no-rule']);
+});
+
+const severity = (decision: Decision): number => ['allow', 'hold', 'deny'].indexOf(decision);
+const decision = fc.constantFrom<Decision>('allow', 'hold', 'deny');
+const anyPolicy: fc.Arbitrary<Policy> = fc.record({
+  mode: fc.constantFrom('enforce', 'observe'), given: fc.tuple(decision, decision, decision, decision),
+  unknown: fc.constantFrom('hold', 'deny'), from: fc.constantFrom('LOW', 'HIGH', 'CRITICAL', 'never'),
+  tables: fc.subarray(['orders', 'public.*', 'audit_*']), schemas: fc.subarray(['public', 'bill*']),
+  onWrite: fc.constantFrom('hold', 'deny'), onRead: decision, blocked: fc.subarray([...operations]),
+}).map(({ mode, given, unknown, from, tables, schemas, onWrite, onRead, blocked }) => {
+  const ordered = given.toSorted((a, b) => severity(a) - severity(b));
+  const file = {
+    name: 'any', description: 'any', mode, levels: Object.fromEntries(levels.map((level, index) => [level, ordered[index]])), unknown,
+    recovery: { required_from: from }, protected: { tables, schemas, on_write: onWrite, on_read: onRead }, blocked,
+  };
+  return parsePolicy(JSON.stringify(file), 'any.yaml');
+});
+const anyRisk: fc.Arbitrary<Risk> = fc.record({
+  level: fc.constantFrom(...levels), destroys: fc.boolean(), recoverability: fc.constantFrom(...recoverabilities),
+  reasons: fc.constant([]), assumptions: fc.constant([]),
+  effects: fc.array(fc.record({
+    kind: fc.constantFrom(...effectKinds),
+    object: fc.constantFrom('public.orders', 'orders', 'billing.a', 'x'), objectKind: fc.constantFrom('table', 'schema', 'function', 'column', 'database'),
+  }, { requiredKeys: ['kind'] }), { maxLength: 5 }),
+});
+
+test('a worse level never gets a milder verdict', () => {
+  fc.assert(fc.property(anyPolicy, anyRisk, fc.constantFrom(...levels), (policy, given, level) => {
+    const [milder, worse] = [given.level, level].toSorted((a, b) => levels.indexOf(a) - levels.indexOf(b));
+    const before = judge(policy, { ...given, level: milder ?? 'SAFE' });
+    const after = judge(policy, { ...given, level: worse ?? 'SAFE' });
+    assert.ok(severity(after.wouldBe) >= severity(before.wouldBe));
+  }), { numRuns: 500 });
+});
+
+test('one effect more never makes a verdict milder', () => {
+  fc.assert(fc.property(anyPolicy, anyRisk, fc.constantFrom(...effectKinds), (policy, given, kind) => {
+    const after = judge(policy, { ...given, effects: [...given.effects, { kind }] });
+    assert.ok(severity(after.wouldBe) >= severity(judge(policy, given).wouldBe));
+  }), { numRuns: 500 });
+});
+
+test('observe never refuses, enforce always does what it says, and both name the worst rule first', () => {
+  fc.assert(fc.property(anyPolicy, anyRisk, (policy, given) => {
+    const verdict = judge(policy, given);
+    assert.equal(verdict.decision, policy.mode === 'observe' ? 'allow' : verdict.wouldBe);
+    assert.equal(verdict.fired[0]?.decision, verdict.wouldBe);
+    assert.ok(verdict.fired.every((fired) => fired.observed !== '' && fired.threshold !== '' && fired.message !== ''));
+  }), { numRuns: 500 });
+});
+
+test('ids of rules are unique', () => {
+  assert.equal(new Set(rules.map((rule) => rule.id)).size, rules.length);
+});

@@ -1,0 +1,109 @@
+/**
+ * explain: a verdict in the words that people and language models read: in the PostgreSQL error of a refusal, in the
+ * request for an approval, on the command line. It quotes rules, observed values, thresholds and object names, never a
+ * literal of the statement. Texts are bounded, so an error always fits a terminal and a model's context.
+ */
+import type { Effect, Risk } from '../risk.ts';
+import type { Decision, FiredRule, Verdict } from '../verdict.ts';
+
+export interface Explanation {
+  /** One line: what was decided, and the main reason. */
+  readonly message: string;
+  /** Every rule that fired with observed value and threshold, every reason, and what would be reached; one a line. */
+  readonly detail: string;
+  /** What to do next. */
+  readonly hint: string;
+}
+
+const reasonsMax = 8;
+const effectsMax = 12;
+const detailLengthMax = 4_000;
+
+const decided: Readonly<Record<Decision, string>> = { allow: 'allowed', hold: 'held', deny: 'denied' };
+
+/** For whoever sent the statement, and for the record. */
+export function explain(verdict: Verdict, risk: Risk): Explanation {
+  return { message: messageOf(verdict, risk), detail: detailOf(verdict, risk), hint: hintOf(verdict) };
+}
+
+/** For the person who must answer: the same, and how far it could be undone. */
+export function explainForApprover(verdict: Verdict, risk: Risk): Explanation {
+  const { message, detail } = explain(verdict, risk);
+  return {
+    message, detail: bounded([undoSentence(risk), detail]),
+    hint: 'Approve it only if you know why the agent wants it and what it will do; deny it with a reason that tells the agent what to do instead.',
+  };
+}
+
+/** One sentence on what can be done once the statement has run. */
+export function undoSentence(risk: Risk): string {
+  if (risk.level === 'SAFE') return 'It changes nothing, so there is nothing to undo.';
+  const loss = risk.destroys ? 'It would lose data' : 'It would have an effect';
+  return `${loss} that cannot be undone yet: Backstop takes no recovery point before it runs. ${laterSentence(risk)}`;
+}
+
+function laterSentence({ recoverability }: Risk): string {
+  switch (recoverability) {
+    case 'not-needed': return 'Nothing stored would be lost.';
+    case 'exact-rows': return 'Without your own backup the old values of its rows are gone.';
+    case 'table': return 'Without your own backup the whole table is gone.';
+    case 'schema': return 'Without your own backup the whole schema is gone.';
+    case 'point-in-time': return 'Only your own point-in-time backup could bring it back.';
+    case 'none': return 'No backup of the database could take it back.';
+  }
+}
+
+function messageOf(verdict: Verdict, risk: Risk): string {
+  const decision = verdict.decision === verdict.wouldBe ? decided[verdict.decision] : `${decided[verdict.decision]}, would be ${decided[verdict.wouldBe]}`;
+  const why = mainReason(verdict, risk);
+  return `Backstop: ${decision} by policy ${verdict.policyName}, risk ${verdict.level}${why === '' ? '' : `: ${why}`}`;
+}
+
+/** What the statement would do, unless a rule of the policy other than its level decided. */
+function mainReason(verdict: Verdict, risk: Risk): string {
+  const [deciding] = verdict.fired;
+  const worst = risk.reasons.find((reason) => reason.level === risk.level);
+  const what = worst?.message.replace(/\.$/, '') ?? '';
+  const rule = deciding?.rule.startsWith('level.') === false ? deciding.message : '';
+  return [what, rule].filter((part) => part !== '').join('. ');
+}
+
+function detailOf(verdict: Verdict, risk: Risk): string {
+  const reasons = [...new Map(risk.reasons.map((reason) => [`${reason.rule} ${reason.message}`, reason])).values()];
+  return bounded([
+    ...verdict.fired.map(ruleLine),
+    ...shorten(reasons.map((reason) => `reason ${reason.rule} (${reason.level}): ${reason.message}`), reasonsMax, 'reasons'),
+    ...shorten([...new Set(risk.effects.map(effectLine))], effectsMax, 'effects'),
+    ...risk.assumptions.map((assumption) => `assumed: ${assumption}`),
+  ]);
+}
+
+function ruleLine(fired: FiredRule): string {
+  return `rule ${fired.rule} (${fired.decision}): observed ${fired.observed}; threshold ${fired.threshold}`;
+}
+
+function effectLine(effect: Effect): string {
+  const object = [effect.objectKind, effect.object].filter((part) => part !== undefined).join(' ');
+  const via = effect.via === undefined || effect.via.length === 0 ? '' : ` through ${effect.via.join(' → ')}`;
+  return `effect ${effect.kind}${object === '' ? '' : ` ${object}`}${effect.detail === undefined ? '' : ` (${effect.detail})`}${via}`;
+}
+
+function shorten(lines: readonly string[], most: number, what: string): readonly string[] {
+  return lines.length <= most ? lines : [...lines.slice(0, most), `and ${lines.length - most} more ${what}`];
+}
+
+function bounded(lines: readonly string[]): string {
+  const text = lines.join('\n');
+  return text.length <= detailLengthMax ? text : `${text.slice(0, detailLengthMax - 1).toWellFormed()}…`;
+}
+
+function hintOf(verdict: Verdict): string {
+  if (verdict.decision === 'allow') return 'Nothing to do.';
+  if (verdict.decision === 'hold') return 'A person must approve it. Wait, then send exactly the same statement again; do not rephrase it, because an approval covers these bytes only.';
+  const refusing = new Set(verdict.fired.filter((fired) => fired.decision === 'deny').map((fired) => fired.rule));
+  if (refusing.has('recovery.required')) {
+    return 'Do not retry it. Choose a statement that loses less, for example one with a WHERE clause that names the rows, or ask an operator to run it on the database directly.';
+  }
+  if (refusing.has('operation.blocked')) return 'Do not retry it and do not look for another way to the same effect; ask an operator to do it.';
+  return 'Do not retry the same statement. Choose a milder one, or ask an operator to run it.';
+}

@@ -1,0 +1,37 @@
+/**
+ * Facts: all that a rule may look at. They are read once from the risk and from who asks; a fact that is absent stays
+ * absent here, so that a rule which needs it is answered with a deny instead of with a default.
+ */
+import { levels } from '../risk.ts';
+import type { Effect, Level, Reason, Recoverability, Risk } from '../risk.ts';
+
+export interface PolicyInput {
+  readonly risk: Risk;
+  readonly agent: string;
+  readonly database: string;
+  /** The recovery point that covers what would be lost. */
+  readonly recovery: 'none';
+}
+
+export interface Facts {
+  readonly level: Level;
+  readonly reasons: readonly Reason[];
+  readonly effects: readonly Effect[];
+  readonly destroys: boolean;
+  readonly recoverability: Recoverability;
+  readonly recovery: 'none';
+  readonly agent: string;
+  readonly database: string;
+}
+
+export function readFacts({ risk, agent, database, recovery }: PolicyInput): Partial<Facts> {
+  const { level, reasons, effects, destroys, recoverability } = risk;
+  const facts = { reasons, effects, destroys, recoverability, recovery, agent, database };
+  // A level outside the list would fire no level rule at all.
+  return levels.includes(level) ? { ...facts, level } : facts;
+}
+
+/** The names among `needed` that are not known. */
+export function missingFacts(facts: Partial<Facts>, needed: readonly (keyof Facts)[]): readonly string[] {
+  return needed.filter((name) => facts[name] === undefined || facts[name] === null);
+}

@@ -1,0 +1,44 @@
+/**
+ * Operation: the words under `blocked:` in a policy. Each is an effect kind, or an effect kind narrowed by the kind of
+ * object it falls on. An effect that does not say what it falls on matches every narrowed word of its kind, because
+ * what is not known is not safe.
+ */
+import type { Effect, EffectKind } from '../risk.ts';
+
+/** `read` and `transaction` would block everything, and `unknown` has a key of its own. */
+const wholeKinds = [
+  'insert', 'update', 'delete', 'truncate', 'create', 'drop', 'alter', 'call', 'lock', 'message', 'sequence', 'large-object',
+  'file', 'program', 'network', 'privilege', 'server', 'replication', 'statistics', 'maintenance',
+] as const satisfies readonly EffectKind[];
+
+interface Narrowed {
+  readonly kind: EffectKind;
+  readonly objectKinds: readonly string[];
+}
+
+const narrowed = {
+  'drop-database': { kind: 'drop', objectKinds: ['database'] },
+  'drop-schema': { kind: 'drop', objectKinds: ['schema'] },
+  'drop-table': { kind: 'drop', objectKinds: ['table', 'partitioned table', 'foreign table', 'relation'] },
+  'drop-column': { kind: 'drop', objectKinds: ['column'] },
+  'drop-extension': { kind: 'drop', objectKinds: ['extension'] },
+  'create-extension': { kind: 'create', objectKinds: ['extension'] },
+  'create-function': { kind: 'create', objectKinds: ['function', 'procedure', 'aggregate', 'routine'] },
+  'alter-system': { kind: 'server', objectKinds: ['setting'] },
+  'role-change': { kind: 'session', objectKinds: ['role'] },
+} as const satisfies Record<string, Narrowed>;
+
+export type Operation = (typeof wholeKinds)[number] | keyof typeof narrowed;
+
+export const operations: readonly Operation[] = [...wholeKinds, ...(Object.keys(narrowed) as (keyof typeof narrowed)[])];
+
+export function isOperation(operation: Operation, effect: Effect): boolean {
+  const row: Narrowed | undefined = isNarrowed(operation) ? narrowed[operation] : undefined;
+  if (row === undefined) return effect.kind === operation;
+  if (effect.kind !== row.kind) return false;
+  return effect.objectKind === undefined || row.objectKinds.includes(effect.objectKind);
+}
+
+function isNarrowed(operation: Operation): operation is keyof typeof narrowed {
+  return Object.hasOwn(narrowed, operation);
+}

@@ -1,0 +1,143 @@
+/**
+ * The rule table: every question that a policy asks of a risk, each with a stable id, the facts it reads, how it
+ * compares, and what it says when it fires. Rules are independent; none sees another's answer. A rule returns a finding
+ * or nothing; the decision that joins them is decide.ts. Ids appear in errors, records and documentation: never reuse one.
+ */
+import { isAtLeast, levels } from '../risk.ts';
+import type { Effect, EffectKind, Level } from '../risk.ts';
+import type { Decision } from '../verdict.ts';
+import type { Facts } from './facts.ts';
+import { isOperation } from './operation.ts';
+import { matchesRelation, matchesSchema, placeOf } from './pattern.ts';
+import type { Place } from './pattern.ts';
+import type { Policy } from './policy.ts';
+
+export interface Finding {
+  readonly decision: Decision;
+  readonly observed: string;
+  readonly threshold: string;
+  /** One sentence for a person or a language model. */
+  readonly message: string;
+}
+
+export interface Rule {
+  readonly id: string;
+  /** Counts up when what the rule compares changes. */
+  readonly version: number;
+  readonly reads: readonly (keyof Facts)[];
+  /** How it compares, in words; shown beside the rule in documentation and explanations. */
+  readonly compares: string;
+  evaluate(facts: Facts, policy: Policy): Finding | undefined;
+}
+
+const objectsMax = 5;
+
+export const rules: readonly Rule[] = [
+  ...levels.map(levelRule),
+  {
+    id: 'effect.unknown', version: 1, reads: ['effects'],
+    compares: 'fires when any effect could not be proved to be anything milder; gives what `unknown` says',
+    evaluate(facts, policy) {
+      const unknown = facts.effects.filter((effect) => effect.kind === 'unknown');
+      if (unknown.length === 0) return undefined;
+      const observed = `unknown effect: ${listObjects(unknown)}`;
+      const message = `What it would do is not known, and unknown is never safe; policy ${policy.name} ${phrases[policy.unknown]}.`;
+      return { decision: policy.unknown, observed, threshold: `unknown: ${policy.unknown}`, message };
+    },
+  },
+  {
+    id: 'recovery.required', version: 1, reads: ['level', 'destroys', 'recovery'],
+    compares: 'fires when data would be lost, the level is at least `recovery.required_from`, and there is no recovery point; denies',
+    evaluate(facts, policy) {
+      const from = policy.recovery.required_from;
+      if (from === 'never' || !facts.destroys || !isAtLeast(facts.level, from) || facts.recovery !== 'none') return undefined;
+      return {
+        decision: 'deny', observed: `${facts.level}, destroys data, recovery point: none`,
+        threshold: `recovery point required from ${from} when data would be lost`,
+        message: 'It would destroy data, so a recovery point must exist first. Backstop cannot take recovery points yet, therefore it is denied, and no approval can change that.',
+      };
+    },
+  },
+  {
+    id: 'protected.table', version: 1, reads: ['effects'],
+    compares: 'fires when an effect reaches a name under `protected.tables`; gives `protected.on_write` or `protected.on_read`',
+    evaluate: (facts, policy) => protectedFinding(facts, policy, 'table', policy.protected.tables, matchesRelation),
+  },
+  {
+    id: 'protected.schema', version: 1, reads: ['effects'],
+    compares: 'fires when an effect reaches a schema under `protected.schemas`; gives `protected.on_write` or `protected.on_read`',
+    evaluate: (facts, policy) => protectedFinding(facts, policy, 'schema', policy.protected.schemas, matchesSchema),
+  },
+  {
+    id: 'operation.blocked', version: 1, reads: ['effects'],
+    compares: 'fires when an effect is one of the operations under `blocked`; denies',
+    evaluate(facts, policy) {
+      const hit = policy.blocked.filter((operation) => facts.effects.some((effect) => isOperation(operation, effect)));
+      if (hit.length === 0) return undefined;
+      const effects = facts.effects.filter((effect) => hit.some((operation) => isOperation(operation, effect)));
+      return {
+        decision: 'deny', observed: `${hit.join(', ')}: ${listObjects(effects)}`, threshold: `blocked: ${hit.join(', ')}`,
+        message: `Policy ${policy.name} blocks ${hit.join(', ')} for everyone.`,
+      };
+    },
+  },
+];
+
+const phrases: Readonly<Record<Decision, string>> = { allow: 'lets it pass', hold: 'holds it until a person has answered', deny: 'denies it' };
+
+function levelRule(level: Level): Rule {
+  return {
+    id: `level.${level}`, version: 1, reads: ['level'],
+    compares: `fires when the risk is ${level}; gives what \`levels.${level}\` says`,
+    evaluate(facts, policy) {
+      if (facts.level !== level) return undefined;
+      const decision = policy.levels[level];
+      return { decision, observed: level, threshold: `${level}: ${decision}`, message: `Its risk is ${level}, and policy ${policy.name} ${phrases[decision]}.` };
+    },
+  };
+}
+
+type Touch = 'write' | 'read' | 'neither';
+
+/** What an effect of each kind does to the object that it names. */
+const touches: Readonly<Record<EffectKind, Touch>> = {
+  read: 'read', insert: 'write', update: 'write', delete: 'write', truncate: 'write', create: 'write', drop: 'write', alter: 'write',
+  lock: 'write', privilege: 'write', maintenance: 'write', call: 'neither', session: 'neither', transaction: 'neither', message: 'neither',
+  sequence: 'neither', 'large-object': 'neither', file: 'neither', program: 'neither', network: 'neither', server: 'neither',
+  replication: 'neither', statistics: 'neither', unknown: 'neither',
+};
+
+/** Kinds of objects that are neither tables nor hold any; an effect on anything else may be on a protected table. */
+const besideTables: ReadonlySet<string> = new Set([
+  'function', 'procedure', 'aggregate', 'routine', 'operator', 'type', 'domain', 'cast', 'setting', 'role', 'language', 'collation', 'cursor', 'prepared statement',
+]);
+
+function protectedFinding(
+  facts: Facts, policy: Policy, what: 'table' | 'schema', patterns: readonly string[], matches: (pattern: string, place: Place) => boolean,
+): Finding | undefined {
+  const reached = facts.effects.filter((effect) => mayTouchTables(effect)
+    && patterns.some((pattern) => matches(pattern, placeOf(effect.object, effect.objectKind))));
+  const written = reached.filter((effect) => touches[effect.kind] === 'write');
+  const shown = written.length > 0 ? written : reached;
+  const [first] = shown;
+  if (first === undefined) return undefined;
+  const key = written.length > 0 ? 'on_write' : 'on_read';
+  const decision = policy.protected[key];
+  return {
+    decision, observed: listObjects(shown), threshold: `protected ${what}s: ${patterns.slice(0, objectsMax).join(', ')}; ${key}: ${decision}`,
+    message: `It would ${key === 'on_write' ? 'change' : 'read'} a protected ${what}, and policy ${policy.name} ${phrases[decision]}.`,
+  };
+}
+
+function mayTouchTables(effect: Effect): boolean {
+  const isContainer = effect.objectKind === 'schema' || effect.objectKind === 'database';
+  // A new or locked schema touches no table in it; a dropped or altered one touches all.
+  if (isContainer && effect.kind !== 'drop' && effect.kind !== 'alter') return false;
+  return touches[effect.kind] !== 'neither' && !besideTables.has(effect.objectKind ?? '');
+}
+
+function listObjects(effects: readonly Effect[]): string {
+  const names = [...new Set(effects.map((effect) => `${effect.kind} ${effect.object ?? 'of an unnamed object'}`))];
+  const more = names.length - objectsMax;
+  return `${names.slice(0, objectsMax).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}

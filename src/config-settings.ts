@@ -1,0 +1,66 @@
+/**
+ * The table of settings: for each its key in the YAML file, its environment variable, its flag, what it takes and what
+ * it is for. config.ts reads by it, the command line makes its options from it, so the three ways cannot drift apart.
+ */
+import { z } from 'zod';
+
+export interface Setting {
+  readonly env: string;
+  /** Without the leading hyphens; none for a credential that would show in a list of processes. */
+  readonly flag?: string;
+  /** What the flag takes, as `--help` shows it. */
+  readonly takes: string;
+  readonly what: string;
+  readonly schema: z.ZodType<string | number>;
+}
+
+export const prefix = 'BACKSTOP_';
+
+const port = z.int().min(0).max(65_535);
+const words = z.string().min(1).max(4_096);
+const secretText = z.string().min(1).max(8_192);
+/** The message never quotes the value: it holds a password. */
+const connectionString = secretText.refine(
+  (text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text),
+  'must be a connection string such as postgres://user:password@host:5432/database',
+);
+
+export const settings = {
+  'gateway.host': { env: 'BACKSTOP_GATEWAY_HOST', flag: 'gateway-host', takes: 'host', what: 'address on which agents connect (default 127.0.0.1)', schema: words },
+  'gateway.port': { env: 'BACKSTOP_GATEWAY_PORT', flag: 'gateway-port', takes: 'port', what: 'port on which agents connect (default 6432)', schema: port },
+  'gateway.tls': { env: 'BACKSTOP_GATEWAY_TLS', flag: 'gateway-tls', takes: 'on|off', what: 'offer TLS to agents (default on)', schema: z.enum(['on', 'off']) },
+  'gateway.tls_cert': { env: 'BACKSTOP_GATEWAY_TLS_CERT', flag: 'gateway-tls-cert', takes: 'file', what: 'certificate, PEM (default: one made on first run)', schema: words },
+  'gateway.tls_key': { env: 'BACKSTOP_GATEWAY_TLS_KEY', flag: 'gateway-tls-key', takes: 'file', what: 'its private key, PEM', schema: words },
+  'http.host': { env: 'BACKSTOP_HTTP_HOST', flag: 'http-host', takes: 'host', what: 'address of the HTTP API (default 127.0.0.1)', schema: words },
+  'http.port': { env: 'BACKSTOP_HTTP_PORT', flag: 'http-port', takes: 'port', what: 'port of the HTTP API (default 6433)', schema: port },
+  data: { env: 'BACKSTOP_DATA', flag: 'data', takes: 'dir', what: 'folder for everything that is kept (default .backstop)', schema: words },
+  upstream: { env: 'BACKSTOP_UPSTREAM', flag: 'upstream', takes: 'url', what: 'PostgreSQL server to guard (default: the embedded one with a demo database)', schema: connectionString },
+  policy: { env: 'BACKSTOP_POLICY', flag: 'policy', takes: 'name|file', what: 'observe, develop, protect, strict, read-only or a file (default protect)', schema: words },
+  'approval.wait': { env: 'BACKSTOP_APPROVAL_WAIT', flag: 'approval-wait', takes: 'seconds', what: 'how long a held statement waits on its connection (default: as the policy says)', schema: z.int().min(0).max(3_600) },
+  'approval.expires': { env: 'BACKSTOP_APPROVAL_EXPIRES', flag: 'approval-expires', takes: 'seconds', what: 'how long an approval stays valid (default: as the policy says)', schema: z.int().min(1).max(30 * 24 * 3_600) },
+  'log.level': { env: 'BACKSTOP_LOG_LEVEL', flag: 'log-level', takes: 'level', what: 'debug, info, warn, error or silent (default info)', schema: z.enum(['debug', 'info', 'warn', 'error', 'silent']) },
+  operator_token: { env: 'BACKSTOP_OPERATOR_TOKEN', takes: 'token', what: 'the operator\'s token, for answering approvals', schema: secretText },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof settings;
+export type SettingValue<N extends SettingName> = z.infer<(typeof settings)[N]['schema']>;
+
+/** The YAML file: the same keys, nested at their dots, all optional. */
+export const fileSchema = z.strictObject({
+  gateway: z.strictObject({
+    host: settings['gateway.host'].schema.optional(), port: settings['gateway.port'].schema.optional(), tls: settings['gateway.tls'].schema.optional(),
+    tls_cert: settings['gateway.tls_cert'].schema.optional(), tls_key: settings['gateway.tls_key'].schema.optional(),
+  }).optional(),
+  http: z.strictObject({ host: settings['http.host'].schema.optional(), port: settings['http.port'].schema.optional() }).optional(),
+  data: settings.data.schema.optional(),
+  upstream: settings.upstream.schema.optional(),
+  policy: settings.policy.schema.optional(),
+  approval: z.strictObject({ wait: settings['approval.wait'].schema.optional(), expires: settings['approval.expires'].schema.optional() }).optional(),
+  log: z.strictObject({ level: settings['log.level'].schema.optional() }).optional(),
+  operator_token: settings.operator_token.schema.optional(),
+});
+
+/** Environment and flags are text; a setting that takes a number gets one, or the text itself to be refused. */
+export function fromText(setting: Setting, text: string): string | number {
+  return setting.schema.type === 'number' && /^\d{1,15}$/.test(text) ? Number(text) : text;
+}

@@ -13,6 +13,6 @@ test('a broken assertion is a Bug that says what was thought impossible', () => 
 test('present passes falsy values and refuses only null and undefined', () => {
   assert.equal(present(0, 'count'), 0);
   assert.equal(present('', 'name'), '');
-  assert.throws(() => present(null, 'permit'), /permit is missing/);
-  assert.throws(() => present(undefined, 'permit'), Bug);
+  assert.throws(() => present(null, 'socket'), /socket is missing/);
+  assert.throws(() => present(undefined, 'socket'), Bug);
 });

@@ -1,0 +1,99 @@
+/**
+ * OwnQuery: one question of our own on a link that is also a client's. It uses a named statement and a named portal,
+ * closed again in the same batch, because the unnamed ones belong to the client and must survive. The answer is read
+ * whole, in text format, within a bound. It knows no socket: it is given messages and says what to send.
+ */
+import {
+  decodeCommandComplete, decodeDataRow, decodeReadyForQuery, decodeRowDescription, type CommandTag,
+} from '../../lib/pgwire/backend-decode.ts';
+import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
+import type { Frame } from '../../lib/pgwire/frame-reader.ts';
+import { encodeBind, encodeClose, encodeDescribe, encodeExecute, encodeParse, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
+import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
+import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
+import { Failure } from '../../core/failure.ts';
+import { ServerError } from './server-error.ts';
+
+export interface QueryResult {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly (string | null)[])[];
+  readonly command: CommandTag;
+}
+
+export type OwnQueryStep =
+  | { readonly kind: 'more' }
+  /** Send this; more answers follow. */
+  | { readonly kind: 'send'; readonly bytes: Buffer }
+  | { readonly kind: 'answered'; readonly result: QueryResult }
+  | { readonly kind: 'failed'; readonly error: Error };
+
+const more: OwnQueryStep = { kind: 'more' };
+const silentTypes: ReadonlySet<number> = new Set([
+  backendType.parseComplete, backendType.bindComplete, backendType.closeComplete, backendType.noData, backendType.emptyQueryResponse,
+]);
+const resultBytesMax = 256 * 1024 * 1024;
+
+export class OwnQuery {
+  readonly #name: string;
+  #columns: readonly string[] = [];
+  readonly #rows: (readonly (string | null)[])[] = [];
+  #command: CommandTag = { command: '', rows: null };
+  #bytes = 0;
+  #error: Error | undefined;
+  #isCleaned = false;
+
+  /** `name` is for statement and portal; nothing of the client's may have it. */
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  start(sql: string, parameters: readonly (string | null)[]): Buffer {
+    const [statement, portal] = [this.#name, this.#name];
+    const values = parameters.map((value) => (value === null ? null : Buffer.from(value)));
+    return Buffer.concat([
+      encodeParse({ statement, sql, parameterTypes: [] }),
+      encodeBind({ portal, statement, formats: [], values, resultFormats: [] }),
+      encodeDescribe({ target: 'portal', name: portal }),
+      encodeExecute({ portal, rowsMax: 0 }),
+      this.#closing(),
+    ]);
+  }
+
+  /** Takes every message but notices, notifications and parameter changes, which are not answers. */
+  take(frame: Frame): OwnQueryStep {
+    switch (frame.type) {
+      case backendType.rowDescription: this.#columns = decodeRowDescription(frame.body).map(({ name }) => name); return more;
+      case backendType.dataRow: this.#addRow(frame); return more;
+      case backendType.commandComplete: this.#command = decodeCommandComplete(frame.body); return more;
+      case backendType.errorResponse: this.#error ??= new ServerError(decodeDiagnostic(frame.body)); return more;
+      case backendType.readyForQuery: decodeReadyForQuery(frame.body); return this.#finish();
+      default:
+        if (silentTypes.has(frame.type)) return more;
+        throw new ProtocolError('out-of-order', `message type ${typeName(frame.type)} in answer to a query`);
+    }
+  }
+
+  #finish(): OwnQueryStep {
+    if (this.#error === undefined) {
+      return { kind: 'answered', result: { columns: this.#columns, rows: this.#rows, command: this.#command } };
+    }
+    if (this.#isCleaned) return { kind: 'failed', error: this.#error };
+    // After an error the server skipped the closing messages, so the statement may still be there.
+    this.#isCleaned = true;
+    return { kind: 'send', bytes: this.#closing() };
+  }
+
+  #closing(): Buffer {
+    const name = this.#name;
+    return Buffer.concat([encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name }), encodeSync()]);
+  }
+
+  #addRow(frame: Frame): void {
+    this.#bytes += frame.body.length;
+    if (this.#bytes > resultBytesMax) {
+      this.#rows.length = 0;
+      this.#error ??= new Failure('too_large', `An answer of the database server is larger than ${resultBytesMax} bytes.`);
+    }
+    if (this.#error === undefined) this.#rows.push(decodeDataRow(frame.body).map((value) => value?.toString('utf8') ?? null));
+  }
+}

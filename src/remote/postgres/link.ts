@@ -1,0 +1,287 @@
+/**
+ * Link: one authenticated connection to the guarded server. It is a raw relay for one client (write, onData, pause,
+ * resume) and, while that relay is idle, a way to ask questions of our own (query). The two never mix: writing marks the
+ * link busy, the relay's owner marks it idle once every reply has come, and a question on a busy link is a bug.
+ *
+ *   connectLink → idle ─ write ─▶ busy ─ markIdle ─▶ idle ─ query ─▶ asking ─ answered ─▶ idle …   any ─▶ closed
+ *
+ * What a server sends on its own while a question is asked (notifications, parameter changes) goes to onData as whole
+ * messages; notices then are about our question and are dropped. A cancel goes over a connection of its own.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { Failure } from '../../core/failure.ts';
+import { assert } from '../../lib/assert.ts';
+import type { BackendKey } from '../../lib/pgwire/backend-decode.ts';
+import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
+import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
+import { encodeTerminate } from '../../lib/pgwire/frontend-encode.ts';
+import { backendType } from '../../lib/pgwire/message-type.ts';
+import { sendCancel } from './link-cancel.ts';
+import { login } from './link-login.ts';
+import { OwnQuery, type QueryResult } from './link-query.ts';
+import { openSocket, unavailable } from './link-socket.ts';
+import type { LinkTarget } from './link-target.ts';
+
+export interface LinkOptions {
+  /** The target's own when left out. */
+  readonly database?: string;
+  /** Start-up parameters, e.g. application_name or a search_path. What keeps judgement and server together is pinned. */
+  readonly parameters?: ReadonlyMap<string, string>;
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+}
+
+export interface LinkHandlers {
+  /** Bytes as the server sent them; the buffer is the receiver's to keep. */
+  readonly onData: (chunk: Buffer) => void;
+  /** After write returned false: more may be written. */
+  readonly onDrain: () => void;
+  /** Once, whoever ended the link. */
+  readonly onClose: (error: Error | undefined) => void;
+}
+
+export interface Link {
+  /** What the server reported at login. Later changes arrive in onData. */
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly serverMajor: number;
+  readonly processId: number;
+  readonly isEncrypted: boolean;
+  /** Receives the stream from now on; without it what is no answer to a question is dropped. */
+  relay(handlers: LinkHandlers): void;
+  /** False when the caller should wait for onDrain. Marks the link busy. */
+  write(bytes: Buffer): boolean;
+  /** Joins the writes until uncork. */
+  cork(): void;
+  uncork(): void;
+  pause(): void;
+  resume(): void;
+  /** Every reply to what was written has been received. */
+  markIdle(): void;
+  /**
+   * One statement, parameters and results as text. Questions wait for each other. Inside a transaction block an error
+   * aborts the client's transaction, and in a failed one every question fails with 25P02. Throws ServerError, or
+   * Failure when the link is lost or the answer takes longer than `timeoutMs` (which ends the link).
+   */
+  query(sql: string, parameters?: readonly (string | null)[], timeoutMs?: number): Promise<QueryResult>;
+  /**
+   * Asks the server to cancel what runs on this link. Returns when the server has acted on the request: until then
+   * nothing new may be written, or the cancel could hit it.
+   */
+  cancel(): Promise<void>;
+  /** Says goodbye, sends what is still to be written, and resolves when the connection is closed. */
+  end(): Promise<void>;
+  destroy(): void;
+}
+
+const connectMsMax = 10_000;
+const queryMsMax = 60_000;
+const endMsMax = 5_000;
+
+/**
+ * The parser and the judgement know UTF-8 and standard strings only (a backslash is a character, not an escape), so
+ * the server is told and held to the same.
+ */
+const pinned: readonly (readonly [name: string, value: string])[] = [['client_encoding', 'UTF8'], ['standard_conforming_strings', 'on']];
+const ownedParameters: ReadonlySet<string> = new Set(['user', 'database', 'replication', ...pinned.map(([name]) => name)]);
+
+export async function connectLink(target: LinkTarget, options: LinkOptions = {}): Promise<Link> {
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? connectMsMax);
+  const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+  try {
+    return await open(target, options, signal);
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw unavailable('The database server cannot be reached', target, error);
+  }
+}
+
+async function open(target: LinkTarget, options: LinkOptions, signal: AbortSignal): Promise<Link> {
+  const opened = await openSocket(target, signal);
+  try {
+    const { parameters, key, rest } = await login(opened, target, startupParameters(target, options), signal);
+    checkPinned(parameters);
+    return new SocketLink(opened.socket, { target, parameters, key, isEncrypted: opened.isEncrypted, rest });
+  } catch (error) {
+    opened.socket.destroy();
+    throw error;
+  }
+}
+
+function startupParameters(target: LinkTarget, options: LinkOptions): ReadonlyMap<string, string> {
+  const wished = [...options.parameters ?? []];
+  const owned = wished.find(([name]) => ownedParameters.has(name.toLowerCase()));
+  assert(owned === undefined, `the start-up parameter ${owned?.[0] ?? ''} is not for the caller to choose`);
+  return new Map([['user', target.user], ['database', options.database ?? target.database], ...wished, ...pinned]);
+}
+
+function checkPinned(parameters: ReadonlyMap<string, string>): void {
+  for (const [name, value] of pinned) {
+    if (parameters.get(name) === value) continue;
+    throw new Failure('upstream_unsupported', `The database server does not keep ${name} at ${value}.`, {
+      hint: `Let the server, or the pooler before it, accept ${name} at start-up.`,
+    });
+  }
+}
+
+interface SocketLinkFacts {
+  readonly target: LinkTarget;
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly key: BackendKey | undefined;
+  readonly isEncrypted: boolean;
+  readonly rest: Buffer;
+}
+
+interface Asking {
+  readonly query: OwnQuery;
+  readonly resolve: (result: QueryResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+class SocketLink implements Link {
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly serverMajor: number;
+  readonly processId: number;
+  readonly isEncrypted: boolean;
+  readonly #socket: Socket;
+  readonly #target: LinkTarget;
+  readonly #key: BackendKey | undefined;
+  /** Host and port that this very connection reached, so that a cancel goes to the same server behind a shared name. */
+  readonly #remoteAddress: string | undefined;
+  readonly #reader = new FrameReader(serverLimits);
+  #handlers: LinkHandlers | undefined;
+  #isBusy = false;
+  #asking: Asking | undefined;
+  #lastQuestion: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+  #error: Error | undefined;
+
+  constructor(socket: Socket, facts: SocketLinkFacts) {
+    this.#socket = socket;
+    this.#target = facts.target;
+    this.#key = facts.key;
+    this.#remoteAddress = socket.remoteAddress;
+    this.parameters = facts.parameters;
+    this.isEncrypted = facts.isEncrypted;
+    this.processId = facts.key?.processId ?? 0;
+    this.serverMajor = Number.parseInt(facts.parameters.get('server_version') ?? '0', 10);
+    socket.on('data', (chunk: Buffer) => { this.#receive(chunk); });
+    socket.on('drain', () => { this.#handlers?.onDrain(); });
+    socket.on('error', (error) => { this.#error ??= error; });
+    socket.on('close', () => { this.#closed(); });
+    if (facts.rest.length > 0) socket.unshift(facts.rest);
+    if (socket.destroyed) queueMicrotask(() => { this.#closed(); });
+    else socket.resume();
+  }
+
+  relay(handlers: LinkHandlers): void {
+    assert(this.#handlers === undefined, 'a link is relayed twice');
+    this.#handlers = handlers;
+    if (this.#isClosed) queueMicrotask(() => { handlers.onClose(this.#error); });
+  }
+
+  write(bytes: Buffer): boolean {
+    assert(this.#asking === undefined, 'a relay writes while a question of our own is asked');
+    this.#isBusy = true;
+    return this.#socket.write(bytes);
+  }
+
+  cork(): void { this.#socket.cork(); }
+  uncork(): void { this.#socket.uncork(); }
+  pause(): void { this.#socket.pause(); }
+  resume(): void { this.#socket.resume(); }
+  markIdle(): void { this.#isBusy = false; }
+
+  query(sql: string, parameters: readonly (string | null)[] = [], timeoutMs = queryMsMax): Promise<QueryResult> {
+    assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
+    const answer = this.#lastQuestion.then(() => this.#ask(sql, parameters, timeoutMs));
+    this.#lastQuestion = answer.catch(() => { /* who asked is told; the next question does not depend on it */ });
+    return answer;
+  }
+
+  cancel(): Promise<void> {
+    return this.#key === undefined ? Promise.resolve() : sendCancel(this.#target, this.#key, this.#remoteAddress);
+  }
+
+  async end(): Promise<void> {
+    if (this.#isClosed) return;
+    const closed = new Promise<void>((resolve) => { this.#socket.once('close', () => { resolve(); }); });
+    const timer = setTimeout(() => { this.#socket.destroy(); }, endMsMax);
+    this.#socket.end(encodeTerminate());
+    // A paused socket would never see the other side's end.
+    this.#socket.resume();
+    await closed;
+    clearTimeout(timer);
+  }
+
+  destroy(): void { this.#socket.destroy(); }
+
+  #ask(sql: string, parameters: readonly (string | null)[], timeoutMs: number): Promise<QueryResult> {
+    if (this.#isClosed) return Promise.reject(this.#lost());
+    assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
+    // Unguessable, so that no client can have prepared a statement under it.
+    const query = new OwnQuery(`own_${randomBytes(8).toString('hex')}`);
+    return new Promise<QueryResult>((resolve, reject) => {
+      const timer = setTimeout(() => { this.#socket.destroy(new Error(`no answer within ${timeoutMs} ms`)); }, timeoutMs);
+      this.#asking = {
+        query,
+        resolve: (result) => { clearTimeout(timer); resolve(result); },
+        reject: (error) => { clearTimeout(timer); reject(error); },
+      };
+      this.#socket.write(query.start(sql, parameters));
+      this.#socket.resume();
+    });
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#asking === undefined) {
+      this.#handlers?.onData(chunk);
+      return;
+    }
+    try {
+      this.#reader.push(chunk);
+      this.#readAnswers();
+    } catch (error) {
+      this.#socket.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #readAnswers(): void {
+    for (let asking = this.#asking; asking !== undefined; asking = this.#asking) {
+      const frame = this.#reader.next();
+      if (frame === undefined) return;
+      if (!this.#passOn(frame)) this.#take(asking, frame);
+    }
+    const rest = this.#reader.takeRest();
+    if (rest.length > 0) this.#handlers?.onData(rest);
+  }
+
+  /** True for what the server says on its own. */
+  #passOn(frame: Frame): boolean {
+    const isForRelay = frame.type === backendType.parameterStatus || frame.type === backendType.notificationResponse;
+    if (isForRelay) this.#handlers?.onData(frame.whole);
+    return isForRelay || frame.type === backendType.noticeResponse;
+  }
+
+  #take(asking: Asking, frame: Frame): void {
+    const step = asking.query.take(frame);
+    switch (step.kind) {
+      case 'more': return;
+      case 'send': this.#socket.write(step.bytes); return;
+      case 'answered': this.#asking = undefined; asking.resolve(step.result); return;
+      case 'failed': this.#asking = undefined; asking.reject(step.error); return;
+    }
+  }
+
+  #closed(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#asking?.reject(this.#lost());
+    this.#asking = undefined;
+    this.#handlers?.onClose(this.#error);
+  }
+
+  #lost(): Failure {
+    return unavailable('The connection to the database server was lost', this.#target, this.#error ?? new Error('closed'));
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The names of one session: prepared statements and portals, with the statements they stand for. SQL PREPARE and wire
+ * Parse share one name space, and so do DECLARE and wire Bind (H10, H11). Changes are made when they are judged, before
+ * the server confirmed them; each returns how to undo it, and the undos run in reverse when the server fails. A name too
+ * many is harmless (the server knows no such name), a name with the wrong statement is not: so a change always overwrites.
+ */
+import { Failure } from '../../core/failure.ts';
+import type { SessionChange, Statement } from '../../core/sql/statement.ts';
+import type { BindMessage } from '../../lib/pgwire/frontend-decode.ts';
+import { portalsMax, preparedMax } from './limits.ts';
+
+export interface Prepared {
+  /** The text of the message that prepared it, as pg_prepared_statements shows it. */
+  readonly source: string;
+  /** undefined: the empty query. */
+  readonly statement: Statement | undefined;
+  readonly parameterTypes: readonly number[];
+}
+
+export interface Portal<U = unknown> {
+  readonly source: string;
+  readonly statement: Statement | undefined;
+  /** Absent for a cursor that SQL declared. */
+  readonly bind?: { readonly prepared: Prepared; readonly values: Pick<BindMessage, 'formats' | 'values'> };
+  /** Which names and relations held when it was planned; see SessionState.epoch. */
+  readonly epoch: number;
+  /** DECLARE … WITH HOLD. */
+  readonly hold: boolean;
+  /** Its transaction has committed, so it outlives the next rollback. */
+  committed: boolean;
+  /** What was permitted when it was first executed: executing it on is the same action (H85). */
+  running?: U;
+}
+
+export type Undo = () => void;
+const nothingToUndo: Undo = () => {};
+
+export class Registry<U = unknown> {
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #portals = new Map<string, Portal<U>>();
+  /** The same names as core reads them; kept in step so that no judgement has to build them. */
+  readonly preparedStatements = new Map<string, Statement>();
+  readonly cursors = new Map<string, Statement>();
+
+  prepared(name: string): Prepared | undefined { return this.#prepared.get(name); }
+  portal(name: string): Portal<U> | undefined { return this.#portals.get(name); }
+
+  /** Throws Failure too_large. */
+  prepare(name: string, entry: Prepared): Undo {
+    if (!this.#prepared.has(name)) checkRoom(this.#prepared.size, preparedMax, 'prepared statements');
+    return this.#setPrepared(name, entry);
+  }
+
+  /** '' is the unnamed statement; null: all. */
+  deallocate(name: string | null): Undo {
+    const names = name === null ? [...this.#prepared.keys()] : [name];
+    return together(names.map((one) => this.#setPrepared(one, undefined)));
+  }
+
+  open(name: string, portal: Portal<U>): Undo {
+    if (!this.#portals.has(name)) checkRoom(this.#portals.size, portalsMax, 'portals and cursors');
+    return this.#setPortal(name, portal);
+  }
+
+  close(name: string | null): Undo {
+    const names = name === null ? [...this.#portals.keys()] : [name];
+    return together(names.map((one) => this.#setPortal(one, undefined)));
+  }
+
+  /** What a statement does to the names, once it has run. */
+  apply(changes: readonly SessionChange[], source: string, epoch: number): Undo {
+    const undos: Undo[] = [];
+    for (const change of changes) {
+      switch (change.kind) {
+        case 'prepare': undos.push(this.prepare(change.name, { source, statement: change.body, parameterTypes: [] })); break;
+        case 'deallocate': undos.push(this.deallocate(change.name)); break;
+        case 'declare':
+          undos.push(this.open(change.name, { source, statement: change.body, epoch, hold: change.hold, committed: false }));
+          break;
+        case 'close': undos.push(this.close(change.name)); break;
+        default: break;
+      }
+    }
+    return undos.length === 0 ? nothingToUndo : together(undos);
+  }
+
+  /** A simple Query takes the unnamed statement and portal away before it runs. */
+  beginQuery(): void {
+    this.#setPrepared('', undefined);
+    this.#setPortal('', undefined);
+  }
+
+  /** Portals end with their transaction; only a cursor WITH HOLD outlives its commit, and then every later end. */
+  transactionEnded(how: 'committed' | 'rolled-back'): void {
+    for (const [name, portal] of this.#portals) {
+      if (portal.hold && (portal.committed || how === 'committed')) portal.committed = true;
+      else this.#setPortal(name, undefined);
+    }
+  }
+
+  /**
+   * Keeps only what the server itself reports (pg_prepared_statements, pg_cursors): code that nobody read may have
+   * prepared something else under a known name. The unnamed ones are not reported and are forgotten.
+   */
+  keepOnly(reported: { readonly prepared: ReadonlyMap<string, string>; readonly portals: ReadonlyMap<string, string> }): void {
+    for (const [name, { source }] of this.#prepared) if (reported.prepared.get(name) !== source) this.#setPrepared(name, undefined);
+    for (const [name, { source }] of this.#portals) if (reported.portals.get(name) !== source) this.#setPortal(name, undefined);
+  }
+
+  #setPrepared(name: string, entry: Prepared | undefined): Undo {
+    const before = this.#prepared.get(name);
+    if (before === entry) return nothingToUndo;
+    put(this.#prepared, name, entry);
+    // SQL has no name for the unnamed statement.
+    if (name !== '') put(this.preparedStatements, name, entry?.statement);
+    return () => { this.#setPrepared(name, before); };
+  }
+
+  #setPortal(name: string, portal: Portal<U> | undefined): Undo {
+    const before = this.#portals.get(name);
+    if (before === portal) return nothingToUndo;
+    put(this.#portals, name, portal);
+    if (name !== '') put(this.cursors, name, portal?.statement);
+    return () => { this.#setPortal(name, before); };
+  }
+}
+
+function put<T>(map: Map<string, T>, name: string, value: T | undefined): void {
+  if (value === undefined) map.delete(name);
+  else map.set(name, value);
+}
+
+function together(undos: readonly Undo[]): Undo {
+  return undos.length === 1 ? undos[0] ?? nothingToUndo : () => { for (const undo of undos.toReversed()) undo(); };
+}
+
+function checkRoom(size: number, most: number, what: string): void {
+  if (size < most) return;
+  throw new Failure('too_large', `This session already holds ${most} named ${what}.`, { hint: 'Close or DEALLOCATE some of them, or DISCARD ALL.' });
+}

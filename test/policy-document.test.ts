@@ -1,0 +1,53 @@
+/**
+ * docs/policy.md keeps up with the code: every key, default, operation and rule is named, its example is a valid policy,
+ * and its table of shipped policies is what they decide.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { decide } from '../src/core/policy/decide.ts';
+import { operations } from '../src/core/policy/operation.ts';
+import { parsePolicy, policySchema } from '../src/core/policy/policy.ts';
+import { rules } from '../src/core/policy/rules.ts';
+import type { Level, Risk } from '../src/core/risk.ts';
+import { Failure } from '../src/core/failure.ts';
+import { keysAt } from '../src/lib/checked-yaml.ts';
+import { loadPolicy } from '../src/remote/policy-file.ts';
+
+const text = readFileSync(new URL('../docs/policy.md', import.meta.url), 'utf8');
+const example = /```yaml\n([\s\S]*?)```/.exec(text)?.[1] ?? '';
+
+test('every key of the schema has its row', () => {
+  const inside = ['recovery', 'protected', 'approval'].flatMap((key) => keysAt(policySchema, [key]).map((inner) => `${key}.${inner}`));
+  const keys = [...keysAt(policySchema, []).filter((key) => !['levels', 'recovery', 'protected', 'approval'].includes(key)), ...inside];
+  assert.ok(keys.length >= 11);
+  for (const key of keys) assert.ok(text.includes(`| \`${key}\` |`), key);
+});
+
+test('every operation and every rule is named', () => {
+  for (const word of [...operations, ...rules.map((rule) => rule.id)]) assert.ok(text.includes(`\`${word}\``), word);
+});
+
+test('the example is a policy, and the mistake shown is the one that the parser reports', () => {
+  assert.equal(parsePolicy(example, 'shop.yaml').name, 'shop');
+  const shown = /^ {4}(shop\.yaml:.*)$/m.exec(text)?.[1];
+  assert.throws(() => parsePolicy(example.replace('  tables:', '  table:'), 'shop.yaml'),
+    (error) => error instanceof Failure && error.message === shown);
+});
+
+const columns: readonly (readonly [Level, Partial<Risk>])[] = [
+  ['SAFE', {}], ['LOW', {}], ['HIGH', {}], ['CRITICAL', { destroys: true }],
+  ['CRITICAL', { effects: [{ kind: 'privilege' }] }], ['HIGH', { effects: [{ kind: 'unknown' }] }],
+];
+for (const [, name = '', cells = ''] of text.matchAll(/^\| `(observe|develop|protect|strict|read-only)`[^|]*\|(.*)\|$/gm)) {
+  test(`the row of ${name} is what it decides`, async () => {
+    const policy = await loadPolicy(name);
+    const said = cells.split('|').map((cell) => cell.trim().split(/[ ,]/)[0]);
+    const words = { allow: 'runs', hold: 'held', deny: 'denied' };
+    const decided = columns.map(([level, more]) => {
+      const risk: Risk = { level, reasons: [], effects: [], destroys: false, recoverability: 'not-needed', assumptions: [], ...more };
+      return words[decide(policy, { risk, agent: 'ada', database: 'shop', recovery: 'none' }).decision];
+    });
+    assert.deepEqual(said, decided);
+  });
+}

@@ -21,6 +21,7 @@ export async function sendCancel(target: LinkTarget, key: BackendKey, remoteAddr
     socket.resume();
     await closed.finally(() => { socket.destroy(); });
   } catch (error) {
-    throw error instanceof Failure ? error : unavailable('The cancel request did not reach the database server', target, error);
+    if (error instanceof Failure) throw error;
+    throw unavailable('The cancel request did not reach the database server', target, signal.aborted ? signal.reason : error);
   }
 }

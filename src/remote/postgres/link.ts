@@ -11,12 +11,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Failure } from '../../core/failure.ts';
-import { assert } from '../../lib/assert.ts';
+import { assert, Bug } from '../../lib/assert.ts';
 import type { BackendKey } from '../../lib/pgwire/backend-decode.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodeTerminate } from '../../lib/pgwire/frontend-encode.ts';
 import { backendType } from '../../lib/pgwire/message-type.ts';
+import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { sendCancel } from './link-cancel.ts';
 import { login } from './link-login.ts';
 import { OwnQuery, type QueryResult } from './link-query.ts';
@@ -88,18 +89,20 @@ const ownedParameters: ReadonlySet<string> = new Set(['user', 'database', 'repli
 export async function connectLink(target: LinkTarget, options: LinkOptions = {}): Promise<Link> {
   const timeout = AbortSignal.timeout(options.timeoutMs ?? connectMsMax);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+  const parameters = startupParameters(target, options);
   try {
-    return await open(target, options, signal);
+    return await open(target, parameters, signal);
   } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw unavailable('The database server cannot be reached', target, error);
+    if (error instanceof Failure || error instanceof Bug) throw error;
+    if (error instanceof ProtocolError) throw unavailable('What answers there does not speak the PostgreSQL protocol', target, error);
+    throw unavailable('The database server cannot be reached', target, signal.aborted ? signal.reason : error);
   }
 }
 
-async function open(target: LinkTarget, options: LinkOptions, signal: AbortSignal): Promise<Link> {
+async function open(target: LinkTarget, asked: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Link> {
   const opened = await openSocket(target, signal);
   try {
-    const { parameters, key, rest } = await login(opened, target, startupParameters(target, options), signal);
+    const { parameters, key, rest } = await login(opened, target, asked, signal);
     checkPinned(parameters);
     return new SocketLink(opened.socket, { target, parameters, key, isEncrypted: opened.isEncrypted, rest });
   } catch (error) {

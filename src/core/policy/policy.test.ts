@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { Failure } from '../failure.ts';
 import { parsePolicy, withApprovalTimes } from './policy.ts';
 import type { Policy } from './policy.ts';
@@ -89,4 +90,18 @@ test('times from configuration replace those of the file and change the hash', (
   assert.deepEqual(changed.approval, { wait: 0, expires: 3600 });
   assert.notEqual(changed.hash, policy.hash);
   assert.equal(withApprovalTimes(policy, {}).hash, policy.hash);
+});
+
+test('a damaged file is taken or refused at a line, never anything else', () => {
+  const original = readFileSync(new URL('protect.yaml', folder), 'utf8').replaceAll(/ *#.*/g, '');
+  const piece = fc.oneof(fc.string({ maxLength: 6 }), fc.constantFrom('\n', ': ', '- ', '{', ']', '&a ', '*a', '!!str ', '|', '"', '<<: ', '\t', '? '));
+  fc.assert(fc.property(fc.nat(original.length), fc.nat(8), piece, (at, removed, inserted) => {
+    const text = original.slice(0, at) + inserted + original.slice(at + removed);
+    try {
+      assert.match(parsePolicy(text, 'x.yaml').hash, /^[0-9a-f]{64}$/);
+    } catch (error) {
+      assert.ok(error instanceof Failure && error.code === 'policy_invalid', String(error));
+      assert.match(error.message, /^x\.yaml:[1-9]\d*:[1-9]\d*: /);
+    }
+  }), { numRuns: 1_000 });
 });

@@ -63,6 +63,10 @@ export interface Link {
    * One statement, parameters and results as text. Questions wait for each other. Inside a transaction block an error
    * aborts the client's transaction, and in a failed one every question fails with 25P02. Throws ServerError, or
    * Failure when the link is lost or the answer takes longer than `timeoutMs` (which ends the link).
+   *
+   * The question runs in the client's session: qualify every name (its search_path applies, and so do its role and its
+   * time-outs), and ask nothing between BEGIN and the client's first statement, because a question takes the
+   * transaction's snapshot, after which SET TRANSACTION ISOLATION LEVEL fails.
    */
   query(sql: string, parameters?: readonly (string | null)[], timeoutMs?: number): Promise<QueryResult>;
   /**

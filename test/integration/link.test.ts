@@ -119,6 +119,14 @@ class Client {
   }
 }
 
+/** Ends when the server's session does; a session that stays keeps the test from ending. */
+async function untilGone(link: Link): Promise<void> {
+  for (let sessions = 1; sessions > 0;) {
+    const [row] = await server.run(`select count(*)::int as sessions from pg_stat_activity where pid = ${link.processId}`);
+    sessions = Number(row?.['sessions']);
+  }
+}
+
 const letters = (frames: readonly Frame[]): string => frames.map(({ type }) => String.fromCharCode(type)).join('');
 
 test('a SCRAM login over TCP tells the server\'s parameters and version', async () => {
@@ -277,15 +285,20 @@ test('a server that ends the session is noticed by the relay and by the question
   await assert.rejects(async () => { await link.query('select 1'); }, Failure);
 });
 
+test('a question without an answer in its time ends the link, and the server is rid of it', async () => {
+  const link = await connect();
+  const client = new Client(link);
+  await assert.rejects(link.query('select pg_sleep(30)', [], 50), (error) => error instanceof Failure && error.code === 'upstream_unavailable');
+  assert.match((await client.closed)?.message ?? '', /no answer within 50 ms/);
+  await untilGone(link);
+});
+
 test('ending a link ends the server\'s session', async () => {
   const link = await connect();
   const client = new Client(link);
   await link.end();
   assert.equal(await client.closed, undefined);
-  for (let sessions = 1; sessions > 0;) {
-    const [row] = await server.run(`select count(*)::int as sessions from pg_stat_activity where pid = ${link.processId}`);
-    sessions = Number(row?.['sessions']);
-  }
+  await untilGone(link);
 });
 
 test('PostgreSQL\'s own verifier is read, and made again from its password', async () => {

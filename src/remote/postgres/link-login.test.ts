@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { Failure } from '../../core/failure.ts';
 import {
   encodeAuthentication, encodeBackendKeyData, encodeCommandComplete, encodeErrorResponse, encodeNoticeResponse, encodeParameterStatus, encodeReadyForQuery,
 } from '../../lib/pgwire/backend-encode.ts';
+import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { connectLink } from './link.ts';
 import { parseConnectionString } from './link-target.ts';
 
@@ -96,6 +98,35 @@ test('a server that says nothing is given up after the time that was allowed', a
   const error = await against(() => {}, plain, 150);
   assert.ok(error instanceof Failure && /TimeoutError/.test(error.message));
   assert.ok(performance.now() - started < 1500);
+});
+
+test('a server that sends random bytes, after a good beginning or at once, is refused and never hangs or crashes the link', async () => {
+  const beginnings = fc.constantFrom(Buffer.alloc(0), ok, Buffer.concat([ok, ...ready.slice(0, 3)]), scramOffer);
+  await fc.assert(fc.asyncProperty(beginnings, fc.uint8Array({ minLength: 1, maxLength: 300 }), async (beginning, noise) => {
+    const error = await against((socket) => { socket.end(Buffer.concat([beginning, noise])); }, plain);
+    assert.ok(error instanceof Failure, String(error));
+  }), { numRuns: 60 });
+});
+
+test('a server that answers a question with noise loses the link, and the question fails', async () => {
+  const greeting = Buffer.concat([ok, ...ready]);
+  const server = createServer((socket) => {
+    socket.once('data', () => { socket.write(greeting); socket.on('data', () => { socket.write('HTTP/1.1 400 Bad Request\r\n'); }); });
+    socket.on('error', () => { /* the link hangs up on us */ });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  assert.ok(address !== null && typeof address === 'object');
+  try {
+    const link = await connectLink(parseConnectionString(`postgres://ada@127.0.0.1:${address.port}/d${plain}`));
+    const { promise: closed, resolve } = Promise.withResolvers<Error | undefined>();
+    link.relay({ onData: () => assert.fail('noise reached the client'), onDrain: () => {}, onClose: resolve });
+    await assert.rejects(link.query('select 1'), (error) => error instanceof Failure && error.code === 'upstream_unavailable');
+    assert.ok(await closed instanceof ProtocolError);
+  } finally {
+    server.close();
+  }
 });
 
 test('an address where nobody listens is unavailable, with the reason', async () => {

@@ -229,7 +229,7 @@ class SocketLink implements Link {
     // Unguessable, so that no client can have prepared a statement under it.
     const query = new OwnQuery(`own_${randomBytes(8).toString('hex')}`);
     return new Promise<QueryResult>((resolve, reject) => {
-      const timer = setTimeout(() => { this.#socket.destroy(new Error(`no answer within ${timeoutMs} ms`)); }, timeoutMs);
+      const timer = setTimeout(() => { this.#giveUp(timeoutMs); }, timeoutMs);
       this.#asking = {
         query,
         resolve: (result) => { clearTimeout(timer); resolve(result); },
@@ -238,6 +238,12 @@ class SocketLink implements Link {
       this.#socket.write(query.start(sql, parameters));
       this.#socket.resume();
     });
+  }
+
+  /** A server notices that its client has gone only when it next writes, so the question is cancelled as well. */
+  #giveUp(timeoutMs: number): void {
+    this.#socket.destroy(new Error(`no answer within ${timeoutMs} ms`));
+    this.cancel().catch(() => { /* whoever waits is told of the time-out, which is the cause of both */ });
   }
 
   #receive(chunk: Buffer): void {

@@ -104,6 +104,14 @@ for (const { why, type, body, fault } of malformed) {
   });
 }
 
+test('a negative length is named as such for each value from -2 down (H77)', () => {
+  for (const length of [-2, -4, -6, -100, -0x80000000]) {
+    const body = Buffer.concat([Buffer.from([0, 0, 0, 0, 0, 1]), Buffer.alloc(4), Buffer.from([0, 0])]);
+    body.writeInt32BE(length, 6);
+    assert.throws(() => decodeFrontend({ type: frontendType.bind, whole: body, body }), /negative value length/);
+  }
+});
+
 test('a byte order mark is part of the text, because the server sees it too', () => {
   assert.deepEqual(decode(encode.encodeQuery('\u{FEFF}select 1')), { kind: 'query', sql: '\u{FEFF}select 1' });
 });

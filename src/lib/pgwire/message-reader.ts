@@ -66,7 +66,8 @@ export class MessageReader {
   }
 
   #take(length: number): number {
-    if (length > this.bytesLeft) throw this.malformed('fewer bytes than it announces');
+    // A negative length would walk backwards.
+    if (length < 0 || length > this.bytesLeft) throw this.malformed('fewer bytes than it announces');
     const start = this.#at;
     this.#at += length;
     return start;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ScramClient } from './scram-client.ts';
 import { mockVerifier, ScramServer, scramMechanism, scramPlusMechanism } from './scram-server.ts';
-import { formatVerifier, makeVerifier, parseVerifier, type ScramVerifier } from './scram-verifier.ts';
+import { formatVerifier, hash, hmac, makeVerifier, parseVerifier, saltPassword, xor, type ScramVerifier } from './scram-verifier.ts';
 
 const salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');
 const verifier = await makeVerifier('pencil', { salt });
@@ -36,6 +36,28 @@ test('one changed character of the proof, the nonce or the binding is refused', 
     assert.notEqual(changed, rfcFinal);
     assert.notEqual(server.final(Buffer.from(changed)).kind, 'accepted', to);
   }
+});
+
+test('a proof that is right for another nonce is refused, so a recorded login cannot be replayed', async () => {
+  const server = rfcServer();
+  const step = server.first(scramMechanism, rfcFirst);
+  assert.ok(step.kind === 'continue');
+  const clientKey = hmac(await saltPassword('pencil', salt, 4096), 'Client Key');
+  const withProof = (nonceUsed: string): Buffer => {
+    const withoutProof = `c=biws,r=${nonceUsed}`;
+    const signature = hmac(hash(clientKey), `n=user,r=rOprNGfwEbeRWgbNEkqO,${step.data.toString()},${withoutProof}`);
+    return Buffer.from(`${withoutProof},p=${xor(clientKey, signature).toString('base64')}`);
+  };
+  assert.equal(server.final(withProof('rOprNGfwEbeRWgbNEkqOanother-nonce')).kind, 'malformed');
+  const again = rfcServer();
+  again.first(scramMechanism, rfcFirst);
+  assert.equal(again.final(withProof(`rOprNGfwEbeRWgbNEkqO${rfcServerNonce}`)).kind, 'accepted');
+});
+
+test('a user who does not exist is refused even by a proof that fits the made-up verifier', () => {
+  const server = new ScramServer({ verifier: undefined, nonce: rfcServerNonce }, verifier);
+  assert.equal(server.first(scramMechanism, rfcFirst).kind, 'continue');
+  assert.equal(server.final(Buffer.from(rfcFinal)).kind, 'refused');
 });
 
 test('a verifier survives being written down, in the spelling of PostgreSQL', () => {

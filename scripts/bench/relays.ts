@@ -3,14 +3,13 @@
  * that is installed, and through a whole Backstop as `backstop up` starts it, with its default policy and its record.
  * Each relay is a process of its own, so that its CPU time can be read apart from the server's and pgbench's.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { startBackstopProcess } from '../../test/fixtures/backstop-process.ts';
 import { freePort, unprivileged, type PostgresServer } from '../../test/fixtures/postgres-server.ts';
 import type { Address } from './pgbench.ts';
 
@@ -23,7 +22,6 @@ export interface Relay {
 }
 
 const startMsMax = 30_000;
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 export function direct(server: PostgresServer, database: string): Relay {
   const { host, port, user, password } = server;
@@ -59,16 +57,11 @@ export async function startPgbouncer(program: string, server: PostgresServer, da
 
 /** `nodeFlags` go before the program: `--cpu-prof` writes a profile when it ends. */
 export async function startBackstop(server: PostgresServer, database: string, nodeFlags: readonly string[] = []): Promise<Relay> {
-  const folder = mkdtempSync(join(tmpdir(), 'backstop-bench-data-'));
-  const [port, httpPort] = [await freePort(), await freePort()];
-  const child = spawn(process.execPath, [
-    ...nodeFlags, main, 'up', '--upstream', server.url(database), '--policy', 'protect', '--data', folder,
-    '--gateway-port', String(port), '--http-port', String(httpPort), '--log-level', 'warn',
-  ], { stdio: ['ignore', 'ignore', 'pipe'] });
-  await untilListening(child, port, 'Backstop');
-  const { stdout } = await promisify(execFile)(process.execPath, [main, 'agents', 'add', 'bench', '--database', database, '--data', folder, '--json']);
-  const address = { host: '127.0.0.1', port, user: 'bench', password: readToken(stdout), database };
-  return { name: 'backstop', address, pid: child.pid, stop: () => stopChild(child, 'SIGINT', folder) };
+  const backstop = await startBackstopProcess({ upstream: server.url(database), nodeFlags, flags: ['--policy', 'protect', '--log-level', 'warn'] });
+  const { code, stdout, stderr } = await backstop.cli('agents', 'add', 'bench', '--database', database, '--json');
+  if (code !== 0) throw new Error(`\`backstop agents add\` ended with code ${code}: ${stderr}`);
+  const address = { host: '127.0.0.1', port: backstop.port, user: 'bench', password: readToken(stdout), database };
+  return { name: 'backstop', address, pid: backstop.pid, stop: backstop.stop };
 }
 
 function readToken(json: string): string {

@@ -31,7 +31,7 @@ export interface Statement {
   readonly own: Risk;
   readonly mentions: Mentions;
   readonly changes: readonly SessionChange[];
-  readonly transaction?: { readonly verb: TransactionVerb; readonly chain: boolean; readonly readOnly?: boolean };
+  readonly transaction?: { readonly verb: TransactionVerb; readonly chain: boolean; readonly readOnly?: boolean; readonly savepoint?: string };
   /** EXECUTE name / FETCH, MOVE cursor: judged as the body registered under that name; unknown name = never SAFE. */
   readonly runs?: { readonly kind: 'prepared' | 'cursor'; readonly name: string };
   /** COPY … FROM STDIN / TO STDOUT. */
@@ -45,6 +45,8 @@ export interface SessionFacts {
   readonly role: string;
   /** Temporary relations this session may have made. */
   readonly temporary: ReadonlySet<string>;
+  /** Names in pg_temp that may run code: views, types, functions, tables with rules or triggers. Never harmless. */
+  readonly temporaryOpaque: ReadonlySet<string>;
   /** True once DDL has run in a transaction that has not ended: what the catalog snapshot says of user objects may be old. */
   readonly catalogChanged: boolean;
   /** Named prepared statements (SQL PREPARE and wire Parse share one name space) and cursors/portals. */

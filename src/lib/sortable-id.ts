@@ -1,0 +1,37 @@
+/**
+ * Sortable ids: a prefix, the time in ten base-32 characters and random ones after it, so that ids sort by age and two
+ * never meet. The alphabet is Crockford's: no I, L, O or U, so a person can read an id aloud. Time and randomness are
+ * arguments.
+ */
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+const timeCharacters = 10;
+const randomCharacters = 10;
+
+export interface IdSource {
+  readonly nowMs: () => number;
+  readonly randomBytes: (count: number) => Uint8Array;
+}
+
+/** `act_01kc…`: twenty characters after the prefix; 50 random bits within one millisecond. */
+export function sortableId(prefix: string, source: IdSource): string {
+  return `${prefix}_${timePart(source.nowMs())}${randomPart(source.randomBytes(randomCharacters))}`;
+}
+
+/** `apr_7k2m9q4d`: short enough to type; unique among few, not sortable. */
+export function shortId(prefix: string, source: Pick<IdSource, 'randomBytes'>, characters = 10): string {
+  return `${prefix}_${randomPart(source.randomBytes(characters))}`;
+}
+
+function timePart(ms: number): string {
+  let left = Math.floor(ms);
+  let text = '';
+  for (let index = 0; index < timeCharacters; index += 1) {
+    text = `${alphabet[left % 32]}${text}`;
+    left = Math.floor(left / 32);
+  }
+  return text;
+}
+
+function randomPart(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => alphabet[byte & 31]).join('');
+}

@@ -1,0 +1,101 @@
+/**
+ * Kysely over node:sqlite. The driver is synchronous behind Kysely's asynchronous face; one connection serves all, and a
+ * transaction keeps it until it ends, so that two flows of one process never interleave. Transactions take the write
+ * lock at their start, because a lock that is upgraded half-way can fail after work was done.
+ */
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import {
+  type CompiledQuery, type DatabaseConnection, type Dialect, type Driver, type QueryResult,
+  SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler,
+} from 'kysely';
+import { Bug } from '../lib/assert.ts';
+
+/** Statements kept prepared; batches of different sizes have different texts. */
+const preparedMax = 200;
+
+export function sqliteDialect(database: DatabaseSync): Dialect {
+  return {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new SqliteDriver(database),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  };
+}
+
+class SqliteDriver implements Driver {
+  readonly #database: DatabaseSync;
+  readonly #connection: SqliteConnection;
+  /** Resolves when the connection is free. */
+  #free: Promise<void> = Promise.resolve();
+  #release: () => void = () => undefined;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    this.#connection = new SqliteConnection(database);
+  }
+
+  init(): Promise<void> { return Promise.resolve(); }
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    const before = this.#free;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#free = promise;
+    await before;
+    this.#release = resolve;
+    return this.#connection;
+  }
+
+  beginTransaction(): Promise<void> { return this.#run('BEGIN IMMEDIATE'); }
+  commitTransaction(): Promise<void> { return this.#run('COMMIT'); }
+
+  rollbackTransaction(): Promise<void> {
+    // SQLite itself has rolled back after some errors, a full disk among them.
+    return this.#database.isTransaction ? this.#run('ROLLBACK') : Promise.resolve();
+  }
+
+  releaseConnection(): Promise<void> {
+    this.#release();
+    return Promise.resolve();
+  }
+
+  destroy(): Promise<void> {
+    this.#database.close();
+    return Promise.resolve();
+  }
+
+  async #run(sql: string): Promise<void> { await Promise.resolve(this.#database.exec(sql)); }
+}
+
+class SqliteConnection implements DatabaseConnection {
+  readonly #database: DatabaseSync;
+  readonly #prepared = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync) { this.#database = database; }
+
+  executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    return Promise.resolve().then(() => {
+      const statement = this.#prepare(sql);
+      const values = parameters.map(asInput);
+      if (statement.columns().length > 0) return { rows: statement.all(...values) as R[] };
+      const { changes } = statement.run(...values);
+      return { rows: [], numAffectedRows: BigInt(changes) };
+    });
+  }
+
+  streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> { throw new Bug('the store reads in pages, not in streams'); }
+
+  #prepare(sql: string): StatementSync {
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#database.prepare(sql);
+    const oldest = this.#prepared.size >= preparedMax ? this.#prepared.keys().next() : undefined;
+    if (oldest?.done === false) this.#prepared.delete(oldest.value);
+    this.#prepared.set(sql, statement);
+    return statement;
+  }
+}
+
+function asInput(value: unknown): SQLInputValue {
+  if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint' || value instanceof Uint8Array) return value;
+  throw new Bug(`the store cannot keep a ${typeof value}`);
+}

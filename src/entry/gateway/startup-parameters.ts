@@ -10,7 +10,7 @@ export interface UpstreamStartup {
   /** null: the client named none, and PostgreSQL takes the user's name. */
   readonly database: string | null;
   readonly user: string;
-  /** To be sent upstream, pins included. */
+  /** To be sent upstream; encoding and string syntax are pinned there by the link itself. */
   readonly parameters: ReadonlyMap<string, string>;
 }
 
@@ -24,7 +24,7 @@ const valueLengthMax = 256;
 export function readStartupParameters(given: ReadonlyMap<string, string>): UpstreamStartup {
   const user = given.get('user') ?? '';
   if (user === '') throw new Failure('authentication_failed', 'The start-up message names no user.');
-  const parameters = new Map([['client_encoding', 'UTF8'], ['standard_conforming_strings', 'on']]);
+  const parameters = new Map<string, string>();
   for (const [name, value] of given) {
     if (name === 'user' || name === 'database') continue;
     if (name === 'replication') checkReplication(value);

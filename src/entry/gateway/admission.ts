@@ -1,0 +1,151 @@
+/**
+ * Admission of one action of a session: asks the guard, and turns its answer into a unit that may be forwarded or into
+ * the error that the client gets. What is SAFE passes synchronously on a catalog checked a moment ago; anything else is
+ * judged again on a catalog compared with the database now, and may wait for a person while the client sees a notice.
+ */
+import type { SqlAction } from '../../core/action.ts';
+import type { Approval } from '../../core/approval.ts';
+import { Failure } from '../../core/failure.ts';
+import type { Outcome } from '../../core/outcome.ts';
+import { isAtLeast, type Risk } from '../../core/risk.ts';
+import type { Catalog } from '../../core/sql/catalog.ts';
+import type { Statement } from '../../core/sql/statement.ts';
+import type { GuardRequest, SessionContext } from './context.ts';
+import type { Unit } from './fate.ts';
+import type { Setting, TextFacts } from './judgements.ts';
+import { errorOf, holdNotice, ownErrors } from './refuse.ts';
+
+/** One Query, one Execute or one FunctionCall, ready to be judged. */
+export interface Candidate {
+  readonly text: string;
+  readonly facts: TextFacts;
+  readonly statements: readonly Statement[];
+  readonly digest: string;
+  /** Its risk under a catalog; the rest of the setting is the session as planned up to it. */
+  readonly riskUnder: (setting: Setting) => Risk;
+  readonly setting: Setting;
+}
+
+export type Admitted =
+  | { readonly kind: 'permitted'; readonly unit: Unit; readonly risk: Risk }
+  | { readonly kind: 'refused'; readonly error: Buffer };
+
+export interface AdmissionHooks {
+  readonly inTransaction: () => boolean;
+  /** The transaction is aborted, so nothing but its end could run. */
+  readonly isAborted: () => boolean;
+  /** The server reads text as it was judged: UTF-8 and standard strings. */
+  readonly isTextPinned: () => boolean;
+  readonly notify: (notice: Buffer) => void;
+  /** The record could not take an outcome. */
+  readonly onFault: (error: unknown) => void;
+}
+
+export class Admission {
+  readonly #context: SessionContext;
+  readonly #hooks: AdmissionHooks;
+  #waiting: AbortController | undefined;
+
+  constructor(context: SessionContext, hooks: AdmissionHooks) {
+    this.#context = context;
+    this.#hooks = hooks;
+  }
+
+  /** A person is being waited for. */
+  get isWaiting(): boolean { return this.#waiting !== undefined; }
+
+  /** Stops waiting; the approval stays. */
+  stopWaiting(): void { this.#waiting?.abort(); }
+
+  /** Returns at once for what is SAFE and allowed. */
+  admit(candidate: Candidate): Admitted | Promise<Admitted> {
+    if (!this.#hooks.isTextPinned() && !restoresText(candidate)) return { kind: 'refused', error: ownErrors.encodingChanged() };
+    const risk = candidate.riskUnder(candidate.setting);
+    try {
+      const request = risk.level === 'SAFE' ? this.#request(candidate, candidate.setting.catalog, risk) : undefined;
+      const permitted = request === undefined ? undefined : this.#context.guard.admitNow(request);
+      if (request !== undefined && permitted !== undefined) return { kind: 'permitted', risk, unit: this.#unit(candidate, request.action, risk, (outcome) => permitted.settle(outcome)) };
+    } catch (error) {
+      return { kind: 'refused', error: errorOf(asFailure(error)) };
+    }
+    if (this.#hooks.isAborted() && !endsTransaction(candidate.statements[0])) return { kind: 'refused', error: ownErrors.abortedTransaction() };
+    return this.#ask(candidate);
+  }
+
+  /** What the policy says, without asking anybody for anything. */
+  wouldAllow(candidate: Candidate): boolean {
+    const { catalog } = candidate.setting;
+    return this.#context.guard.judge(this.#request(candidate, catalog, candidate.riskUnder(candidate.setting))).decision === 'allow';
+  }
+
+  async #ask(candidate: Candidate): Promise<Admitted> {
+    const waiting = new AbortController();
+    this.#waiting = waiting;
+    try {
+      const { risk, catalog } = await this.#rejudge(candidate);
+      const request = this.#request(candidate, catalog, risk);
+      const admission = await this.#context.guard.admit(request, {
+        signal: waiting.signal,
+        onHold: (approval: Approval, waitMs: number) => { this.#hooks.notify(holdNotice(approval, waitMs)); },
+      });
+      if (admission.kind === 'refused') return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(admission.failure) };
+      const unit = this.#unit(candidate, request.action, risk, (outcome) => admission.settle(outcome));
+      if (!waiting.signal.aborted) return { kind: 'permitted', unit, risk };
+      unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
+      return { kind: 'refused', error: ownErrors.cancelled() };
+    } catch (error) {
+      return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(asFailure(error)) };
+    } finally {
+      this.#waiting = undefined;
+    }
+  }
+
+  async #rejudge({ setting, riskUnder }: Candidate): Promise<{ readonly risk: Risk; readonly catalog: Catalog }> {
+    const catalog = await this.#context.catalogs.current(this.#context.database, { fresh: true });
+    return { risk: riskUnder({ ...setting, catalog }), catalog };
+  }
+
+  #request(candidate: Candidate, catalog: Catalog, risk: Risk): GuardRequest {
+    return {
+      action: this.#action(candidate), risk, catalogVersion: catalog.version,
+      rejudge: async () => {
+        const again = await this.#rejudge(candidate);
+        return { risk: again.risk, catalogVersion: again.catalog.version };
+      },
+    };
+  }
+
+  #action({ text, facts, digest, setting }: Candidate): SqlAction {
+    const { actor, sessionId, database } = this.#context;
+    return {
+      kind: 'sql', id: this.#context.newActionId(), actor, sessionId, database, role: setting.facts.role,
+      // An unknown path is no path: an approval must not be valid under a known one.
+      searchPath: setting.facts.searchPath ?? ['?'],
+      text, redacted: facts.redacted, fingerprint: facts.fingerprint, digest, inTransaction: this.#hooks.inTransaction(),
+    };
+  }
+
+  #unit(candidate: Candidate, action: SqlAction, risk: Risk, settle: (outcome: Outcome) => Promise<void> | void): Unit {
+    return {
+      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'),
+      settle: (outcome) => { void Promise.resolve(settle(outcome)).catch(this.#hooks.onFault); },
+    };
+  }
+}
+
+/** What an aborted transaction still accepts. */
+function endsTransaction(statement: Statement | undefined): boolean {
+  const verb = statement?.transaction?.verb;
+  return verb === 'commit' || verb === 'rollback' || verb === 'rollback-to' || verb === 'prepare';
+}
+
+/** Plain ASCII without a backslash means the same in every encoding and string syntax. */
+function restoresText({ text, statements }: Candidate): boolean {
+  const restoring = new Set(['VariableSetStmt', 'TransactionStmt', 'DiscardStmt']);
+  return /^[\x01-\x5b\x5d-\x7e]*$/.test(text) && statements.every(({ node }) => restoring.has(node));
+}
+
+function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  throw error;
+}

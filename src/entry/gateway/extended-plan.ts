@@ -1,0 +1,217 @@
+/**
+ * Plans an extended batch: Parse must be readable, Bind must name a statement that is known, and each Execute is one
+ * action that the guard admits or refuses. What comes later in the batch is judged as if what comes before had run.
+ */
+import { joinRisks, nothing, type Risk } from '../../core/risk.ts';
+import { Failure } from '../../core/failure.ts';
+import type { Statement } from '../../core/sql/statement.ts';
+import {
+  decodeFrontend, type BindMessage, type CloseMessage, type ExecuteMessage, type ParseMessage,
+} from '../../lib/pgwire/frontend-decode.ts';
+import type { Frame } from '../../lib/pgwire/frame-reader.ts';
+import { frontendType } from '../../lib/pgwire/message-type.ts';
+import type { Admission, Candidate } from './admission.ts';
+import type { SessionContext } from './context.ts';
+import { digestOf } from './digest.ts';
+import type { Unit } from './fate.ts';
+import { withDoubt, type Setting } from './judgements.ts';
+import { firstUserOid, quoteIdentifier } from './oid-names.ts';
+import { cutPlan, type Plan } from './plan.ts';
+import { errorOf, failureOf, ownErrors } from './refuse.ts';
+import type { Portal, Prepared } from './registry.ts';
+import type { Expected } from './replies.ts';
+import { runsUnreadCode } from './session-state.ts';
+
+/** A message that may go on, or the error in its place. */
+type Step = Expected | Refused;
+interface Refused { readonly kind: 'refused'; readonly error: Buffer }
+
+export class ExtendedPlan {
+  readonly #context: SessionContext;
+  readonly #admission: Admission;
+  readonly #frames: readonly Frame[];
+  readonly #newSetting: () => Setting;
+  readonly #expected: Expected[] = [];
+  /** Message number of the Bind of each portal, as long as no Execute stands behind it. */
+  readonly #bindAt = new Map<string, number>();
+  /** Something that nobody read runs earlier in this batch. */
+  #isInDoubt = false;
+
+  constructor(context: SessionContext, admission: Admission, frames: readonly Frame[], newSetting: () => Setting) {
+    this.#context = context;
+    this.#admission = admission;
+    this.#frames = frames;
+    this.#newSetting = newSetting;
+  }
+
+  async make(skipped: (unit: Unit) => void): Promise<Plan> {
+    for (const [at, frame] of this.#frames.entries()) {
+      let step: Step;
+      try {
+        const next = this.#step(frame, at);
+        step = next instanceof Promise ? await next : next;
+      } catch (error) {
+        step = { kind: 'refused', error: errorOf(failureOf(error)) };
+      }
+      if (step.kind === 'refused') return cutPlan(this.#frames, this.#expected, this.#cutFor(frame, at), step.error, skipped);
+      this.#expected.push(step);
+    }
+    return { frames: this.#frames, expected: this.#expected, refusal: undefined };
+  }
+
+  #step(frame: Frame, at: number): Step | Promise<Step> {
+    const message = decodeFrontend(frame);
+    switch (message.kind) {
+      case 'parse': return this.#parse(message);
+      case 'bind': return this.#bind(message, at);
+      case 'describe': return { kind: 'describe' };
+      case 'close': return this.#close(message);
+      case 'execute': return this.#execute(message);
+      default: throw new Failure('protocol_violation', `Backstop did not expect a ${message.kind} message here.`);
+    }
+  }
+
+  /** Readable, or refused here; its verdict falls at Execute, where the values are known. */
+  #parse(message: ParseMessage): Step {
+    const { assessment } = this.#context.judgements.judge(message.sql, this.#newSetting());
+    if (assessment.error !== undefined) throw unreadable(assessment.error);
+    if (assessment.statements.length > 1) throw new Failure('statement_unreadable', 'cannot insert multiple commands into a prepared statement');
+    const undo = this.#context.registry.prepare(message.statement, {
+      source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes,
+    });
+    return { kind: 'parse', undo };
+  }
+
+  #bind(message: BindMessage, at: number): Step {
+    const prepared = this.#context.registry.prepared(message.statement);
+    if (prepared === undefined) return { kind: 'refused', error: ownErrors.unknownStatement(message.statement) };
+    const portal: Portal<Unit> = {
+      source: prepared.source, statement: prepared.statement, bind: { prepared, values: message },
+      epoch: this.#context.state.epoch, hold: false, committed: false,
+    };
+    const undo = this.#context.registry.open(message.portal, portal);
+    const step: Step = { kind: 'bind', undo };
+    this.#bindAt.set(message.portal, at);
+    if (this.#isExecutedLater(message.portal, at)) return step;
+    if (this.#mayPlanAlone(portal)) return step;
+    undo();
+    throw new Failure('statement_denied', 'Backstop refuses to bind this statement without executing it in the same batch: planning it can run its functions.', {
+      hint: 'Send Bind and Execute together, followed by Sync, or use the simple query protocol.',
+    });
+  }
+
+  /** The planner may run functions, so a Bind without its Execute is judged as if it ran, unless it reaches no code. */
+  #mayPlanAlone(portal: Portal<Unit>): boolean {
+    const risk = this.#riskOf(portal, this.#newSetting());
+    if (portal.statement === undefined || !runsUnreadCode(portal.statement, risk)) return true;
+    const candidate = this.#candidateWith(portal, 0, []);
+    return this.#admission.wouldAllow(candidate);
+  }
+
+  #close(message: CloseMessage): Step {
+    const { registry } = this.#context;
+    return { kind: 'close', undo: message.target === 'statement' ? registry.deallocate(message.name) : registry.close(message.name) };
+  }
+
+  #execute(message: ExecuteMessage): Step | Promise<Step> {
+    const portal = this.#context.registry.portal(message.portal);
+    if (portal === undefined) return { kind: 'refused', error: ownErrors.unknownPortal(message.portal) };
+    if (portal.running !== undefined) return this.#expectExecute(portal, portal.running, nothing);
+    const candidate = this.#candidate(portal, message.rowsMax);
+    if (candidate instanceof Promise) return candidate.then((ready) => this.#admit(portal, ready));
+    return this.#admit(portal, candidate);
+  }
+
+  #admit(portal: Portal<Unit>, candidate: Candidate): Step | Promise<Step> {
+    const admitted = this.#admission.admit(candidate);
+    if (admitted instanceof Promise) {
+      return admitted.then((result) => (result.kind === 'refused' ? result : this.#expectExecute(portal, result.unit, result.risk)));
+    }
+    return admitted.kind === 'refused' ? admitted : this.#expectExecute(portal, admitted.unit, admitted.risk);
+  }
+
+  #expectExecute(portal: Portal<Unit>, unit: Unit, risk: Risk): Expected {
+    portal.running = unit;
+    this.#bindAt.clear();
+    const { statement } = portal;
+    if (statement === undefined) return { kind: 'execute', unit, undo: () => {} };
+    this.#isInDoubt ||= runsUnreadCode(statement, risk);
+    const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch);
+    this.#context.state.letThrough(statement, risk);
+    return { kind: 'execute', unit, undo };
+  }
+
+  #candidate(portal: Portal<Unit>, rowsMax: number): Candidate | Promise<Candidate> {
+    const userTypes = portal.bind?.prepared.parameterTypes.filter((oid) => oid >= firstUserOid) ?? [];
+    return userTypes.length === 0 ? this.#candidateWith(portal, rowsMax, []) : this.#withUserTypes(portal, rowsMax, userTypes);
+  }
+
+  /** A parameter of a user's type is a cast to that type: its input function and its checks run (H22, H23). */
+  async #withUserTypes(portal: Portal<Unit>, rowsMax: number, oids: readonly number[]): Promise<Candidate> {
+    const names = await Promise.all(oids.map((oid) => this.#context.oids.typeNamed(this.#context.database, oid)));
+    const casts = names.map((type) => {
+      if (type === undefined) throw new Failure('statement_unreadable', 'A parameter has a type that the database does not know.');
+      return `SELECT NULL::${quoteIdentifier(type.schema)}.${quoteIdentifier(type.name)}`;
+    });
+    return this.#candidateWith(portal, rowsMax, casts);
+  }
+
+  #candidateWith(portal: Portal<Unit>, rowsMax: number, casts: readonly string[]): Candidate {
+    const setting = this.#settingOf(portal);
+    const isInDoubt = this.#isInDoubt;
+    const { assessment, redacted, fingerprint } = this.#context.judgements.judge(portal.source, setting);
+    if (assessment.error !== undefined) throw unreadable(assessment.error);
+    const ofPortal = (under: Setting): Risk => {
+      const own = this.#riskOf(portal, under);
+      const all = casts.map((cast) => this.#context.judgements.judge(cast, under).assessment.risk);
+      return all.reduce(joinRisks, isInDoubt ? withDoubt(own) : own);
+    };
+    return {
+      text: portal.source, facts: { redacted, fingerprint }, statements: portal.statement === undefined ? [] : [portal.statement],
+      digest: this.#digestOf(portal, rowsMax), setting, riskUnder: ofPortal,
+    };
+  }
+
+  #riskOf({ statement }: Portal<Unit>, setting: Setting): Risk {
+    return statement === undefined ? nothing : this.#context.judgements.judgeStatement(statement, setting);
+  }
+
+  /** Names were resolved at Bind. If they may resolve otherwise by now, which of the two runs is not known. */
+  #settingOf(portal: Portal<Unit>): Setting {
+    const setting = this.#newSetting();
+    return portal.epoch === this.#context.state.epoch ? setting : { ...setting, isPlain: false, facts: { ...setting.facts, searchPath: null } };
+  }
+
+  #digestOf(portal: Portal<Unit>, rowsMax: number): string {
+    const { bind } = portal;
+    return digestOf({
+      sql: portal.source, rowsMax, bodies: bodiesOf(portal.statement === undefined ? [] : [portal.statement], this.#context),
+      ...(bind === undefined ? {} : { parameterTypes: bind.prepared.parameterTypes, formats: bind.values.formats, values: bind.values.values }),
+    });
+  }
+
+  #isExecutedLater(portal: string, at: number): boolean {
+    const name = Buffer.from(`${portal}\0`);
+    return this.#frames.some((frame, index) => index > at && frame.type === frontendType.execute && frame.body.indexOf(name) === 0);
+  }
+
+  /** Where to cut for a refusal at message `at`: at the Bind of the refused Execute, if nothing was executed between. */
+  #cutFor(frame: Frame, at: number): number {
+    if (frame.type !== frontendType.execute) return at;
+    const name = frame.body.subarray(0, frame.body.indexOf(0)).toString('utf8');
+    return this.#bindAt.get(name) ?? at;
+  }
+}
+
+/** Texts that statements run by name, for the digest. A name that is not known is refused by the judgement. */
+export function bodiesOf(statements: readonly Statement[], { registry }: Pick<SessionContext, 'registry'>): readonly string[] {
+  return statements.flatMap(({ runs }) => {
+    if (runs === undefined) return [];
+    const body: Prepared | Portal<Unit> | undefined = runs.kind === 'prepared' ? registry.prepared(runs.name) : registry.portal(runs.name);
+    return [body?.statement?.text ?? ''];
+  });
+}
+
+export function unreadable(message: string): Failure {
+  return new Failure('statement_unreadable', `Backstop cannot read this statement, so it was not sent: ${message}`);
+}

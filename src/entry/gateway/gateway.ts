@@ -1,0 +1,268 @@
+/**
+ * The gateway: accepts PostgreSQL clients, logs agents in, gives each a session with an upstream link of its own, and
+ * keeps account of who is connected: for cancel requests, for revocations, for the limit, and for the record.
+ */
+import { randomBytes } from 'node:crypto';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
+import { Failure } from '../../core/failure.ts';
+import type { Parser } from '../../core/sql/parser.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { encodeBackendKeyData, encodeParameterStatus, encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
+import { serverEndPoint } from '../../lib/pgwire/channel-binding.ts';
+import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
+import type { Link } from '../../remote/postgres/link.ts';
+import { CancelKeys } from './cancel.ts';
+import type { Catalogs, Guard, SessionContext } from './context.ts';
+import type { Unit } from './fate.ts';
+import { Judgements, type JudgementCore } from './judgements.ts';
+import { learnPath } from './learn.ts';
+import { clientsMaxDefault, drainMsMax, startupMsMax } from './limits.ts';
+import { login, type KnownAgent, type Login, type LoginDeps } from './login.ts';
+import { createOidNames } from './oid-names.ts';
+import { errorOf, ownErrors } from './refuse.ts';
+import { Registry } from './registry.ts';
+import { Session } from './session.ts';
+import { SessionState } from './session-state.ts';
+
+export interface ConnectionFacts {
+  readonly sessionId: string;
+  readonly agent: string;
+  readonly database: string;
+  readonly address: string;
+  readonly applicationName: string;
+  readonly isEncrypted: boolean;
+}
+
+export interface GatewayDeps {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly tls: { readonly certificatePem: string; readonly privateKeyPem: string } | undefined;
+  readonly clientsMax?: number;
+  readonly agents: {
+    find(name: string): Promise<KnownAgent | undefined> | KnownAgent | undefined;
+    /** Told when a token stops being valid; returns how to stop listening. */
+    onRevoked(listener: (name: string) => void): () => void;
+  };
+  /** The record of who came and went. A connection that cannot be recorded is refused. */
+  readonly connections: {
+    opened(facts: ConnectionFacts): Promise<void> | void;
+    closed(facts: ConnectionFacts): Promise<void> | void;
+  };
+  readonly guard: Guard;
+  readonly catalogs: Catalogs;
+  readonly core: JudgementCore;
+  connect(options: { readonly database: string; readonly parameters: ReadonlyMap<string, string> }): Promise<Link>;
+  /** Throws Failure upstream_unsupported for a major without a parser. */
+  parserFor(major: number): Promise<Parser>;
+  readonly mockSecret: Buffer;
+  newId(prefix: 'act' | 'ses'): string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Gateway {
+  /** Throws Failure port_in_use. */
+  listen(): Promise<AddressInfo>;
+  /** Takes no new client, lets what runs finish, then ends every session. */
+  close(): Promise<void>;
+  readonly address: AddressInfo | undefined;
+  readonly clients: number;
+}
+
+export function createGateway(deps: GatewayDeps): Gateway {
+  return new PostgresGateway(deps);
+}
+
+interface Client { socket: Socket; agent: string | undefined; session: Session | undefined }
+type LoggedIn = Extract<Login, { kind: 'agent' }>;
+
+class PostgresGateway implements Gateway {
+  readonly #deps: GatewayDeps;
+  readonly #server: Server;
+  readonly #clients = new Set<Client>();
+  readonly #keys = new CancelKeys(randomBytes);
+  readonly #judgements = new Map<number, Judgements>();
+  readonly #oids;
+  readonly #loginDeps: LoginDeps;
+  readonly #stopListening: () => void;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(deps: GatewayDeps) {
+    this.#deps = deps;
+    this.#oids = createOidNames(deps.catalogs);
+    // A client may close its side and still wait for answers.
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) => { this.#accept(socket); });
+    this.#loginDeps = {
+      findAgent: (name) => deps.agents.find(name), mockSecret: deps.mockSecret,
+      tls: deps.tls === undefined ? undefined : {
+        context: createSecureContext({ cert: deps.tls.certificatePem, key: deps.tls.privateKeyPem, minVersion: 'TLSv1.2' }),
+        channelBinding: serverEndPoint(deps.tls.certificatePem),
+      },
+    };
+    this.#stopListening = deps.agents.onRevoked((name) => { this.#revoked(name); });
+  }
+
+  get address(): AddressInfo | undefined {
+    const address = this.#server.address();
+    return address !== null && typeof address === 'object' ? address : undefined;
+  }
+
+  get clients(): number { return this.#clients.size; }
+
+  listen(): Promise<AddressInfo> {
+    const { host, port } = this.#deps;
+    return new Promise((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException): void => {
+        reject(new Failure('port_in_use', `The gateway cannot listen on ${host}:${port} (${error.code ?? error.message}).`, { cause: error }));
+      };
+      this.#server.once('error', failed);
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', failed);
+        this.#server.on('error', (error) => { this.#deps.log.error({ error }, 'the gateway cannot accept a connection'); });
+        const { address } = this;
+        if (address === undefined) reject(new Failure('internal', 'The gateway listens but has no address.'));
+        else resolve(address);
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#stopListening();
+    const closed = new Promise<void>((resolve) => { this.#server.close(() => { resolve(); }); });
+    for (const client of this.#clients) {
+      if (client.session === undefined) client.socket.destroy();
+      else client.session.drain();
+    }
+    await this.#empty(drainMsMax);
+    for (const client of this.#clients) client.session?.end(ownErrors.shutDown());
+    await this.#empty(drainMsMax);
+    for (const client of this.#clients) client.socket.destroy();
+    await closed;
+  }
+
+  #empty(msMax: number): Promise<void> {
+    if (this.#clients.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, msMax);
+      this.#onEmpty = () => { clearTimeout(timer); resolve(); };
+    });
+  }
+
+  #accept(socket: Socket): void {
+    const client: Client = { socket, agent: undefined, session: undefined };
+    socket.on('error', () => { /* 'close' follows, and says all there is to say */ });
+    if (this.#clients.size >= (this.#deps.clientsMax ?? clientsMaxDefault)) {
+      socket.end(ownErrors.tooManyClients());
+      return;
+    }
+    this.#clients.add(client);
+    const timer = setTimeout(() => { client.socket.destroy(); socket.destroy(); }, startupMsMax);
+    this.#enter(client).catch((error: unknown) => { this.#refuse(client, error); }).finally(() => {
+      clearTimeout(timer);
+      if (client.session === undefined) this.#forget(client);
+    });
+  }
+
+  #forget(client: Client): void {
+    this.#clients.delete(client);
+    if (this.#clients.size === 0) this.#onEmpty?.();
+  }
+
+  async #enter(client: Client): Promise<void> {
+    const entered = await login(client.socket, this.#loginDeps, (socket) => {
+      client.socket = socket;
+      socket.on('error', () => { /* 'close' follows */ });
+    });
+    if (entered.kind === 'cancel') this.#keys.request(entered.key);
+    if (entered.kind !== 'agent') {
+      client.socket.end();
+      return;
+    }
+    client.agent = entered.agent.name;
+    const { database, startup: { parameters } } = entered;
+    const link = await this.#deps.connect({ database, parameters });
+    try {
+      await this.#begin(client, entered, link);
+    } catch (error) {
+      await link.end();
+      throw error;
+    }
+  }
+
+  async #begin(client: Client, entered: LoggedIn, link: Link): Promise<void> {
+    const { socket, database, agent } = entered;
+    const context = await this.#contextFor(entered, link);
+    await learnPath(link, context.state, 'idle');
+    await this.#deps.catalogs.current(database, { fresh: true });
+    const facts: ConnectionFacts = {
+      sessionId: context.sessionId, agent: agent.name, database, address: client.socket.remoteAddress ?? '',
+      applicationName: entered.startup.parameters.get('application_name') ?? '', isEncrypted: entered.isEncrypted,
+    };
+    await this.#deps.connections.opened(facts);
+    // Asked again: it may have been revoked while the connection was made.
+    if (socket.destroyed || await this.#deps.agents.find(agent.name) === undefined) {
+      await this.#deps.connections.closed(facts);
+      throw new Failure('authentication_failed', `password authentication failed for user "${agent.name}"`);
+    }
+    const session = new Session({
+      socket, link, context, log: this.#deps.log,
+      onEnd: () => { this.#keys.withdraw(key); this.#forget(client); void this.#left(facts); },
+    });
+    const key = this.#keys.issue(entered.minor >= 2 ? 32 : 4, () => { session.cancel(); });
+    client.session = session;
+    socket.write(Buffer.concat([
+      ...[...link.parameters].map(([name, value]) => encodeParameterStatus(name, value)),
+      encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('idle'),
+    ]));
+    session.start(entered.rest);
+  }
+
+  async #left(facts: ConnectionFacts): Promise<void> {
+    try {
+      await this.#deps.connections.closed(facts);
+    } catch (error) {
+      this.#deps.log.error({ error, session: facts.sessionId }, 'the end of a connection could not be recorded');
+    }
+  }
+
+  async #contextFor(entered: LoggedIn, link: Link): Promise<SessionContext> {
+    const { guard, catalogs, newId, clock } = this.#deps;
+    const registry = new Registry<Unit>();
+    return {
+      actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
+      guard, catalogs, oids: this.#oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
+      state: new SessionState(registry, '', this.#deps.core.nextSession), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
+    };
+  }
+
+  async #judgementsFor(major: number): Promise<Judgements> {
+    const known = this.#judgements.get(major);
+    if (known !== undefined) return known;
+    const made = new Judgements(this.#deps.core, await this.#deps.parserFor(major));
+    this.#judgements.set(major, made);
+    return made;
+  }
+
+  #revoked(name: string): void {
+    for (const client of this.#clients) {
+      if (client.agent !== name) continue;
+      if (client.session === undefined) client.socket.destroy();
+      else client.session.end(ownErrors.revoked());
+    }
+  }
+
+  /** The start-up ends here; what the client is told never quotes more than it sent itself. */
+  #refuse(client: Client, error: unknown): void {
+    const { socket } = client;
+    if (error instanceof Failure) socket.end(errorOf(error, 'FATAL'));
+    else if (error instanceof ProtocolError) socket.end(errorOf(new Failure('protocol_violation', `Backstop cannot read the start-up: ${error.message}`), 'FATAL'));
+    else {
+      this.#deps.log.error({ error }, 'a login ended by a fault');
+      socket.end(errorOf(new Failure('internal', 'Backstop could not start the session because of a fault of its own.'), 'FATAL'));
+    }
+    socket.destroySoon();
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Judgements: core's assessment of a text, remembered. A text that drivers send again and again is parsed once and judged
+ * once for each catalog, search path and role; whatever could depend on more of the session (temporary relations, DDL in
+ * an open transaction, names of prepared statements) is judged anew each time. Bounded by count and by text length.
+ */
+import type { Catalog } from '../../core/sql/catalog.ts';
+import type { Parser } from '../../core/sql/parser.ts';
+import { joinRisks, type Risk } from '../../core/risk.ts';
+import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
+import { judgedTextLengthMax, judgementsMax } from './limits.ts';
+
+export interface Assessment {
+  readonly risk: Risk;
+  readonly statements: readonly { readonly statement: Statement; readonly risk: Risk }[];
+  /** It could not be read. */
+  readonly error?: string;
+}
+
+/** The pure functions of core/sql, as one argument. */
+export interface JudgementCore {
+  assess(sql: string, session: SessionFacts, catalog: Catalog, parser: Parser): Assessment;
+  assessStatement(statement: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk;
+  nextSession(session: SessionFacts, statement: Statement): SessionFacts;
+  redact(sql: string, parser: Parser): string;
+  fingerprint(sql: string): string;
+}
+
+/** What may be stored and shown of a text. */
+export interface TextFacts { readonly redacted: string; readonly fingerprint: string }
+
+export interface Judged extends TextFacts { readonly assessment: Assessment }
+
+/** What a judgement was made from, besides the text. */
+export interface Setting {
+  readonly facts: SessionFacts;
+  /** Nothing of the session but path and role can matter. */
+  readonly isPlain: boolean;
+  readonly catalog: Catalog;
+}
+
+interface Remembered { readonly judged: Judged; readonly catalog: Catalog; readonly place: string }
+
+export class Judgements {
+  readonly #core: JudgementCore;
+  readonly #parser: Parser;
+  readonly #byText = new Map<string, Remembered>();
+  readonly #byStatement = new WeakMap<Statement, { readonly risk: Risk; readonly catalog: Catalog; readonly place: string }>();
+
+  constructor(core: JudgementCore, parser: Parser) {
+    this.#core = core;
+    this.#parser = parser;
+  }
+
+  judge(sql: string, setting: Setting): Judged {
+    const place = placeOf(setting);
+    const known = setting.isPlain ? this.#byText.get(sql) : undefined;
+    if (known !== undefined && known.catalog === setting.catalog && known.place === place) return known.judged;
+    const assessment = this.#core.assess(sql, setting.facts, setting.catalog, this.#parser);
+    const { redacted, fingerprint } = known?.judged ?? this.#textFacts(sql);
+    const judged: Judged = { assessment, redacted, fingerprint };
+    if (setting.isPlain && sql.length <= judgedTextLengthMax && dependsOnTextOnly(assessment)) {
+      this.#remember(sql, { judged, catalog: setting.catalog, place });
+    }
+    return judged;
+  }
+
+  /** At Execute, of a statement that was read at Parse. */
+  judgeStatement(statement: Statement, setting: Setting): Risk {
+    const place = placeOf(setting);
+    const isShared = setting.isPlain && statement.runs === undefined;
+    const known = isShared ? this.#byStatement.get(statement) : undefined;
+    if (known !== undefined && known.catalog === setting.catalog && known.place === place) return known.risk;
+    const risk = this.#core.assessStatement(statement, setting.facts, setting.catalog, this.#parser);
+    if (isShared) this.#byStatement.set(statement, { risk, catalog: setting.catalog, place });
+    return risk;
+  }
+
+  #textFacts(sql: string): TextFacts {
+    return { redacted: this.#core.redact(sql, this.#parser), fingerprint: this.#core.fingerprint(sql) };
+  }
+
+  #remember(sql: string, remembered: Remembered): void {
+    this.#byText.delete(sql);
+    this.#byText.set(sql, remembered);
+    if (this.#byText.size <= judgementsMax) return;
+    const oldest = this.#byText.keys().next();
+    if (oldest.done !== true) this.#byText.delete(oldest.value);
+  }
+}
+
+/** Names may have been replaced since they were bound, by code that nobody read in the same batch. */
+export function withDoubt(risk: Risk): Risk {
+  return joinRisks(risk, {
+    level: 'HIGH', destroys: false, recoverability: 'none', effects: [{ kind: 'unknown' }], assumptions: [],
+    reasons: [{ rule: 'session.names-unknown', level: 'HIGH', message: 'Code that cannot be read runs before it in the same batch and may change what its names mean.' }],
+  });
+}
+
+function placeOf({ facts: { searchPath, role } }: Setting): string {
+  return searchPath === null ? `${role}\0?` : `${role}\0.${searchPath.join('\0')}`;
+}
+
+function dependsOnTextOnly({ statements }: Assessment): boolean {
+  return statements.every(({ statement }) => statement.runs === undefined);
+}

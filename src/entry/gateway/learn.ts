@@ -1,0 +1,48 @@
+/**
+ * What a session asks its own server between batches: the search path and the role, inside a transaction by SHOW, which
+ * takes no snapshot; and, only after code that nobody read, which prepared statements, cursors and temporary objects there are. Asked on the
+ * client's link, because only that session knows.
+ */
+import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
+import type { Link } from '../../remote/postgres/link.ts';
+import type { Registry } from './registry.ts';
+import { readSearchPath } from './search-path.ts';
+import type { SessionState } from './session-state.ts';
+
+type Asking = Pick<Link, 'query'>;
+
+export async function learnPath(link: Asking, state: SessionState, status: TransactionStatus): Promise<void> {
+  if (status === 'idle') {
+    const { rows: [row] } = await link.query("SELECT pg_catalog.current_setting('search_path'), CURRENT_USER::pg_catalog.text");
+    state.learnt(readSearchPath(row?.[0] ?? '', row?.[1] ?? ''), row?.[1] ?? '');
+    return;
+  }
+  const path = await show(link, 'search_path');
+  const role = await show(link, 'role');
+  // Without SET ROLE the role is the session's own.
+  const effective = role === 'none' ? await show(link, 'session_authorization') : role;
+  state.learnt(readSearchPath(path, effective), effective);
+}
+
+const temporarySql = `
+SELECT 'prepared', name, statement FROM pg_catalog.pg_prepared_statements
+UNION ALL SELECT 'portal', name, statement FROM pg_catalog.pg_cursors
+UNION ALL SELECT CASE WHEN c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relhastriggers AND NOT c.relrowsecurity
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+  THEN 'plain' ELSE 'opaque' END, c.relname, '' FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relkind <> 'i'
+UNION ALL SELECT 'opaque', t.typname, '' FROM pg_catalog.pg_type t WHERE t.typnamespace = pg_catalog.pg_my_temp_schema() AND t.typrelid = 0 AND t.typelem = 0
+UNION ALL SELECT 'opaque', p.proname, '' FROM pg_catalog.pg_proc p WHERE p.pronamespace = pg_catalog.pg_my_temp_schema()`;
+
+export async function learnNames(link: Asking, state: SessionState, registry: Registry): Promise<void> {
+  const { rows } = await link.query(temporarySql);
+  const of = (kind: string): ReadonlyMap<string, string> => new Map(rows.flatMap(([what, name, text]) => (what === kind ? [[name ?? '', text ?? ''] as const] : [])));
+  registry.keepOnly({ prepared: of('prepared'), portals: of('portal') });
+  state.learntRelations({ plain: new Set(of('plain').keys()), opaque: new Set(of('opaque').keys()) });
+}
+
+async function show(link: Asking, setting: string): Promise<string> {
+  const { rows } = await link.query(`SHOW ${setting}`);
+  return rows[0]?.[0] ?? '';
+}

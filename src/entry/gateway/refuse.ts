@@ -1,0 +1,69 @@
+/**
+ * Refusals as PostgreSQL would show an error: severity, SQLSTATE, message, detail and hint, in one ErrorResponse. Also the
+ * message of ours that makes the upstream session fail in the refused one's place: Execute of a portal that cannot exist,
+ * which aborts the transaction, runs nothing, and is answered by one error that the client never sees.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Approval } from '../../core/approval.ts';
+import { Failure } from '../../core/failure.ts';
+import { encodeErrorResponse, encodeNoticeResponse } from '../../lib/pgwire/backend-encode.ts';
+import { encodeExecute } from '../../lib/pgwire/frontend-encode.ts';
+import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
+
+/** Unguessable, so no client can have a portal of that name. */
+const missingPortal = `backstop_refused_${randomBytes(12).toString('hex')}`;
+export const failingExecute: Buffer = encodeExecute({ portal: missingPortal, rowsMax: 0 });
+
+export function errorOf(failure: Failure, severity: 'ERROR' | 'FATAL' = 'ERROR'): Buffer {
+  return encodeErrorResponse({
+    severity, code: failure.sqlstate, message: failure.message, hint: failure.hint,
+    ...(failure.detail === undefined ? {} : { detail: failure.detail }),
+  });
+}
+
+/** Errors that PostgreSQL itself has, where Backstop answers in its place. */
+export const ownErrors = {
+  unknownStatement: (name: string): Buffer => plain('26000', `prepared statement "${name}" does not exist`),
+  unknownPortal: (name: string): Buffer => plain('34000', `portal "${name}" does not exist`),
+  abortedTransaction: (): Buffer => plain('25P02', 'current transaction is aborted, commands ignored until end of transaction block'),
+  cancelled: (): Buffer => plain('57014', 'canceling statement due to user request', 'An approval that was asked for stays: once it is given, the same statement runs when it is sent again.'),
+  revoked: (): Buffer => encodeErrorResponse({
+    severity: 'FATAL', code: '57P01', message: 'Backstop ended this session: the agent was revoked or its token was replaced',
+    hint: 'Ask an operator for a new token.',
+  }),
+  shutDown: (): Buffer => encodeErrorResponse({ severity: 'FATAL', code: '57P01', message: 'Backstop is shutting down', hint: 'Connect again later.' }),
+  tooManyClients: (): Buffer => encodeErrorResponse({
+    severity: 'FATAL', code: '53300', message: 'Backstop has as many clients as it takes', hint: 'Close idle connections, or use a smaller pool.',
+  }),
+  upstreamLost: (): Buffer => encodeErrorResponse({
+    severity: 'FATAL', code: '08006', message: 'Backstop lost the connection to the database server',
+    hint: 'Whether the last statement took effect is not known; look before you send it again.',
+  }),
+  encodingChanged: (): Buffer => plain(
+    '0A000', 'Backstop refuses statements while client_encoding is not UTF8 or standard_conforming_strings is off',
+    'RESET client_encoding; RESET standard_conforming_strings; (or ROLLBACK, if they were set in this transaction).',
+  ),
+} as const;
+
+/** What is shown while a statement waits for a person. */
+export function holdNotice(approval: Approval, waitMs: number): Buffer {
+  return encodeNoticeResponse({
+    severity: 'NOTICE', code: '00000',
+    message: `Backstop holds this statement until a person approves it: ${approval.id}`,
+    detail: `Waiting up to ${Math.round(waitMs / 1000)} seconds. ${approval.risk.level}: ${approval.risk.reasons.map(({ message }) => message).slice(0, 3).join(' ')}`,
+    hint: `An operator answers with: backstop approvals approve ${approval.id}   (or: backstop approvals deny ${approval.id})`,
+  });
+}
+
+/** A malformed message of which the frames around are intact. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  if (error instanceof ProtocolError) {
+    return new Failure(error.fault === 'not-utf8' ? 'statement_unreadable' : 'protocol_violation', `Backstop cannot read this message: ${error.message}`, { cause: error });
+  }
+  throw error;
+}
+
+function plain(code: string, message: string, hint?: string): Buffer {
+  return encodeErrorResponse({ severity: 'ERROR', code, message, ...(hint === undefined ? {} : { hint }) });
+}

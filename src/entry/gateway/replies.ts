@@ -1,0 +1,209 @@
+/**
+ * Replies: what the server still owes for what was sent, and what each reply means. A queue of expectations, one for each
+ * forwarded message; each reply completes the first one, an error drops all up to the next Sync. It decides for every
+ * message whether the client sees it, and tells the session when nothing is owed any more. It knows no socket.
+ *
+ *   Query: [query] … Z     extended: [parse, bind, describe, execute, …, sync] … Z     a refusal: [refusal, sync]
+ */
+import { Bug } from '../../lib/assert.ts';
+import { decodeCommandComplete, decodeParameterStatus, decodeReadyForQuery } from '../../lib/pgwire/backend-decode.ts';
+import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
+import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
+import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
+import type { TransactionFate, TransactionEnd, Unit } from './fate.ts';
+import type { Undo } from './registry.ts';
+import type { Statement } from '../../core/sql/statement.ts';
+
+export type Expected =
+  | { readonly kind: 'parse' | 'bind' | 'close'; readonly undo: Undo }
+  | { readonly kind: 'describe' }
+  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo }
+  | { readonly kind: 'query' | 'function-call'; readonly unit: Unit }
+  /** Our own message that must fail; `error` goes to the client in place of what the server says. */
+  | { readonly kind: 'refusal'; readonly error: Buffer }
+  | { readonly kind: 'sync' };
+
+export interface ReplyEvents {
+  /** A statement of a simple Query has run. What an Execute does to names was applied when it was judged. */
+  readonly onQueryRan: (unit: Unit, statement: Statement) => void;
+  readonly onTransactionEnd: (how: TransactionEnd) => void;
+  readonly onError: () => void;
+  readonly onParameter: (name: string, value: string) => void;
+  /** The server says that it will close the connection. */
+  readonly onFatal: () => void;
+}
+
+/** What must be seen of the server's messages; all others pass unread. */
+export const watchedReplies: readonly number[] = [
+  backendType.bindComplete, backendType.closeComplete, backendType.commandComplete, backendType.copyBothResponse,
+  backendType.copyInResponse, backendType.emptyQueryResponse, backendType.errorResponse, backendType.noData,
+  backendType.parameterStatus, backendType.parseComplete, backendType.portalSuspended, backendType.readyForQuery,
+  backendType.rowDescription,
+];
+
+/** What the client gets in place of the message; undefined: the message itself. */
+type Seen = Buffer | undefined;
+const pass = undefined;
+
+export class Replies {
+  status: TransactionStatus = 'idle';
+  /** The server waits for CopyData. */
+  isCopyIn = false;
+  /** Extended messages were sent and no Sync after them: the server is inside an implicit transaction. */
+  isUnsynced = false;
+  /** The server discards what comes until Sync, after an error. */
+  isSkipping = false;
+  readonly #fate: TransactionFate;
+  readonly #events: ReplyEvents;
+  readonly #now: () => number;
+  readonly #expected: Expected[] = [];
+
+  constructor(deps: { readonly fate: TransactionFate; readonly events: ReplyEvents; readonly nowMs: () => number }) {
+    this.#fate = deps.fate;
+    this.#events = deps.events;
+    this.#now = deps.nowMs;
+  }
+
+  /** Nothing is owed. */
+  get isSettled(): boolean { return this.#expected.length === 0; }
+
+  /** The unit that runs now or next. */
+  get running(): Unit | undefined {
+    for (const expected of this.#expected) if ('unit' in expected) return expected.unit;
+    return undefined;
+  }
+
+  /** Something that is owed could end the transaction by committing it. */
+  get mayCommit(): boolean {
+    const units = this.#expected.flatMap((expected) => ('unit' in expected ? [expected.unit] : []));
+    if (this.#expected.length > 0 && this.status === 'idle') return true;
+    return units.some((unit) => unit.statements.some(({ transaction }) => transaction?.verb === 'commit' || transaction?.verb === 'prepare'));
+  }
+
+  expect(expected: Expected): void {
+    if ('unit' in expected) this.#fate.start(expected.unit, this.#now());
+    if (expected.kind !== 'query' && expected.kind !== 'function-call') this.isUnsynced = true;
+    this.#expected.push(expected);
+  }
+
+  /** Reads one watched message. Throws Bug for what nothing asked for. */
+  see(type: number, body: Buffer): Seen {
+    switch (type) {
+      case backendType.parseComplete: return this.#complete('parse');
+      case backendType.bindComplete: return this.#complete('bind');
+      case backendType.closeComplete: return this.#complete('close');
+      case backendType.rowDescription:
+      case backendType.noData: return this.#described();
+      case backendType.commandComplete: return this.#ran(body);
+      case backendType.emptyQueryResponse:
+      case backendType.portalSuspended: return this.#ranWithoutTag();
+      case backendType.errorResponse: return this.#failed(body);
+      case backendType.readyForQuery: return this.#ready(decodeReadyForQuery(body));
+      case backendType.copyInResponse: return this.#copyIn();
+      case backendType.parameterStatus: {
+        const { name, value } = decodeParameterStatus(body);
+        this.#events.onParameter(name, value);
+        return pass;
+      }
+      default: throw new Bug(`the server sent ${typeName(type)}, which no statement that was let through asks for`);
+    }
+  }
+
+  #complete(kind: 'parse' | 'bind' | 'close'): Seen {
+    this.#shift(kind);
+    return pass;
+  }
+
+  #described(): Seen {
+    // A simple Query describes its rows unasked.
+    if (this.#expected[0]?.kind === 'describe') this.#expected.shift();
+    return pass;
+  }
+
+  #ran(body: Buffer): Seen {
+    this.isCopyIn = false;
+    const head = this.#runningHead();
+    const { statement, ended } = this.#fate.ran(head.unit, decodeCommandComplete(body));
+    if (ended !== undefined) this.#events.onTransactionEnd(ended);
+    if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
+    if (head.kind === 'execute') this.#finish(head.unit);
+    return pass;
+  }
+
+  #ranWithoutTag(): Seen {
+    const head = this.#runningHead();
+    this.#fate.ranWithoutTag(head.unit);
+    if (head.kind === 'execute') this.#finish(head.unit);
+    return pass;
+  }
+
+  #finish(unit: Unit): void {
+    this.#expected.shift();
+    this.#fate.finished(unit, this.#now());
+  }
+
+  #failed(body: Buffer): Seen {
+    const { severity, code } = decodeDiagnostic(body);
+    this.isCopyIn = false;
+    if (severity === 'FATAL' || severity === 'PANIC') {
+      this.#events.onFatal();
+      return pass;
+    }
+    this.#events.onError();
+    const head = this.#expected[0];
+    switch (head?.kind) {
+      case undefined: return pass;
+      case 'query':
+      case 'function-call': this.#fate.failed(head.unit, code, this.#now()); return pass;
+      case 'sync': this.#fate.transactionFailed(); return pass;
+      case 'execute': this.#fate.failed(head.unit, code, this.#now()); break;
+      default: this.#fate.transactionFailed();
+    }
+    this.#dropToSync();
+    return head?.kind === 'refusal' ? head.error : pass;
+  }
+
+  /** What follows an error is skipped by the server, and whatever it was to do to names has not happened. */
+  #dropToSync(): void {
+    const at = this.#expected.findIndex((expected) => expected.kind === 'sync');
+    const dropped = this.#expected.splice(0, at < 0 ? this.#expected.length : at);
+    for (const expected of dropped.toReversed()) if ('undo' in expected) expected.undo();
+    for (const [index, expected] of dropped.entries()) if (index > 0 && 'unit' in expected) this.#fate.skipped(expected.unit);
+    this.isSkipping = at < 0;
+  }
+
+  #ready(status: TransactionStatus): Seen {
+    this.status = status;
+    this.isCopyIn = false;
+    this.isSkipping = this.isUnsynced = false;
+    const head = this.#expected[0];
+    // After COPY the server may have taken a Sync for its own; its ReadyForQuery is then the truth all the same.
+    if (head?.kind === 'query' || head?.kind === 'function-call') {
+      if (head.kind === 'function-call') this.#fate.ranWithoutTag(head.unit);
+      this.#finish(head.unit);
+    } else if (head?.kind === 'sync') this.#expected.shift();
+    else if (head !== undefined) throw new Bug(`ReadyForQuery came while ${head.kind} was expected`);
+    const ended = this.#fate.ready(status);
+    if (ended !== undefined) this.#events.onTransactionEnd(ended);
+    return pass;
+  }
+
+  /** While it copies, the server ignores Sync and Flush: those sent behind the Execute get no answer. */
+  #copyIn(): Seen {
+    const head = this.#runningHead();
+    this.isCopyIn = true;
+    while (head.kind === 'execute' && this.#expected[1]?.kind === 'sync') this.#expected.splice(1, 1);
+    return pass;
+  }
+
+  #shift(kind: Expected['kind']): void {
+    const head = this.#expected.shift();
+    if (head?.kind !== kind) throw new Bug(`the server completed ${kind} while ${head?.kind ?? 'nothing'} was expected`);
+  }
+
+  #runningHead(): Extract<Expected, { readonly unit: Unit }> {
+    const head = this.#expected[0];
+    if (head !== undefined && (head.kind === 'execute' || head.kind === 'query')) return head;
+    throw new Bug(`the server answered a statement while ${head?.kind ?? 'nothing'} was expected`);
+  }
+}

@@ -3,6 +3,8 @@
  * An approval is bound to a digest of exactly what would run and where; it expires, and it is used once.
  *   pending → approved → used,   pending → denied,   pending | approved → expired
  */
+import { canonicalJson } from '../lib/canonical-json.ts';
+import { sha256Hex } from '../lib/sha256.ts';
 import type { Risk } from './risk.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -25,4 +27,58 @@ export interface Approval {
   readonly answeredAt: string | null;
   readonly answeredBy: string | null;
   readonly reason: string | null;
+}
+
+export type Change =
+  | { readonly kind: 'changed'; readonly approval: Approval }
+  /** Why its present state does not allow it; a sentence. */
+  | { readonly kind: 'refused'; readonly why: string };
+
+export interface Answer {
+  readonly answer: 'approved' | 'denied';
+  readonly by: string;
+  readonly reason: string | null;
+}
+
+export interface Binding {
+  /** Of the exact bytes and bind values. */
+  readonly digest: string;
+  readonly agent: string;
+  readonly database: string;
+  readonly role: string;
+  readonly searchPath: readonly string[];
+  readonly policyHash: string;
+  readonly catalogVersion: string;
+}
+
+/** One text for one thing that may run: whatever differs in any part needs an approval of its own. */
+export function bindingOf({ digest, agent, database, role, searchPath, policyHash, catalogVersion }: Binding): string {
+  return sha256Hex(canonicalJson(['backstop-approval-binding-1', digest, agent, database, role, searchPath, policyHash, catalogVersion]));
+}
+
+export function isExpired(approval: Approval, now: Date): boolean {
+  return approval.state === 'expired' || now.getTime() >= Date.parse(approval.expiresAt);
+}
+
+/** pending → approved | denied. */
+export function answer(approval: Approval, { answer: state, by, reason }: Answer, now: Date): Change {
+  if (isExpired(approval, now)) return { kind: 'refused', why: `${approval.id} has expired` };
+  if (approval.state !== 'pending') return { kind: 'refused', why: `${approval.id} is ${approval.state} already` };
+  return { kind: 'changed', approval: { ...approval, state, answeredAt: now.toISOString(), answeredBy: by, reason } };
+}
+
+/** approved → used; only for the very thing it was given for. */
+export function use(approval: Approval, binding: string, now: Date): Change {
+  if (approval.binding !== binding) return { kind: 'refused', why: `${approval.id} was given for another statement, session context, policy or schema` };
+  if (isExpired(approval, now)) return { kind: 'refused', why: `${approval.id} has expired` };
+  if (approval.state !== 'approved') return { kind: 'refused', why: `${approval.id} is ${approval.state}` };
+  return { kind: 'changed', approval: { ...approval, state: 'used' } };
+}
+
+/** pending | approved → expired, once its time is over. */
+export function expire(approval: Approval, now: Date): Change {
+  const isLive = approval.state === 'pending' || approval.state === 'approved';
+  return isLive && isExpired(approval, now)
+    ? { kind: 'changed', approval: { ...approval, state: 'expired' } }
+    : { kind: 'refused', why: `${approval.id} is ${approval.state} and stays so` };
 }

@@ -1,0 +1,174 @@
+/**
+ * Approvals: requests for a person's answer, kept so that they survive a restart and can be answered from any process.
+ * Every change of state and its ledger entry are one transaction. A binding has at most one live approval, and exactly
+ * one caller can use it. Waiting wakes at once for an answer given in this process, and soon for one given elsewhere.
+ */
+import { answer, expire, use, type Answer, type Approval, type ApprovalState, type Change } from '../core/approval.ts';
+import { Failure } from '../core/failure.ts';
+import type { ApprovalBody } from '../core/ledger/entry.ts';
+import type { Risk } from '../core/risk.ts';
+import type { Verdict } from '../core/verdict.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Changes, Queries, StoreDatabase, Tables } from './database.ts';
+import { appendEntries } from './ledger-append.ts';
+
+export interface Approvals {
+  /** A new pending approval, or the live one of the same binding. */
+  request(wanted: Wanted): Promise<Approval>;
+  /** Throws Failure `not_found`. */
+  get(id: string): Promise<Approval>;
+  /** Newest first. */
+  list(state: ApprovalState | 'all', limit: number): Promise<readonly Approval[]>;
+  /** Throws Failure `not_found`, or `conflict` when its state does not allow the answer. */
+  answer(id: string, given: Answer): Promise<Approval>;
+  /** True for exactly one caller, and only for an approved, unexpired approval of this binding. */
+  use(id: string, binding: string): Promise<boolean>;
+  /** The live (pending or approved) approval of a binding. */
+  findLive(binding: string): Promise<Approval | undefined>;
+  /** The approval once it is no longer pending, or as it is when the time is over or the signal aborts. */
+  waitForAnswer(id: string, limits: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Approval>;
+}
+
+export type Wanted = Omit<Approval, 'state' | 'answeredAt' | 'answeredBy' | 'reason' | 'requestedAt'>;
+
+/** How soon an answer given in another process is seen. */
+const pollEveryMs = 100;
+
+export function createApprovals(deps: { readonly database: StoreDatabase; readonly clock: Clock }): Approvals {
+  return new SqlApprovals(deps.database, deps.clock);
+}
+
+class SqlApprovals implements Approvals {
+  readonly #database: StoreDatabase;
+  readonly #clock: Clock;
+  /** Woken by an answer given in this process. */
+  readonly #wakers = new Set<() => void>();
+
+  constructor(database: StoreDatabase, clock: Clock) {
+    this.#database = database;
+    this.#clock = clock;
+  }
+
+  request(wanted: Wanted): Promise<Approval> {
+    return this.#database.transact(async (changes) => {
+      const live = await this.#expireIfDue(changes, await findLive(changes, wanted.binding));
+      if (live !== undefined) return live;
+      const approval: Approval = { ...wanted, state: 'pending', requestedAt: this.#clock.now().toISOString(), answeredAt: null, answeredBy: null, reason: null };
+      await changes.insertInto('approval').values(toRow(approval)).execute();
+      await this.#record(changes, 'requested', approval);
+      return approval;
+    });
+  }
+
+  async get(id: string): Promise<Approval> { return getOne(this.#database.queries, id); }
+
+  async list(state: ApprovalState | 'all', limit: number): Promise<readonly Approval[]> {
+    const query = this.#database.queries.selectFrom('approval').selectAll().orderBy('requested_at', 'desc').orderBy('id').limit(limit);
+    const rows = await (state === 'all' ? query : query.where('state', '=', state)).execute();
+    return rows.map(fromRow);
+  }
+
+  async answer(id: string, given: Answer): Promise<Approval> {
+    const answered = await this.#database.transact(async (changes) => {
+      const approval = await getOne(changes, id);
+      if (await this.#expireIfDue(changes, approval) === undefined) return undefined;
+      return this.#change(changes, answer(approval, given, this.#clock.now()), given.answer);
+    });
+    if (answered === undefined) throw new Failure('conflict', `${id} has expired`);
+    for (const wake of this.#wakers) wake();
+    return answered;
+  }
+
+  use(id: string, binding: string): Promise<boolean> {
+    return this.#database.transact(async (changes) => {
+      const change = use(await getOne(changes, id), binding, this.#clock.now());
+      if (change.kind === 'refused') return false;
+      await this.#change(changes, change, 'used');
+      return true;
+    });
+  }
+
+  findLive(binding: string): Promise<Approval | undefined> {
+    return this.#database.transact(async (changes) => this.#expireIfDue(changes, await findLive(changes, binding)));
+  }
+
+  async waitForAnswer(id: string, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Approval> {
+    const deadline = this.#clock.monotonicMs() + timeoutMs;
+    for (;;) {
+      const approval = await this.get(id);
+      const leftMs = deadline - this.#clock.monotonicMs();
+      if (approval.state !== 'pending' || leftMs <= 0 || signal.aborted) return approval;
+      await this.#woken(Math.min(leftMs, pollEveryMs), signal);
+    }
+  }
+
+  #woken(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#wakers.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      this.#wakers.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+    });
+  }
+
+  /** The approval if it is still valid; an overdue one is marked and gone. */
+  async #expireIfDue(changes: Changes, approval: Approval | undefined): Promise<Approval | undefined> {
+    if (approval === undefined) return undefined;
+    const change = expire(approval, this.#clock.now());
+    if (change.kind === 'refused') return approval;
+    await this.#change(changes, change, 'expired');
+    return undefined;
+  }
+
+  async #change(changes: Changes, change: Change, what: ApprovalBody['change']): Promise<Approval> {
+    if (change.kind === 'refused') throw new Failure('conflict', change.why);
+    const { approval } = change;
+    await changes.updateTable('approval').set(toRow(approval)).where('id', '=', approval.id).execute();
+    await this.#record(changes, what, approval);
+    return approval;
+  }
+
+  async #record(changes: Changes, what: ApprovalBody['change'], approval: Approval): Promise<void> {
+    const { id: approvalId, actionId, binding, agent } = approval;
+    const isAnswer = what === 'approved' || what === 'denied';
+    await appendEntries(changes, this.#clock.now(), [{
+      kind: 'approval', change: what, approvalId, actionId, binding, agent,
+      by: isAnswer ? approval.answeredBy : null, reason: isAnswer ? approval.reason : null,
+    }]);
+  }
+}
+
+async function findLive(queries: Queries | Changes, binding: string): Promise<Approval | undefined> {
+  const row = await queries.selectFrom('approval').selectAll().where('binding', '=', binding).where('state', 'in', ['pending', 'approved']).executeTakeFirst();
+  return row === undefined ? undefined : fromRow(row);
+}
+
+async function getOne(queries: Queries | Changes, id: string): Promise<Approval> {
+  const row = await queries.selectFrom('approval').selectAll().where('id', '=', id).executeTakeFirst();
+  if (row === undefined) throw new Failure('not_found', `there is no approval ${id}`);
+  return fromRow(row);
+}
+
+function toRow(approval: Approval): Tables['approval'] {
+  return {
+    id: approval.id, state: approval.state, action_id: approval.actionId, binding: approval.binding, agent: approval.agent,
+    database_name: approval.database, redacted: approval.redacted, risk: JSON.stringify(approval.risk), verdict: JSON.stringify(approval.verdict),
+    requested_at: approval.requestedAt, expires_at: approval.expiresAt,
+    answered_at: approval.answeredAt, answered_by: approval.answeredBy, reason: approval.reason,
+  };
+}
+
+/** What this module wrote, it can read. */
+function fromRow(row: Tables['approval']): Approval {
+  return {
+    id: row.id, state: row.state as ApprovalState, actionId: row.action_id, binding: row.binding, agent: row.agent,
+    database: row.database_name, redacted: row.redacted, risk: JSON.parse(row.risk) as Risk, verdict: JSON.parse(row.verdict) as Verdict,
+    requestedAt: row.requested_at, expiresAt: row.expires_at,
+    answeredAt: row.answered_at, answeredBy: row.answered_by, reason: row.reason,
+  };
+}

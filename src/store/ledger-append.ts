@@ -1,0 +1,31 @@
+/**
+ * Appending to the ledger inside a transaction that the caller holds, so that an entry and the change it speaks of are
+ * written together or not at all. The head is read in the same transaction, so several processes make one chain.
+ */
+import { chainEntry, genesis, type EntryBody, type Head, type StoredEntry } from '../core/ledger/entry.ts';
+import type { Changes, Queries } from './database.ts';
+
+/** SQLite takes 32,766 parameters in one statement; five stand for one entry. */
+const entriesPerInsertMax = 500;
+
+/** The sequence numbers of the new entries, in order. */
+export async function appendEntries(changes: Changes, at: Date, bodies: readonly EntryBody[]): Promise<readonly number[]> {
+  let head = await readHead(changes);
+  const isFirst = head.seq === 0;
+  const stamp = at.toISOString();
+  const entries = bodies.map((body): StoredEntry => {
+    const entry = chainEntry(head, stamp, body);
+    head = { seq: entry.seq, hash: entry.hash };
+    return entry;
+  });
+  for (let start = 0; start < entries.length; start += entriesPerInsertMax) {
+    await changes.insertInto('ledger').values(entries.slice(start, start + entriesPerInsertMax)).execute();
+  }
+  if (isFirst) await changes.insertInto('ledger_head').values({ id: 1, ...head }).execute();
+  else await changes.updateTable('ledger_head').set(head).where('id', '=', 1).execute();
+  return entries.map((entry) => entry.seq);
+}
+
+export async function readHead(queries: Queries | Changes): Promise<Head> {
+  return await queries.selectFrom('ledger_head').select(['seq', 'hash']).where('id', '=', 1).executeTakeFirst() ?? genesis;
+}

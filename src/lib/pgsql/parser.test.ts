@@ -1,0 +1,81 @@
+/**
+ * The parser answers whatever it is given: what is not SQL, not text or too much of it is unparsable, and the next
+ * statement is read as if nothing had happened (H14, H15, H16, H87).
+ */
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { loadParser, parserMajors, sqlBytesMax } from './parser.ts';
+import type { Parser } from './parser.ts';
+
+const parsers = new Map<number, Parser>();
+before(async () => { for (const major of parserMajors) parsers.set(major, await loadParser(major)); });
+
+function parserOf(major: number): Parser {
+  const parser = parsers.get(major);
+  assert.ok(parser);
+  return parser;
+}
+
+function textsOf(sql: string, major = 18): readonly string[] {
+  const result = parserOf(major).parse(sql);
+  return result.kind === 'parsed' ? result.statements.map(({ text }) => text) : [`unparsable: ${result.message}`];
+}
+
+for (const major of parserMajors) {
+  describe(`PostgreSQL ${major}`, () => {
+    test('statements are cut at byte positions, also behind text of several bytes per character', () => {
+      assert.deepEqual(textsOf("select 'é', '🐘' ; /* ü */ delete from \"tä\";;\n select 3", major), ["select 'é', '🐘'", '/* ü */ delete from "tä"', 'select 3']);
+    });
+
+    test('nothing to run is nothing', () => {
+      for (const sql of ['', ' \n', ';;', '-- only a comment', '/* and /* another */ */']) assert.deepEqual(textsOf(sql, major), []);
+    });
+
+    test('a depth that only just fits or only just does not spoils nothing either', () => {
+      for (const depth of [500, 1000, 2000, 4000, 8000]) {
+        for (const sql of [`select ${'not '.repeat(depth)}true`, `select ${'(select '.repeat(depth)}1${')'.repeat(depth)}`, `select 1${'::text'.repeat(depth)}`]) {
+          assert.match(parserOf(major).parse(sql).kind, /^(parsed|unparsable)$/);
+          assert.deepEqual(textsOf(' select 1 ', major), ['select 1']);
+        }
+      }
+    });
+
+    test('after each refusal a plain statement is still read (H14, H15)', () => {
+      const refused = [
+        `select ${'('.repeat(20_000)}1${')'.repeat(20_000)}`, `select ${Array(200_000).fill('1').join('+')}`, 'select 1\0; drop table t', 'select \ud800', `select '${'x'.repeat(sqlBytesMax)}'`, "select 'open", 'selct 1',
+      ];
+      for (const sql of refused) {
+        assert.equal(parserOf(major).parse(sql).kind, 'unparsable', sql.slice(0, 40));
+        assert.deepEqual(textsOf(' select 1 ', major), ['select 1']);
+      }
+    });
+  });
+}
+
+test('the grammar is that of the server: some texts mean one thing to 15 and another to 18 (H16)', () => {
+  const read = (sql: string, major: number): string => {
+    const result = parserOf(major).parse(sql);
+    return result.kind === 'parsed' ? JSON.stringify(result.statements[0]?.tree['targetList']).replaceAll(/,?"location":\d+/g, '') : 'unparsable';
+  };
+  assert.notEqual(read('SELECT 1_000', 15), read('SELECT 1_000', 18));
+  assert.notEqual(read('SELECT 0x1F', 15), read('SELECT 0x1F', 18));
+  assert.equal(read('SELECT 123abc', 18), 'unparsable');
+  assert.notEqual(read('SELECT 123abc', 15), 'unparsable');
+});
+
+test('a message says where and never quotes the text', () => {
+  const parser = parserOf(18);
+  assert.deepEqual(parser.parse("selct 'secret'"), { kind: 'unparsable', message: 'syntax error', position: 1 });
+  for (const sql of ["select 'geheim' 'secret'", "select 1 'secret'", "set x to 'secret' secret", "select U&'\\secret'", "select E'\\usecret'"]) {
+    assert.doesNotMatch(JSON.stringify(parser.parse(sql)), /secret/, sql);
+  }
+});
+
+test('parsing never throws, whatever the text', () => {
+  const words = fc.constantFrom('select', 'delete', 'from', 't', '(', ')', "'", '"', '$$', '$a$', '--', '/*', '*/', ';', ',', '::', 'E\'\\', '\n', '1', '.', 'é', '\u{1f418}', '\0', '\ud800');
+  fc.assert(fc.property(fc.oneof(fc.array(words, { maxLength: 30 }).map((parts) => parts.join(' ')), fc.string({ unit: 'binary' })), (sql) => {
+    const result = parserOf(18).parse(sql);
+    assert.ok(result.kind === 'parsed' || result.message !== '');
+  }), { numRuns: 1000 });
+});

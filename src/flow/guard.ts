@@ -1,0 +1,197 @@
+/**
+ * Guard: the one path of every action: judge → ask → permit; the caller performs, and settles with the permit.
+ *   allow  the verdict is on record, then a permit
+ *   hold   an approval bound to exactly this action is used, or asked for and waited for; then it is judged again, and
+ *          only if that still binds to the same approval and is not denied, a permit
+ *   deny   the verdict is on record, then a refusal
+ * What fails on the way is a refusal, never a permit.
+ */
+import type { SqlAction } from '../core/action.ts';
+import { bindingOf, type Approval } from '../core/approval.ts';
+import { Failure } from '../core/failure.ts';
+import type { Outcome } from '../core/outcome.ts';
+import { decide } from '../core/policy/decide.ts';
+import { explain } from '../core/policy/explain.ts';
+import type { Policy } from '../core/policy/policy.ts';
+import type { Risk } from '../core/risk.ts';
+import type { Verdict } from '../core/verdict.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Approvals } from '../store/approvals.ts';
+import type { Ledger, Permit } from '../store/ledger.ts';
+import { verdictBody } from './verdict-body.ts';
+
+export interface Judgement { readonly risk: Risk; readonly catalogVersion: string }
+
+export interface GuardRequest extends Judgement {
+  readonly action: SqlAction;
+  /** The same action judged now: after a wait the schema may have moved. */
+  readonly rejudge: () => Promise<Judgement>;
+}
+
+export interface Permitted {
+  readonly kind: 'permitted';
+  readonly permit: Permit;
+  readonly verdict: Verdict;
+  /** What became of it; call it exactly once. Rejects when the record could not take it at once. */
+  readonly settle: (outcome: Outcome) => Promise<void>;
+}
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly verdict: Verdict;
+  readonly failure: Failure;
+  readonly approval?: Approval;
+}
+
+export type Admission = Permitted | Refused;
+
+export interface AskHooks {
+  /** A person is asked; the caller may say so to whoever waits. Not called when nothing is waited for. */
+  readonly onHold: (approval: Approval, waitMs: number) => void;
+  /** Stops the waiting; the approval stays. */
+  readonly signal: AbortSignal;
+}
+
+export interface Guard {
+  /** Pure: what the policy in force says. */
+  judge(request: GuardRequest): Verdict;
+  /** undefined unless it is SAFE and allowed: then it may run at once. Throws Failure `ledger_unavailable`. */
+  admitNow(request: GuardRequest): Permitted | undefined;
+  /** Never rejects with a Failure: that is a refusal. */
+  admit(request: GuardRequest, hooks: AskHooks): Promise<Admission>;
+}
+
+export interface GuardDeps {
+  readonly ledger: Pick<Ledger, 'issue' | 'issueRead' | 'settle' | 'append'>;
+  readonly approvals: Approvals;
+  /** The policy in force now. */
+  readonly policy: () => Policy;
+  readonly clock: Clock;
+  /** `apr_…` */
+  readonly newApprovalId: () => string;
+  /** For counting; must not throw. */
+  readonly onVerdict?: (verdict: Verdict) => void;
+}
+
+export function createGuard(deps: GuardDeps): Guard {
+  return {
+    judge: (request) => judge(deps, request.action, request),
+    admitNow: (request) => admitNow(deps, request),
+    admit: async (request, hooks) => {
+      const verdict = judge(deps, request.action, request);
+      deps.onVerdict?.(verdict);
+      try {
+        return await admit(deps, request, verdict, hooks);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        return { kind: 'refused', verdict, failure: asRecordFailure(error) };
+      }
+    },
+  };
+}
+
+function judge(deps: GuardDeps, action: SqlAction, { risk }: Judgement): Verdict {
+  return decide(deps.policy(), { risk, agent: action.actor.name, database: action.database, recovery: 'none' });
+}
+
+function admitNow(deps: GuardDeps, request: GuardRequest): Permitted | undefined {
+  const { action, risk } = request;
+  if (risk.level !== 'SAFE') return undefined;
+  const verdict = judge(deps, action, request);
+  if (verdict.wouldBe !== 'allow') return undefined;
+  const { id: actionId, sessionId, actor, database, digest, fingerprint, redacted } = action;
+  const permit = deps.ledger.issueRead({
+    actionId, sessionId, agent: actor.name, database, digest, fingerprint, text: redacted,
+    policyName: verdict.policyName, policyHash: verdict.policyHash,
+  });
+  deps.onVerdict?.(verdict);
+  return permitted(deps, permit, verdict);
+}
+
+async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
+  switch (verdict.decision) {
+    case 'allow': return permitted(deps, await deps.ledger.issue(verdictBody(request, verdict, null)), verdict);
+    case 'deny': return refuse(deps, request, verdict, denied(verdict, request.risk));
+    case 'hold': return ask(deps, request, verdict, hooks);
+  }
+}
+
+async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
+  const approval = await deps.approvals.request({
+    id: deps.newApprovalId(), actionId: request.action.id, binding: bindingFor(request, request, verdict), agent: request.action.actor.name,
+    database: request.action.database, redacted: request.action.redacted, risk: request.risk, verdict,
+    expiresAt: new Date(deps.clock.now().getTime() + deps.policy().approval.expires * 1000).toISOString(),
+  });
+  if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
+  const waitMs = deps.policy().approval.wait * 1000;
+  if (waitMs > 0) hooks.onHold(approval, waitMs);
+  const answered = waitMs > 0 ? await deps.approvals.waitForAnswer(approval.id, { timeoutMs: waitMs, signal: hooks.signal }) : approval;
+  switch (answered.state) {
+    case 'approved': return redeem(deps, request, verdict, answered);
+    case 'denied': return refuse(deps, request, verdict, deniedByPerson(answered), answered);
+    case 'pending': return refuse(deps, request, verdict, pending(answered), answered);
+    case 'expired': case 'used': return refuse(deps, request, verdict, overtaken(answered), answered);
+  }
+}
+
+/** An approved action is judged again before it runs: policy and schema may have moved while a person was thinking. */
+async function redeem(deps: GuardDeps, request: GuardRequest, asked: Verdict, approval: Approval): Promise<Admission> {
+  const again = await request.rejudge();
+  const verdict = judge(deps, request.action, again);
+  const now: GuardRequest = { ...request, ...again };
+  if (verdict.decision === 'deny') return refuse(deps, now, verdict, denied(verdict, again.risk), approval);
+  const isUsed = await deps.approvals.use(approval.id, bindingFor(request, again, verdict));
+  if (!isUsed) return refuse(deps, now, asked, moved(approval), approval);
+  return permitted(deps, await deps.ledger.issue(verdictBody(now, { ...verdict, decision: 'allow' }, approval.id)), verdict);
+}
+
+function permitted(deps: GuardDeps, permit: Permit, verdict: Verdict): Permitted {
+  return { kind: 'permitted', permit, verdict, settle: (outcome) => deps.ledger.settle(permit, outcome) };
+}
+
+async function refuse(deps: GuardDeps, request: GuardRequest, verdict: Verdict, failure: Failure, approval?: Approval): Promise<Refused> {
+  const decision = verdict.decision === 'allow' ? 'deny' : verdict.decision;
+  await deps.ledger.append(verdictBody(request, { ...verdict, decision }, approval?.id ?? null));
+  return { kind: 'refused', verdict, failure, ...(approval === undefined ? {} : { approval }) };
+}
+
+function bindingFor({ action }: GuardRequest, { catalogVersion }: Judgement, { policyHash }: Verdict): string {
+  const { digest, actor, database, role, searchPath } = action;
+  return bindingOf({ digest, agent: actor.name, database, role, searchPath, policyHash, catalogVersion });
+}
+
+function denied(verdict: Verdict, risk: Risk): Failure {
+  const { message, detail, hint } = explain(verdict, risk);
+  return new Failure('statement_denied', message, { detail, hint });
+}
+
+function deniedByPerson({ id, answeredBy, reason, verdict, risk }: Approval): Failure {
+  const why = reason === null ? '' : `: ${reason}`;
+  return new Failure('approval_denied', `Backstop: ${answeredBy ?? 'an operator'} denied it (${id})${why}`, { detail: explain(verdict, risk).detail });
+}
+
+function pending({ id, verdict, risk, expiresAt }: Approval): Failure {
+  const { message, detail } = explain(verdict, risk);
+  return new Failure('approval_pending', `${message}; it waits for approval ${id}`, {
+    detail,
+    hint: `Approval ${id} is still open until ${expiresAt}. Ask an operator to run: backstop approvals approve ${id}. Then send exactly the same statement again; it runs once. Do not rephrase it: an approval covers these bytes only.`,
+  });
+}
+
+function overtaken({ id, state }: Approval): Failure {
+  const why = state === 'used' ? 'was used by another session that sent the same statement' : 'expired before it was answered';
+  return new Failure('approval_pending', `Backstop: approval ${id} ${why}`, { hint: 'Send exactly the same statement again to ask for a new approval.' });
+}
+
+function moved({ id }: Approval): Failure {
+  return new Failure('approval_pending', `Backstop: approval ${id} no longer fits`, {
+    detail: 'Since it was given, the policy, the schema or the session changed, or another session used it.',
+    hint: 'Send exactly the same statement again to ask for a new approval.',
+  });
+}
+
+/** Whatever part of the record failed, the client needs to know one thing: nothing ran. */
+function asRecordFailure(failure: Failure): Failure {
+  if (failure.code !== 'store_unavailable') return failure;
+  return new Failure('ledger_unavailable', 'the record cannot be written, so nothing may run', { cause: failure });
+}

@@ -42,15 +42,19 @@ export interface StoreDatabase {
   close(): Promise<void>;
 }
 
-/** How long another process's transaction is waited for; the event loop stands still meanwhile. */
-const busyMsMax = 2_000;
+/** While opening, SQLite itself waits for another process; afterwards the driver does, without stopping the event loop. */
+const openBusyMsMax = 2_000;
+const busyMs = 5;
 const fileName = 'backstop.db';
 
 /** Throws Failure `store_unavailable` or `data_version`. */
 export function openDatabase(folder: string): StoreDatabase {
   const path = join(folder, fileName);
   const database = inStore(path, () => openFile(folder, path));
-  inStore(path, () => { migrate(database, path); });
+  inStore(path, () => {
+    migrate(database, path);
+    database.exec(`PRAGMA busy_timeout = ${busyMs}`);
+  });
   const queries = new Kysely<Tables>({ dialect: sqliteDialect(database) });
   const transact = async <T>(work: (changes: Changes) => Promise<T>, durable: boolean): Promise<T> => {
     try {
@@ -80,7 +84,7 @@ function openFile(folder: string, path: string): DatabaseSync {
   // Made with its mode before SQLite opens it, so that it is never readable by others, not even for a moment.
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
-  const database = new DatabaseSync(path, { timeout: busyMsMax });
+  const database = new DatabaseSync(path, { timeout: openBusyMsMax });
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
   return database;
 }

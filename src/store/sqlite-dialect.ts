@@ -3,6 +3,7 @@
  * transaction keeps it until it ends, so that two flows of one process never interleave. Transactions take the write
  * lock at their start, because a lock that is upgraded half-way can fail after work was done.
  */
+import { setTimeout } from 'node:timers/promises';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import {
   type CompiledQuery, type DatabaseConnection, type Dialect, type Driver, type QueryResult,
@@ -12,6 +13,10 @@ import { Bug } from '../lib/assert.ts';
 
 /** Statements kept prepared; batches of different sizes have different texts. */
 const preparedMax = 200;
+const busyMsMax = 5_000;
+const busyRetryMs = 5;
+/** https://www.sqlite.org/rescode.html#busy */
+const sqliteBusy = 5;
 
 export function sqliteDialect(database: DatabaseSync): Dialect {
   return {
@@ -45,7 +50,19 @@ class SqliteDriver implements Driver {
     return this.#connection;
   }
 
-  beginTransaction(): Promise<void> { return this.#run('BEGIN IMMEDIATE'); }
+  /** Waits for another process's lock in turns of the event loop: SQLite's own waiting would stop every session. */
+  async beginTransaction(): Promise<void> {
+    for (const deadline = performance.now() + busyMsMax; ;) {
+      try {
+        this.#database.exec('BEGIN IMMEDIATE');
+        return;
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > deadline) throw error;
+      }
+      await setTimeout(busyRetryMs);
+    }
+  }
+
   commitTransaction(): Promise<void> { return this.#run('COMMIT'); }
 
   rollbackTransaction(): Promise<void> {
@@ -93,6 +110,10 @@ class SqliteConnection implements DatabaseConnection {
     this.#prepared.set(sql, statement);
     return statement;
   }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
 }
 
 function asInput(value: unknown): SQLInputValue {

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { SqlAction } from '../core/action.ts';
+import { Failure } from '../core/failure.ts';
+import type { EntryBody } from '../core/ledger/entry.ts';
+import { parsePolicy, type Policy } from '../core/policy/policy.ts';
+import type { Level, Risk } from '../core/risk.ts';
+import { systemClock } from '../lib/clock.ts';
+import { withStore, type TestStore } from '../store/store-fixture.ts';
+import { answerApproval } from './answer-approval.ts';
+import { createGuard, type Admission, type AskHooks, type Guard, type GuardRequest } from './guard.ts';
+
+function policyWith({ mode = 'enforce', wait = 30, high = 'hold' } = {}): Policy {
+  return parsePolicy(`
+name: test
+description: for tests
+mode: ${mode}
+levels: { SAFE: allow, LOW: allow, HIGH: ${high}, CRITICAL: deny }
+approval: { wait: ${wait}, expires: 600 }
+`, 'test.yaml');
+}
+
+function riskOf(level: Level): Risk {
+  return { level, reasons: [{ rule: 'test.rule', level, message: 'A test.' }], effects: [], destroys: false, recoverability: 'not-needed', assumptions: [] };
+}
+
+let actions = 0;
+function request(level: Level, more: Partial<SqlAction> & { readonly again?: Level; readonly catalog?: () => string } = {}): GuardRequest {
+  const { again = level, catalog = () => 'c1', ...changed } = more;
+  actions += 1;
+  const action: SqlAction = {
+    kind: 'sql', id: `act_${actions}`, actor: { kind: 'agent', name: 'ada' }, sessionId: 'ses_1', database: 'shop', role: 'app', searchPath: ['public'],
+    text: 'UPDATE t SET a = 1 WHERE id = 4711', redacted: 'UPDATE t SET a = ? WHERE id = ?', fingerprint: 'f', digest: 'd', inTransaction: false, ...changed,
+  };
+  return { action, risk: riskOf(level), catalogVersion: catalog(), rejudge: () => Promise.resolve({ risk: riskOf(again), catalogVersion: catalog() }) };
+}
+
+interface Scene { readonly store: TestStore; readonly guard: Guard; readonly operator: string; setPolicy(policy: Policy): void }
+
+function scene(work: (scene: Scene) => Promise<void>, policy = policyWith()): Promise<void> {
+  return withStore(async (store) => {
+    let inForce = policy;
+    let ids = 0;
+    const guard = createGuard({ ledger: store.ledger, approvals: store.approvals, policy: () => inForce, clock: systemClock, newApprovalId: () => `apr_${++ids}` });
+    const { token: operator } = await store.identities.addOperator('olga');
+    await work({ store, guard, operator, setPolicy: (changed) => { inForce = changed; } });
+  });
+}
+
+const quiet: AskHooks = { onHold: () => undefined, signal: new AbortController().signal };
+
+/** Answers as soon as it is held. */
+function answering({ store, operator }: Scene, answer: 'approved' | 'denied', before: () => void = () => undefined): AskHooks {
+  return {
+    signal: new AbortController().signal,
+    onHold: ({ id }) => {
+      before();
+      void answerApproval({ identities: store.identities, approvals: store.approvals }, operator, id, { answer, reason: answer === 'denied' ? 'use the API' : null });
+    },
+  };
+}
+
+async function entries({ store }: Scene, kind: EntryBody['kind']): Promise<EntryBody[]> {
+  return (await store.ledger.entriesAfter(0, 1000)).map((entry) => JSON.parse(entry.body) as EntryBody).filter((body) => body.kind === kind);
+}
+
+function codeOf(admission: Admission): string { return admission.kind === 'refused' ? admission.failure.code : 'permitted'; }
+
+test('what is SAFE and allowed passes at once; anything else does not', () => scene(async ({ guard }) => {
+  assert.equal(guard.admitNow(request('SAFE'))?.kind, 'permitted');
+  for (const level of ['LOW', 'HIGH', 'CRITICAL'] as const) assert.equal(guard.admitNow(request(level)), undefined);
+}));
+
+test('an allowed write is on record before its permit, and its outcome after', () => scene(async (on) => {
+  const admission = await on.guard.admit(request('LOW'), quiet);
+  assert.ok(admission.kind === 'permitted');
+  const [verdict] = await entries(on, 'verdict');
+  assert.ok(verdict?.kind === 'verdict' && verdict.decision === 'allow' && verdict.text === 'UPDATE t SET a = ? WHERE id = ?');
+  await admission.settle({ kind: 'rolled-back', rows: 3, durationMs: 1 });
+  const [outcome] = await entries(on, 'outcome');
+  assert.ok(outcome?.kind === 'outcome' && outcome.outcome === 'rolled-back' && outcome.rows === 3);
+}));
+
+test('a denied action is refused with rule, observed value and threshold, and is on record', () => scene(async (on) => {
+  const admission = await on.guard.admit(request('CRITICAL'), quiet);
+  assert.ok(admission.kind === 'refused' && admission.failure.code === 'statement_denied');
+  assert.match(admission.failure.detail ?? '', /rule level\.CRITICAL.*observed.*threshold/);
+  const [verdict] = await entries(on, 'verdict');
+  assert.ok(verdict?.kind === 'verdict' && verdict.decision === 'deny');
+}));
+
+test('a held action runs when a person approves it, once', () => scene(async (on) => {
+  assert.equal(codeOf(await on.guard.admit(request('HIGH'), answering(on, 'approved'))), 'permitted');
+  assert.equal(codeOf(await on.guard.admit(request('HIGH'), answering(on, 'denied'))), 'approval_denied');
+  const changes = (await entries(on, 'approval')).map((body) => body.kind === 'approval' ? body.change : '');
+  assert.deepEqual(changes, ['requested', 'approved', 'used', 'requested', 'denied']);
+}));
+
+test('without an answer the approval id is returned, and the same action runs later without a wait', () => scene(async (on) => {
+  let held = 0;
+  const hooks = { ...quiet, onHold: () => { held += 1; } };
+  const first = await on.guard.admit(request('HIGH'), hooks);
+  assert.ok(first.kind === 'refused' && first.failure.code === 'approval_pending' && first.approval?.id === 'apr_1');
+  assert.match(first.failure.hint, /apr_1/);
+  await answerApproval(on.store, on.operator, 'apr_1', { answer: 'approved', reason: null });
+  assert.equal(codeOf(await on.guard.admit(request('HIGH'), hooks)), 'permitted');
+  assert.equal(codeOf(await on.guard.admit(request('HIGH'), hooks)), 'approval_pending', 'used once');
+  assert.equal(held, 0, 'with wait 0 nobody is told to wait');
+}, policyWith({ wait: 0 })));
+
+test('an approval fits nothing but the very action it was given for', () => scene(async (on) => {
+  await on.guard.admit(request('HIGH'), quiet);
+  await answerApproval(on.store, on.operator, 'apr_1', { answer: 'approved', reason: null });
+  const others: Parameters<typeof request>[1][] = [
+    { digest: 'other bytes or binds' }, { actor: { kind: 'agent', name: 'eve' } }, { database: 'other' }, { role: 'other' },
+    { searchPath: ['evil', 'public'] }, { catalog: () => 'c2' },
+  ];
+  for (const other of others) assert.equal(codeOf(await on.guard.admit(request('HIGH', other), quiet)), 'approval_pending', JSON.stringify(other));
+  on.setPolicy(policyWith({ wait: 0, mode: 'enforce', high: 'hold' }));
+  assert.equal(codeOf(await on.guard.admit(request('HIGH'), quiet)), 'permitted', 'an equal policy has an equal hash');
+}, policyWith({ wait: 0 })));
+
+test('after approval it is judged again: a stricter policy, a worse risk or a moved schema stops it', async (t) => {
+  await t.test('policy', () => scene(async (on) => {
+    assert.equal(codeOf(await on.guard.admit(request('HIGH'), answering(on, 'approved', () => { on.setPolicy(policyWith({ high: 'deny' })); }))), 'statement_denied');
+  }));
+  await t.test('risk', () => scene(async (on) => {
+    assert.equal(codeOf(await on.guard.admit(request('HIGH', { again: 'CRITICAL' }), answering(on, 'approved'))), 'statement_denied');
+  }));
+  await t.test('schema', () => scene(async (on) => {
+    let version = 'c1';
+    const asked = request('HIGH', { catalog: () => version });
+    assert.equal(codeOf(await on.guard.admit(asked, answering(on, 'approved', () => { version = 'c2'; }))), 'approval_pending');
+  }));
+});
+
+test('an agent\'s token, a wrong token and a late answer approve nothing', () => scene(async (on) => {
+  await on.guard.admit(request('HIGH'), quiet);
+  const agent = await on.store.identities.addAgent('ada', null, 'olga');
+  for (const token of [agent.token, 'bso_wrong']) {
+    await assert.rejects(answerApproval(on.store, token, 'apr_1', { answer: 'approved', reason: null }), (error) => error instanceof Failure && error.code === 'not_permitted');
+  }
+  assert.equal((await on.store.approvals.get('apr_1')).state, 'pending');
+}, policyWith({ wait: 0 })));
+
+test('observe lets everything through and records what it would have said', () => scene(async (on) => {
+  assert.equal(codeOf(await on.guard.admit(request('CRITICAL'), quiet)), 'permitted');
+  const [verdict] = await entries(on, 'verdict');
+  assert.ok(verdict?.kind === 'verdict' && verdict.decision === 'allow' && verdict.wouldBe === 'deny');
+}, policyWith({ mode: 'observe' })));
+
+test('whoever stops waiting is refused, and the approval stays to be answered', () => scene(async (on) => {
+  const stop = new AbortController();
+  const admission = await on.guard.admit(request('HIGH'), { onHold: () => { stop.abort(); }, signal: stop.signal });
+  assert.equal(codeOf(admission), 'approval_pending');
+  assert.equal((await on.store.approvals.get('apr_1')).state, 'pending');
+}));
+
+test('when the record cannot be written nothing passes, held, denied or allowed', () => scene(async (on) => {
+  await on.store.database.queries.schema.dropTable('ledger_head').execute();
+  for (const level of ['LOW', 'HIGH', 'CRITICAL'] as const) assert.equal(codeOf(await on.guard.admit(request(level), quiet)), 'ledger_unavailable');
+}));
+
+test('no literal of the statement reaches the record or the errors', () => scene(async (on) => {
+  const refused = await on.guard.admit(request('CRITICAL'), quiet);
+  await on.guard.admit(request('LOW'), quiet);
+  assert.ok(refused.kind === 'refused');
+  const said = `${refused.failure.message}${refused.failure.detail}${refused.failure.hint}`;
+  const recorded = (await on.store.ledger.entriesAfter(0, 100)).map((entry) => entry.body).join('');
+  assert.equal(`${said}${recorded}`.includes('4711'), false);
+}));

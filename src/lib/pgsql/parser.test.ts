@@ -25,7 +25,9 @@ function textsOf(sql: string, major = 18): readonly string[] {
 for (const major of parserMajors) {
   describe(`PostgreSQL ${major}`, () => {
     test('statements are cut at byte positions, also behind text of several bytes per character', () => {
-      assert.deepEqual(textsOf("select 'é', '🐘' ; /* ü */ delete from \"tä\";;\n select 3", major), ["select 'é', '🐘'", '/* ü */ delete from "tä"', 'select 3']);
+      // Since 18 a statement begins behind the comments before it.
+      const comment = major >= 18 ? '' : '/* ü */ ';
+      assert.deepEqual(textsOf("select 'é', '🐘' ; /* ü */ delete from \"tä\";;\n select 3", major), ["select 'é', '🐘'", `${comment}delete from "tä"`, 'select 3']);
     });
 
     test('nothing to run is nothing', () => {

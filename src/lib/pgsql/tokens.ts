@@ -11,18 +11,19 @@ export interface Token {
 }
 
 const patterns: readonly (readonly [TokenKind, RegExp])[] = [
-  ['space', /\s+/yu],
+  ['space', /[ \t\n\r\f\v]+/yu],
   ['comment', /--[^\n\r]*/yu],
-  ['string', /(?:[nNbBxX]|[uU]&)?'(?:[^']|'')*(?:'|$)/yu],
+  ['string', /[bBxX]'[^']*(?:'|$)/yu],
+  ['string', /(?:[nN]|[uU]&)?'(?:[^']|'')*(?:'|$)/yu],
   ['quoted-name', /(?:[uU]&)?"(?:[^"]|"")*(?:"|$)/yu],
   ['parameter', /\$\d+/yu],
   ['word', /[A-Za-z_\u0080-\u{10ffff}][\w$\u0080-\u{10ffff}]*/yu],
-  ['number', /\.?\d(?:[eE][+-]|[\w.])*/yu],
+  ['number', /\.?\d(?:[eE][+-]|(?![eE]')[\w.])*/yu],
 ];
 
 const escapeString = /[eE]'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/yu;
 /** `'…'` on a later line continues the string before it, in the same syntax. */
-const escapeContinuation = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/yu;
+const escapeContinuation = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/yu;
 const dollarOpening = /\$(?:[A-Za-z_\u0080-\u{10ffff}][\w\u0080-\u{10ffff}]*)?\$/yu;
 
 export function tokensOf(sql: string): readonly Token[] {

@@ -1,0 +1,114 @@
+/**
+ * Redaction: a statement's text without anything that could be a value, so that it may be stored and shown. Literals
+ * become `?`, comments go, whitespace folds; names and `$1` parameters stay. Text that the grammar does not accept is
+ * never kept at all, because where its literals end is anybody's guess.
+ */
+import { sha256Hex } from '../../lib/sha256.ts';
+import { tokensOf } from '../../lib/pgsql/tokens.ts';
+import type { Token } from '../../lib/pgsql/tokens.ts';
+import type { Parser } from './parser.ts';
+
+export const redactedCharsMax = 8_000;
+const fingerprintHexChars = 32;
+
+export function redact(sql: string, parser: Pick<Parser, 'parse'>): string {
+  const tokens = parser.parse(sql).kind === 'parsed' ? tokensOf(sql) : undefined;
+  // The grammar knows no place for a string right behind a number; where each ends differs between majors.
+  if (tokens === undefined || tokens.some(({ kind }, at) => kind === 'number' && tokens[at + 1]?.kind === 'string')) {
+    return `[unparsable, ${Buffer.byteLength(sql)} bytes]`;
+  }
+  const text = withoutLiterals(tokens).join('').trim();
+  return text.length <= redactedCharsMax ? text : `${cutWhole(text, redactedCharsMax)} …`;
+}
+
+/** Groups statements of one shape: the same for every value, letter case, spacing and length of a list. */
+export function fingerprint(sql: string): string {
+  const words = withoutLiterals(tokensOf(sql)).filter((word) => word !== ' ').map((word) => (word.startsWith('"') ? word : word.toLowerCase()));
+  return sha256Hex(foldLists(words).join(' ')).slice(0, fingerprintHexChars);
+}
+
+/** Each token as it may be kept; one space for any run of whitespace and comments. */
+function withoutLiterals(tokens: readonly Token[]): readonly string[] {
+  const kept: string[] = [];
+  for (const [at, token] of tokens.entries()) {
+    const text = keptText(token, isCustomValue(tokens, at));
+    const last = kept.at(-1);
+    if (text === ' ' && last === ' ') continue;
+    // A string may go on in the next line: still one literal.
+    if (text === '?' && last === ' ' && kept.at(-2) === '?') { kept.pop(); continue; }
+    if (text === '?' && last !== undefined && /[\w$"?]$/u.test(last)) kept.push(' ');
+    kept.push(text);
+  }
+  return kept;
+}
+
+function keptText({ kind, text }: Token, isValue: boolean): string {
+  if (kind === 'space' || kind === 'comment') return ' ';
+  return kind === 'string' || kind === 'number' || isValue ? '?' : text;
+}
+
+/** SET myapp.token TO abc123: the value of a custom setting may be written as a bare word. */
+function isCustomValue(tokens: readonly Token[], at: number): boolean {
+  const token = tokens[at];
+  if (token === undefined || (token.kind !== 'word' && token.kind !== 'quoted-name')) return false;
+  const before: string[] = [];
+  for (let index = at - 1; index >= 0 && before.length < 4; index -= 1) {
+    const earlier = tokens[index];
+    if (earlier !== undefined && earlier.kind !== 'space' && earlier.kind !== 'comment') before.push(earlier.text.toLowerCase());
+  }
+  const [assign, , dot] = before;
+  return (assign === 'to' || assign === '=') && dot === '.' && startsWithSet(tokens, at);
+}
+
+/** Only SET and ALTER … SET: elsewhere `a.b = c` compares two columns. */
+function startsWithSet(tokens: readonly Token[], at: number): boolean {
+  const words: string[] = [];
+  for (let index = at - 1; index >= 0 && tokens[index]?.text !== ';'; index -= 1) {
+    const { kind, text } = tokens[index] ?? { kind: 'space', text: ' ' };
+    if (kind !== 'space' && kind !== 'comment') words.push(text.toLowerCase());
+  }
+  const first = words.at(-1);
+  return first === 'set' || first === 'alter' || first === 'create';
+}
+
+function cutWhole(text: string, chars: number): string {
+  const cut = text.slice(0, chars);
+  return cut.isWellFormed() ? cut : cut.slice(0, -1);
+}
+
+const constants: ReadonlySet<string> = new Set(['null', 'true', 'false', 'default']);
+
+/** `in ( ? , ? )` and `values ( ? ) , ( ? )` become one element, parameters and constants included. */
+function foldLists(words: readonly string[]): readonly string[] {
+  const folded: string[] = [];
+  for (const [at, word] of words.entries()) {
+    folded.push(asValue(word, words[at - 1], words[at + 1]));
+    while (foldSign(folded) || foldElement(folded)) { /* each fold may make room for the next */ }
+  }
+  return folded;
+}
+
+function asValue(word: string, before: string | undefined, after: string | undefined): string {
+  if (/^\$\d+$/u.test(word)) return '?';
+  const isElement = (before === '(' || before === '[' || before === ',') && (after === ')' || after === ']' || after === ',');
+  return isElement && constants.has(word) ? '?' : word;
+}
+
+/** `( - ?` is a value like any other. */
+function foldSign(folded: string[]): boolean {
+  const [before, sign, value] = folded.slice(-3);
+  if (value !== '?' || (sign !== '-' && sign !== '+') || !/^[[(,=<>]$/u.test(before ?? '')) return false;
+  folded.splice(-2, 2, '?');
+  return true;
+}
+
+function foldElement(folded: string[]): boolean {
+  for (const element of [['?'], ['(', '?', ')']]) {
+    const pattern = [...element, ',', ...element];
+    if (pattern.every((word, index) => folded.at(index - pattern.length) === word)) {
+      folded.splice(-element.length - 1);
+      return true;
+    }
+  }
+  return false;
+}

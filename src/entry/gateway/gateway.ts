@@ -12,13 +12,15 @@ import type { Log } from '../../lib/log.ts';
 import { encodeBackendKeyData, encodeParameterStatus, encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
 import { serverEndPoint } from '../../lib/pgwire/channel-binding.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
+import { parseVerifier } from '../../lib/pgwire/scram-verifier.ts';
 import type { Link } from '../../remote/postgres/link.ts';
+import type { Identities } from '../../store/identities.ts';
 import { CancelKeys } from './cancel.ts';
 import type { Catalogs, Guard, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
 import { learnPath } from './learn.ts';
-import { clientsMaxDefault, drainMsMax, startupMsMax } from './limits.ts';
+import { clientsMaxDefault, drainMsMax, revocationCheckMs, startupMsMax } from './limits.ts';
 import { login, type KnownAgent, type Login, type LoginDeps } from './login.ts';
 import { createOidNames } from './oid-names.ts';
 import { errorOf, ownErrors } from './refuse.ts';
@@ -41,11 +43,7 @@ export interface GatewayDeps {
   readonly port: number;
   readonly tls: { readonly certificatePem: string; readonly privateKeyPem: string } | undefined;
   readonly clientsMax?: number;
-  readonly agents: {
-    find(name: string): Promise<KnownAgent | undefined> | KnownAgent | undefined;
-    /** Told when a token stops being valid; returns how to stop listening. */
-    onRevoked(listener: (name: string) => void): () => void;
-  };
+  readonly identities: Pick<Identities, 'findLogin'>;
   /** The record of who came and went. A connection that cannot be recorded is refused. */
   readonly connections: {
     opened(facts: ConnectionFacts): Promise<void> | void;
@@ -76,7 +74,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   return new PostgresGateway(deps);
 }
 
-interface Client { socket: Socket; agent: string | undefined; session: Session | undefined }
+interface Client { socket: Socket; agent: KnownAgent | undefined; session: Session | undefined }
 type LoggedIn = Extract<Login, { kind: 'agent' }>;
 
 class PostgresGateway implements Gateway {
@@ -87,7 +85,7 @@ class PostgresGateway implements Gateway {
   readonly #judgements = new Map<number, Judgements>();
   readonly #oids;
   readonly #loginDeps: LoginDeps;
-  readonly #stopListening: () => void;
+  #revocationTimer: NodeJS.Timeout | undefined;
   #onEmpty: (() => void) | undefined;
 
   constructor(deps: GatewayDeps) {
@@ -96,13 +94,12 @@ class PostgresGateway implements Gateway {
     // A client may close its side and still wait for answers.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) => { this.#accept(socket); });
     this.#loginDeps = {
-      findAgent: (name) => deps.agents.find(name), mockSecret: deps.mockSecret,
+      findAgent: (name) => this.#find(name), mockSecret: deps.mockSecret,
       tls: deps.tls === undefined ? undefined : {
         context: createSecureContext({ cert: deps.tls.certificatePem, key: deps.tls.privateKeyPem, minVersion: 'TLSv1.2' }),
         channelBinding: serverEndPoint(deps.tls.certificatePem),
       },
     };
-    this.#stopListening = deps.agents.onRevoked((name) => { this.#revoked(name); });
   }
 
   get address(): AddressInfo | undefined {
@@ -122,6 +119,7 @@ class PostgresGateway implements Gateway {
       this.#server.listen(port, host, () => {
         this.#server.off('error', failed);
         this.#server.on('error', (error) => { this.#deps.log.error({ error }, 'the gateway cannot accept a connection'); });
+        this.#revocationTimer = setInterval(() => { void this.#endRevoked(); }, revocationCheckMs);
         const { address } = this;
         if (address === undefined) reject(new Failure('internal', 'The gateway listens but has no address.'));
         else resolve(address);
@@ -130,7 +128,7 @@ class PostgresGateway implements Gateway {
   }
 
   async close(): Promise<void> {
-    this.#stopListening();
+    clearInterval(this.#revocationTimer);
     const closed = new Promise<void>((resolve) => { this.#server.close(() => { resolve(); }); });
     for (const client of this.#clients) {
       if (client.session === undefined) client.socket.destroy();
@@ -181,7 +179,7 @@ class PostgresGateway implements Gateway {
       client.socket.end();
       return;
     }
-    client.agent = entered.agent.name;
+    client.agent = entered.agent;
     const { database, startup: { parameters } } = entered;
     const link = await this.#deps.connect({ database, parameters });
     try {
@@ -203,7 +201,7 @@ class PostgresGateway implements Gateway {
     };
     await this.#deps.connections.opened(facts);
     // Asked again: it may have been revoked while the connection was made.
-    if (socket.destroyed || await this.#deps.agents.find(agent.name) === undefined) {
+    if (socket.destroyed || (await this.#find(agent.name))?.generation !== agent.generation) {
       await this.#deps.connections.closed(facts);
       throw new Failure('authentication_failed', `password authentication failed for user "${agent.name}"`);
     }
@@ -246,11 +244,27 @@ class PostgresGateway implements Gateway {
     return made;
   }
 
-  #revoked(name: string): void {
-    for (const client of this.#clients) {
-      if (client.agent !== name) continue;
-      if (client.session === undefined) client.socket.destroy();
-      else client.session.end(ownErrors.revoked());
+  async #find(name: string): Promise<KnownAgent | undefined> {
+    const found = await this.#deps.identities.findLogin(name);
+    const verifier = found === undefined ? undefined : parseVerifier(found.verifier);
+    if (found === undefined || verifier === undefined) return undefined;
+    return { name: found.name, verifier, database: found.database, generation: found.generation };
+  }
+
+  /** Tokens are revoked and replaced by other processes too, so the store is asked, once for each agent that is here. */
+  async #endRevoked(): Promise<void> {
+    const here = new Map([...this.#clients].flatMap(({ agent }) => (agent === undefined ? [] : [[agent.name, agent] as const])));
+    for (const name of here.keys()) {
+      try {
+        const generation = (await this.#find(name))?.generation;
+        for (const client of this.#clients) {
+          if (client.agent?.name !== name || client.agent.generation === generation) continue;
+          if (client.session === undefined) client.socket.destroy();
+          else client.session.end(ownErrors.revoked());
+        }
+      } catch (error) {
+        this.#deps.log.warn({ error }, 'whether an agent was revoked could not be read');
+      }
     }
   }
 

@@ -25,3 +25,5 @@ export const judgementsMax = 4_096;
 export const judgedTextLengthMax = 16_384;
 /** How long close() waits for statements that run. */
 export const drainMsMax = 10_000;
+/** A revoked agent's sessions end within this. */
+export const revocationCheckMs = 1_000;

@@ -26,11 +26,13 @@ export interface KnownAgent {
   readonly verifier: ScramVerifier;
   /** The only database that it may use; null: any. */
   readonly database: string | null;
+  /** Counts its tokens: a session that logged in with an older one must end. */
+  readonly generation: number;
 }
 
 export interface LoginDeps {
   /** undefined: no such agent, or a revoked one. */
-  readonly findAgent: (name: string) => Promise<KnownAgent | undefined> | KnownAgent | undefined;
+  readonly findAgent: (name: string) => Promise<KnownAgent | undefined>;
   readonly tls: { readonly context: SecureContext; /** tls-server-end-point */ readonly channelBinding: Buffer | undefined } | undefined;
   /** Makes verifiers of agents that do not exist; secret, and the same as long as the installation lives. */
   readonly mockSecret: Buffer;

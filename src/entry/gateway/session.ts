@@ -106,7 +106,12 @@ export class Session {
     });
     socket.on('data', (chunk: Buffer) => { this.#fromClient(chunk); });
     socket.on('drain', () => { link.resume(); });
-    socket.on('end', () => { this.#hasInputEnded = true; this.#admission.stopWaiting(); this.#pump(); });
+    socket.on('end', () => {
+      this.#hasInputEnded = true;
+      // Nobody is left to answer to; a client that only closed its side does not wait for people.
+      if (this.#admission.isWaiting) this.#clientGone();
+      else this.#pump();
+    });
     socket.on('error', () => { this.#clientGone(); });
     socket.on('close', () => { this.#clientGone(); });
     socket.resume();
@@ -207,8 +212,11 @@ export class Session {
   /** While the server copies in, the data goes on untouched; Sync and Flush are ignored there, anything else breaks it off. */
   #copy(batch: Batch): void {
     if (batch.kind === 'copy') {
-      if (batch.frame.type !== frontendType.copyData) this.#replies.isCopyIn = false;
       this.#toServer(batch.frame.whole);
+      if (batch.frame.type === frontendType.copyData) return;
+      this.#replies.isCopyIn = false;
+      // The Sync behind it waits until the answer is here, and the server would wait for that Sync to send it.
+      if (this.#replies.isUnsynced) this.#toServer(flushMessage);
       return;
     }
     const isSync = batch.kind === 'extended' && batch.end === 'sync';

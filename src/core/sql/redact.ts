@@ -30,16 +30,28 @@ export function fingerprint(sql: string): string {
 /** Each token as it may be kept; one space for any run of whitespace and comments. */
 function withoutLiterals(tokens: readonly Token[]): readonly string[] {
   const kept: string[] = [];
-  for (const [at, token] of tokens.entries()) {
-    const text = keptText(token, isCustomValue(tokens, at));
-    const last = kept.at(-1);
-    if (text === ' ' && last === ' ') continue;
-    // A string may go on in the next line: still one literal.
-    if (text === '?' && last === ' ' && kept.at(-2) === '?') { kept.pop(); continue; }
-    if (text === '?' && last !== undefined && /[\w$"?]$/u.test(last)) kept.push(' ');
-    kept.push(text);
+  /** The words of the statement so far, lower case, the first and the last few. */
+  let first: string | undefined;
+  let before: readonly string[] = [];
+  for (const token of tokens) {
+    const text = keptText(token, isCustomValue(token, first, before));
+    if (text !== ' ') {
+      const word = token.text.toLowerCase();
+      first = word === ';' ? undefined : (first ?? word);
+      before = [...before.slice(-2), word];
+    }
+    keep(kept, text);
   }
   return kept;
+}
+
+function keep(kept: string[], text: string): void {
+  const last = kept.at(-1);
+  if (text === ' ' && last === ' ') return;
+  // A string may go on in the next line: still one literal.
+  if (text === '?' && last === ' ' && kept.at(-2) === '?') { kept.pop(); return; }
+  if (text === '?' && last !== undefined && /[\w$"?]$/u.test(last)) kept.push(' ');
+  kept.push(text);
 }
 
 function keptText({ kind, text }: Token, isValue: boolean): string {
@@ -47,28 +59,11 @@ function keptText({ kind, text }: Token, isValue: boolean): string {
   return kind === 'string' || kind === 'number' || isValue ? '?' : text;
 }
 
-/** SET myapp.token TO abc123: the value of a custom setting may be written as a bare word. */
-function isCustomValue(tokens: readonly Token[], at: number): boolean {
-  const token = tokens[at];
-  if (token === undefined || (token.kind !== 'word' && token.kind !== 'quoted-name')) return false;
-  const before: string[] = [];
-  for (let index = at - 1; index >= 0 && before.length < 4; index -= 1) {
-    const earlier = tokens[index];
-    if (earlier !== undefined && earlier.kind !== 'space' && earlier.kind !== 'comment') before.push(earlier.text.toLowerCase());
-  }
-  const [assign, , dot] = before;
-  return (assign === 'to' || assign === '=') && dot === '.' && startsWithSet(tokens, at);
-}
-
-/** Only SET and ALTER … SET: elsewhere `a.b = c` compares two columns. */
-function startsWithSet(tokens: readonly Token[], at: number): boolean {
-  const words: string[] = [];
-  for (let index = at - 1; index >= 0 && tokens[index]?.text !== ';'; index -= 1) {
-    const { kind, text } = tokens[index] ?? { kind: 'space', text: ' ' };
-    if (kind !== 'space' && kind !== 'comment') words.push(text.toLowerCase());
-  }
-  const first = words.at(-1);
-  return first === 'set' || first === 'alter' || first === 'create';
+/** SET myapp.token TO abc123: the value of a custom setting may be a bare word. Elsewhere `a.b = c` compares columns. */
+function isCustomValue({ kind }: Token, first: string | undefined, before: readonly string[]): boolean {
+  const [dot, , assign] = before;
+  return (kind === 'word' || kind === 'quoted-name') && (first === 'set' || first === 'alter' || first === 'create')
+    && dot === '.' && (assign === 'to' || assign === '=');
 }
 
 function cutWhole(text: string, chars: number): string {

@@ -19,6 +19,9 @@ const rows: readonly (readonly [Operation, Effect, boolean, string])[] = [
   ['alter-system', { kind: 'server', objectKind: 'setting', object: 'work_mem' }, true, 'ALTER SYSTEM'],
   ['role-change', { kind: 'session', objectKind: 'role' }, true, 'SET ROLE'],
   ['role-change', { kind: 'session', objectKind: 'setting', object: 'work_mem' }, false, 'an ordinary SET'],
+  ['role-change', { kind: 'session', objectKind: 'setting', object: 'Role' }, true, 'the setting behind SET ROLE'],
+  ['role-change', { kind: 'session', object: 'session_authorization' }, true, 'the setting behind SET SESSION AUTHORIZATION'],
+  ['role-change', { kind: 'session' }, false, 'a cursor, a DISCARD: the level speaks for what is not named'],
 ];
 for (const [operation, effect, expected, why] of rows) {
   test(`${operation}: ${why}`, () => { assert.equal(isOperation(operation, effect), expected); });

@@ -1,7 +1,7 @@
 /**
  * Operation: the words under `blocked:` in a policy. Each is an effect kind, or an effect kind narrowed by the kind of
  * object it falls on. An effect that does not say what it falls on matches every narrowed word of its kind, because
- * what is not known is not safe.
+ * what is not known is not safe; only `role-change` must be named, since most effects on a session are harmless.
  */
 import type { Effect, EffectKind } from '../risk.ts';
 
@@ -14,6 +14,8 @@ const wholeKinds = [
 interface Narrowed {
   readonly kind: EffectKind;
   readonly objectKinds: readonly string[];
+  /** Objects that mean it whatever their kind: the settings behind SET ROLE and SET SESSION AUTHORIZATION. */
+  readonly objects?: readonly string[];
 }
 
 const narrowed = {
@@ -25,7 +27,7 @@ const narrowed = {
   'create-extension': { kind: 'create', objectKinds: ['extension'] },
   'create-function': { kind: 'create', objectKinds: ['function', 'procedure', 'aggregate', 'routine'] },
   'alter-system': { kind: 'server', objectKinds: ['setting'] },
-  'role-change': { kind: 'session', objectKinds: ['role'] },
+  'role-change': { kind: 'session', objectKinds: ['role'], objects: ['role', 'session_authorization'] },
 } as const satisfies Record<string, Narrowed>;
 
 export type Operation = (typeof wholeKinds)[number] | keyof typeof narrowed;
@@ -36,7 +38,8 @@ export function isOperation(operation: Operation, effect: Effect): boolean {
   const row: Narrowed | undefined = isNarrowed(operation) ? narrowed[operation] : undefined;
   if (row === undefined) return effect.kind === operation;
   if (effect.kind !== row.kind) return false;
-  return effect.objectKind === undefined || row.objectKinds.includes(effect.objectKind);
+  if (row.objects !== undefined && effect.object !== undefined && row.objects.includes(effect.object.toLowerCase())) return true;
+  return effect.objectKind === undefined ? row.objects === undefined : row.objectKinds.includes(effect.objectKind);
 }
 
 function isNarrowed(operation: Operation): operation is keyof typeof narrowed {

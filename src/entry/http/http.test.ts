@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Failure } from '../../core/failure.ts';
+import { createLog } from '../../lib/log.ts';
+import { createHttp, type Check, type HttpEntry } from './http.ts';
+import { createMetrics } from './metrics.ts';
+
+const metrics = createMetrics({ sessions: () => 3, holds: () => 1, waitingReads: () => 7, isLedgerWritable: () => false });
+
+function entry(checks: Record<string, Check> = {}, port = 0): HttpEntry {
+  return createHttp({ host: '127.0.0.1', port, checks, metrics, log: createLog({ level: 'silent' }) });
+}
+
+const get = (http: HttpEntry, path: string): Promise<Response> => http.fetch(new Request(`http://local${path}`));
+
+test('it is live whatever it depends on, and ready only when every check is', async () => {
+  const http = entry({ store: () => Promise.resolve(), upstream: () => Promise.reject(new Error('no server')) });
+  assert.equal((await get(http, '/livez')).status, 200);
+  const ready = await get(http, '/readyz');
+  assert.equal(ready.status, 503);
+  assert.deepEqual(await ready.json(), { status: 'not ready', checks: { store: 'ok', upstream: 'no server' } });
+  assert.equal((await get(entry({ store: () => Promise.resolve() }), '/readyz')).status, 200);
+});
+
+test('metrics count verdicts and say what waits', async () => {
+  metrics.countVerdict({ decision: 'deny', wouldBe: 'deny', level: 'CRITICAL', fired: [], policyName: 'protect', policyHash: 'x' });
+  const text = await (await get(entry(), '/metrics')).text();
+  assert.match(text, /backstop_verdicts_total\{level="CRITICAL",decision="deny",would_be="deny"\} 1/);
+  for (const line of ['backstop_sessions 3', 'backstop_holds 1', 'backstop_ledger_waiting_reads 7', 'backstop_ledger_writable 0']) assert.ok(text.includes(line), line);
+});
+
+test('what is not there is a problem document', async () => {
+  const response = await get(entry(), '/nothing');
+  assert.equal(response.status, 404);
+  assert.equal(response.headers.get('content-type'), 'application/problem+json');
+});
+
+test('a port that is taken is one clear failure', async () => {
+  const first = entry();
+  const port = await first.listen();
+  await assert.rejects(entry({}, port).listen(), (error) => error instanceof Failure && error.code === 'port_in_use' && error.message.includes(String(port)));
+  assert.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200);
+  await first.close();
+});

@@ -1,0 +1,50 @@
+/**
+ * Metrics: what Prometheus may ask. Base units, counters end in `_total`; labels are levels, decisions and policies,
+ * never SQL, agents or tokens, so their number stays bounded.
+ */
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { Verdict } from '../../core/verdict.ts';
+
+export interface MetricSources {
+  /** Connected clients. */
+  readonly sessions: () => number;
+  /** Statements that wait for a person now. */
+  readonly holds: () => number;
+  /** SAFE reads that wait to be written to the ledger. */
+  readonly waitingReads: () => number;
+  /** 1 when the last write to the ledger succeeded. */
+  readonly isLedgerWritable: () => boolean;
+}
+
+export interface Metrics {
+  readonly contentType: string;
+  text(): Promise<string>;
+  countVerdict(verdict: Verdict): void;
+  observeHold(seconds: number): void;
+}
+
+export function createMetrics(sources: MetricSources): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: 'backstop_' });
+  const verdicts = new Counter({
+    name: 'backstop_verdicts_total', help: 'Verdicts by level of risk, decision, and what would have been decided under enforce.',
+    labelNames: ['level', 'decision', 'would_be'], registers: [registry],
+  });
+  const holds = new Histogram({
+    name: 'backstop_hold_seconds', help: 'How long held statements waited for a person.', buckets: [0.1, 1, 5, 15, 30, 60, 300], registers: [registry],
+  });
+  gauge(registry, 'backstop_sessions', 'Connected clients.', sources.sessions);
+  gauge(registry, 'backstop_holds', 'Statements that wait for a person.', sources.holds);
+  gauge(registry, 'backstop_ledger_waiting_reads', 'SAFE reads not written to the ledger yet.', sources.waitingReads);
+  gauge(registry, 'backstop_ledger_writable', '1 when the last write to the ledger succeeded.', () => (sources.isLedgerWritable() ? 1 : 0));
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    countVerdict: ({ level, decision, wouldBe }) => { verdicts.inc({ level, decision, would_be: wouldBe }); },
+    observeHold: (seconds) => { holds.observe(seconds); },
+  };
+}
+
+function gauge(registry: Registry, name: string, help: string, read: () => number): void {
+  const made = new Gauge({ name, help, registers: [registry], collect: () => { made.set(read()); } });
+}

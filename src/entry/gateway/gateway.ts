@@ -15,8 +15,11 @@ import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { parseVerifier } from '../../lib/pgwire/scram-verifier.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import type { Identities } from '../../store/identities.ts';
+import type { Ledger } from '../../store/ledger.ts';
+import { recordArrivals, type Arrivals } from './arrivals.ts';
 import { CancelKeys } from './cancel.ts';
-import type { Catalogs, Guard, SessionContext } from './context.ts';
+import type { Guard } from '../../flow/guard.ts';
+import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
 import { learnPath } from './learn.ts';
@@ -28,15 +31,6 @@ import { Registry } from './registry.ts';
 import { Session } from './session.ts';
 import { SessionState } from './session-state.ts';
 
-export interface ConnectionFacts {
-  readonly sessionId: string;
-  readonly agent: string;
-  readonly database: string;
-  readonly address: string;
-  readonly applicationName: string;
-  readonly isEncrypted: boolean;
-}
-
 export interface GatewayDeps {
   readonly host: string;
   /** 0: any free port. */
@@ -44,11 +38,8 @@ export interface GatewayDeps {
   readonly tls: { readonly certificatePem: string; readonly privateKeyPem: string } | undefined;
   readonly clientsMax?: number;
   readonly identities: Pick<Identities, 'findLogin'>;
-  /** The record of who came and went. A connection that cannot be recorded is refused. */
-  readonly connections: {
-    opened(facts: ConnectionFacts): Promise<void> | void;
-    closed(facts: ConnectionFacts): Promise<void> | void;
-  };
+  /** Who came and went. A connection that cannot be recorded is refused. */
+  readonly ledger: Pick<Ledger, 'append'>;
   readonly guard: Guard;
   readonly catalogs: Catalogs;
   readonly core: JudgementCore;
@@ -84,6 +75,7 @@ class PostgresGateway implements Gateway {
   readonly #keys = new CancelKeys(randomBytes);
   readonly #judgements = new Map<number, Judgements>();
   readonly #oids;
+  readonly #arrivals: Arrivals;
   readonly #loginDeps: LoginDeps;
   #revocationTimer: NodeJS.Timeout | undefined;
   #onEmpty: (() => void) | undefined;
@@ -91,6 +83,7 @@ class PostgresGateway implements Gateway {
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
     this.#oids = createOidNames(deps.catalogs);
+    this.#arrivals = recordArrivals(deps);
     // A client may close its side and still wait for answers.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) => { this.#accept(socket); });
     this.#loginDeps = {
@@ -195,19 +188,16 @@ class PostgresGateway implements Gateway {
     const context = await this.#contextFor(entered, link);
     await learnPath(link, context.state, 'idle');
     await this.#deps.catalogs.current(database, { fresh: true });
-    const facts: ConnectionFacts = {
-      sessionId: context.sessionId, agent: agent.name, database, address: client.socket.remoteAddress ?? '',
-      applicationName: entered.startup.parameters.get('application_name') ?? '', isEncrypted: entered.isEncrypted,
-    };
-    await this.#deps.connections.opened(facts);
+    const arrival = { sessionId: context.sessionId, agent: agent.name, database };
+    await this.#arrivals.came(arrival, noteOf(entered));
     // Asked again: it may have been revoked while the connection was made.
     if (socket.destroyed || (await this.#find(agent.name))?.generation !== agent.generation) {
-      await this.#deps.connections.closed(facts);
+      await this.#arrivals.left(arrival);
       throw new Failure('authentication_failed', `password authentication failed for user "${agent.name}"`);
     }
     const session = new Session({
       socket, link, context, log: this.#deps.log,
-      onEnd: () => { this.#keys.withdraw(key); this.#forget(client); void this.#left(facts); },
+      onEnd: () => { this.#keys.withdraw(key); this.#forget(client); void this.#arrivals.left(arrival); },
     });
     const key = this.#keys.issue(entered.minor >= 2 ? 32 : 4, () => { session.cancel(); });
     client.session = session;
@@ -216,14 +206,6 @@ class PostgresGateway implements Gateway {
       encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('idle'),
     ]));
     session.start(entered.rest);
-  }
-
-  async #left(facts: ConnectionFacts): Promise<void> {
-    try {
-      await this.#deps.connections.closed(facts);
-    } catch (error) {
-      this.#deps.log.error({ error, session: facts.sessionId }, 'the end of a connection could not be recorded');
-    }
   }
 
   async #contextFor(entered: LoggedIn, link: Link): Promise<SessionContext> {
@@ -271,6 +253,7 @@ class PostgresGateway implements Gateway {
   /** The start-up ends here; what the client is told never quotes more than it sent itself. */
   #refuse(client: Client, error: unknown): void {
     const { socket } = client;
+    if (error instanceof Failure && error.code === 'authentication_failed') void this.#arrivals.refused(socket.remoteAddress ?? 'unknown', error.message);
     if (error instanceof Failure) socket.end(errorOf(error, 'FATAL'));
     else if (error instanceof ProtocolError) socket.end(errorOf(new Failure('protocol_violation', `Backstop cannot read the start-up: ${error.message}`), 'FATAL'));
     else {
@@ -279,4 +262,10 @@ class PostgresGateway implements Gateway {
     }
     socket.destroySoon();
   }
+}
+
+/** What the record says of a connection: where from and how. */
+function noteOf({ socket, isEncrypted, startup }: LoggedIn): string {
+  const application = startup.parameters.get('application_name') ?? '';
+  return `from ${socket.remoteAddress ?? 'unknown'}, ${isEncrypted ? 'encrypted' : 'not encrypted'}${application === '' ? '' : `, application ${application}`}`;
 }

@@ -27,3 +27,5 @@ export const judgedTextLengthMax = 16_384;
 export const drainMsMax = 10_000;
 /** A revoked agent's sessions end within this. */
 export const revocationCheckMs = 1_000;
+/** Refused logins that reach the record; more are only logged. */
+export const refusedLoginsPerMinuteMax = 60;

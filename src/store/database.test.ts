@@ -1,0 +1,136 @@
+/**
+ * The SQLite file: private to its owner, safe to share, and either exactly what this version wrote or a clear refusal.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test, type TestContext } from 'node:test';
+import { sql } from 'kysely';
+import { Failure } from '../core/failure.ts';
+import { openDatabase, type StoreDatabase } from './database.ts';
+import { newFolder } from './store-fixture.ts';
+
+function temporaryFolder(t: TestContext): string {
+  const folder = newFolder();
+  t.after(() => { rmSync(folder, { recursive: true }); });
+  return folder;
+}
+
+function openSqlite(t: TestContext): { readonly database: StoreDatabase; readonly place: string } {
+  const place = newFolder();
+  const database = openDatabase(place);
+  t.after(async () => {
+    await database.close();
+    rmSync(place, { recursive: true });
+  });
+  return { database, place };
+}
+
+const code = (expected: Failure['code']) => (error: unknown): boolean => {
+  assert.ok(error instanceof Failure, String(error));
+  assert.equal(error.code, expected);
+  return true;
+};
+const operator = (name: string) => ({ name, token_hash: 'h', created_at: 'now', revoked_at: null });
+
+test('the folder and every file that holds data are readable by their owner only', async (t) => {
+  const place = join(temporaryFolder(t), 'new', 'data');
+  const database = openDatabase(place);
+  database.claim();
+  await database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute());
+  assert.equal(statSync(place).mode & 0o777, 0o700);
+  const modes = readdirSync(place).map((file) => [file, statSync(join(place, file)).mode & 0o777] as const);
+  assert.ok(modes.some(([file]) => file.endsWith('-wal')), 'the write-ahead log is there to be looked at');
+  assert.deepEqual(modes.filter(([file, mode]) => !file.startsWith('serving.lock') && (mode & 0o077) !== 0), []);
+  await database.close();
+});
+
+test('a commit is on disk before it counts, and the log is written ahead', async (t) => {
+  const { database } = openSqlite(t);
+  const settings = await database.transact(async (changes) => {
+    const { rows: [mode] } = await sql<{ journal_mode: string }>`PRAGMA journal_mode`.execute(changes);
+    const { rows: [synchronous] } = await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(changes);
+    return [mode?.journal_mode, synchronous?.synchronous];
+  });
+  assert.deepEqual(settings, ['wal', 2]);
+});
+
+test('a durable transaction is durable also after a relaxed one', async (t) => {
+  const { database } = openSqlite(t);
+  const level = async (transact: typeof database.transact) => transact(async (changes) => (await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(changes)).rows[0]?.synchronous);
+  assert.deepEqual([await level(database.transactRelaxed), await level(database.transact)], [1, 2]);
+  assert.deepEqual(await Promise.all([level(database.transactRelaxed), level(database.transact), level(database.transactRelaxed), level(database.transact)]), [1, 2, 1, 2]);
+});
+
+test('transactions that run at the same time never interleave', async (t) => {
+  const { database } = openSqlite(t);
+  await database.transact((changes) => changes.insertInto('ledger_head').values({ id: 1, seq: 0, hash: '' }).execute());
+  await Promise.all(Array.from({ length: 50 }, () => database.transact(async (changes) => {
+    const { seq } = await changes.selectFrom('ledger_head').select('seq').executeTakeFirstOrThrow();
+    await new Promise(setImmediate);
+    await changes.updateTable('ledger_head').set({ seq: seq + 1 }).execute();
+  })));
+  assert.equal((await database.queries.selectFrom('ledger_head').select('seq').executeTakeFirstOrThrow()).seq, 50);
+});
+
+test('a transaction that throws leaves nothing, and the next one works', async (t) => {
+  const { database } = openSqlite(t);
+  const boom = new Error('boom');
+  await assert.rejects(database.transact(async (changes) => {
+    await changes.insertInto('operator').values(operator('a')).execute();
+    throw boom;
+  }), boom);
+  await database.transact((changes) => changes.insertInto('operator').values(operator('b')).execute());
+  assert.deepEqual((await database.queries.selectFrom('operator').select('name').execute()).map(({ name }) => name), ['b']);
+});
+
+test('a store that another process holds for too long is unavailable, not waited for without end', async (t) => {
+  const { database, place } = openSqlite(t);
+  const other = new DatabaseSync(join(place, 'backstop.db'));
+  t.after(() => { other.close(); });
+  other.exec('BEGIN IMMEDIATE');
+  await assert.rejects(database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute()), code('store_unavailable'));
+  other.exec('ROLLBACK');
+  await database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute());
+});
+
+test('a full store is unavailable, and works again once there is room', async (t) => {
+  const { database } = openSqlite(t);
+  const pages = async (most: string) => { await sql.raw(`PRAGMA max_page_count = ${most}`).execute(database.queries); };
+  await pages('1');
+  const big = { ...operator('a'), token_hash: 'x'.repeat(1_000_000) };
+  await assert.rejects(database.transact((changes) => changes.insertInto('operator').values(big).execute()), code('store_unavailable'));
+  await pages('1000000');
+  await database.transact((changes) => changes.insertInto('operator').values(big).execute());
+});
+
+test('data of a newer version is refused and left as it is', (t) => {
+  const place = temporaryFolder(t);
+  const newer = new DatabaseSync(join(place, 'backstop.db'));
+  newer.exec('PRAGMA user_version = 9999; CREATE TABLE future (a)');
+  newer.close();
+  assert.throws(() => openDatabase(place), (error) => code('data_version')(error) && error instanceof Failure && error.message.includes('9999'));
+  const kept = new DatabaseSync(join(place, 'backstop.db'));
+  assert.deepEqual(kept.prepare('SELECT name FROM sqlite_schema').all().map(({ name }) => name), ['future']);
+  kept.close();
+});
+
+const unusable: readonly (readonly [what: string, make: (place: string) => void])[] = [
+  ['a file that is no database', (place) => { mkdirSync(place); writeFileSync(join(place, 'backstop.db'), 'not a database at all'.repeat(500)); }],
+  ['a file where the folder should be', (place) => { writeFileSync(place, ''); }],
+  ['a folder where the file should be', (place) => { mkdirSync(join(place, 'backstop.db'), { recursive: true }); }],
+  ['a database of somebody else', (place) => { mkdirSync(place); const other = new DatabaseSync(join(place, 'backstop.db')); other.exec('CREATE TABLE ledger (a)'); other.close(); }],
+];
+for (const [what, make] of unusable) {
+  test(`${what} is refused with its place`, (t) => {
+    const place = join(temporaryFolder(t), 'data');
+    make(place);
+    assert.throws(() => openDatabase(place), (error) => code('store_unavailable')(error) && error instanceof Failure && error.message.includes(place));
+  });
+}
+
+test('a value that the store cannot keep is a bug, not a null', async (t) => {
+  const { database } = openSqlite(t);
+  await assert.rejects(sql`SELECT ${true}`.execute(database.queries), { name: 'Bug' });
+});

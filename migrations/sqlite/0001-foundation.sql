@@ -1,3 +1,6 @@
+-- The first tables: the ledger with its head and open permits, approvals, and the identities of agents and operators.
+-- Only portable types and statements, but for the triggers that keep the ledger append-only.
+
 CREATE TABLE ledger (
   seq INTEGER PRIMARY KEY,
   at TEXT NOT NULL,
@@ -17,6 +20,10 @@ CREATE TRIGGER ledger_is_never_updated BEFORE UPDATE ON ledger
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 
 CREATE TRIGGER ledger_is_never_deleted BEFORE DELETE ON ledger
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+-- INSERT OR REPLACE removes the old row without asking the trigger above.
+CREATE TRIGGER ledger_is_never_replaced BEFORE INSERT ON ledger WHEN EXISTS (SELECT 1 FROM ledger WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 
 -- Permits whose outcome is not on record yet; derived from the ledger.

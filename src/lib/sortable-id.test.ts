@@ -1,3 +1,4 @@
+/** Ids sort by age and never meet. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';

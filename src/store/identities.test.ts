@@ -1,3 +1,4 @@
+/** Who may speak: agents by verifier, operators by token hash, neither token kept. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+/** Secret files: made once, whole, and for their owner only. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

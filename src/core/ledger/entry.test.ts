@@ -1,3 +1,4 @@
+/** The chain of ledger entries: any change, gap or cut is found at the first entry it touches. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

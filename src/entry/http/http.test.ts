@@ -1,3 +1,4 @@
+/** Health, metrics and problem documents of the HTTP entry. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../../core/failure.ts';

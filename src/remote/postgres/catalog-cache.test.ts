@@ -1,3 +1,4 @@
+/** When a catalog snapshot may be trusted, with a fake database whose version and failures the test chooses. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Catalog } from '../../core/sql/catalog.ts';

@@ -1,0 +1,222 @@
+/**
+ * The app: builds every part from Config, joins them, and starts and stops them in order.
+ *   start  policy → store → claim → settle what a crash left → PostgreSQL (unless one is given) → catalogs → gateway → HTTP
+ *   stop   HTTP → gateway (its sessions end) → catalogs → PostgreSQL → ledger (what is left is written) → store
+ * Whatever was started is stopped again when a later part fails.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from './config.ts';
+import type { Answer, Approval } from './core/approval.ts';
+import { Failure } from './core/failure.ts';
+import { assess, assessStatement, nextSession } from './core/sql/assess.ts';
+import { fingerprint, redact } from './core/sql/redact.ts';
+import { withApprovalTimes, type Policy } from './core/policy/policy.ts';
+import { createGateway, type Gateway } from './entry/gateway/gateway.ts';
+import { createHttp } from './entry/http/http.ts';
+import { createMetrics, type Metrics } from './entry/http/metrics.ts';
+import { answerApproval } from './flow/answer-approval.ts';
+import { createGuard } from './flow/guard.ts';
+import { systemClock } from './lib/clock.ts';
+import type { Log } from './lib/log.ts';
+import { loadParser, parserMajors } from './lib/pgsql/parser.ts';
+import { makeCertificate } from './lib/pgwire/certificate.ts';
+import { formatVerifier, makeVerifier, saltBytesDefault } from './lib/pgwire/scram-verifier.ts';
+import { shortId, sortableId } from './lib/sortable-id.ts';
+import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
+import { loadPolicy } from './remote/policy-file.ts';
+import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
+import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
+import { connectLink } from './remote/postgres/link.ts';
+import { parseConnectionString, type LinkTarget } from './remote/postgres/link-target.ts';
+import { createApprovals, type Approvals } from './store/approvals.ts';
+import { openDatabase, type StoreDatabase } from './store/database.ts';
+import { createIdentities, type Identities } from './store/identities.ts';
+import { createLedger, type Ledger } from './store/ledger.ts';
+import { readOrMakeSecretFile } from './store/secret-files.ts';
+
+/** What we remember, without serving anything: all that most commands need. */
+export interface Store {
+  readonly database: StoreDatabase;
+  readonly ledger: Ledger;
+  readonly approvals: Approvals;
+  readonly identities: Identities;
+  /** Needs an operator's token. */
+  answer(token: string, id: string, given: Pick<Answer, 'answer' | 'reason'>): Promise<Approval>;
+  close(): Promise<void>;
+}
+
+/** Throws Failure `store_unavailable` or `data_version`. */
+export function openStore(dataDir: string): Store {
+  const clock = systemClock;
+  const database = openDatabase(dataDir);
+  const ledger = createLedger({ database, clock });
+  const approvals = createApprovals({ database, clock });
+  const identities = createIdentities({
+    database, clock, randomBytes,
+    makeVerifier: async (token) => formatVerifier(await makeVerifier(token, { salt: randomBytes(saltBytesDefault) })),
+  });
+  return {
+    database, ledger, approvals, identities,
+    answer: (token, id, given) => answerApproval({ identities, approvals }, token, id, given),
+    close: async () => {
+      await ledger.close();
+      await database.close();
+    },
+  };
+}
+
+export interface Backstop {
+  readonly gateway: Address;
+  readonly http: Address;
+  /** The one that connections which name none get. */
+  readonly database: string;
+  readonly policyName: string;
+  readonly identities: Identities;
+  readonly store: Store;
+  /** Resolves when something it cannot do without has ended by itself. */
+  readonly ended: Promise<Failure>;
+  stop(): Promise<void>;
+}
+
+export interface Address { readonly address: string; readonly port: number }
+
+export interface StartHooks {
+  /** One short sentence for each step that takes time. */
+  readonly onProgress: (what: string) => void;
+}
+
+/** Serves until `stop`. Throws Failure, with everything stopped again. */
+export async function startBackstop(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
+  const started: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (let last = started.pop(); last !== undefined; last = started.pop()) await last();
+  };
+  try {
+    return { ...await startParts(config, log, hooks, started), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+type Started = (() => Promise<void>)[];
+
+async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
+  const policy = withApprovalTimes(await loadPolicy(config.policy), config.approval);
+  const store = openStore(config.dataDir);
+  started.push(() => store.close());
+  store.database.claim();
+  await settleTheLastRun(store, log);
+  started.push(() => store.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
+
+  const { target, ended } = await findUpstream(config, hooks, started);
+  const catalogs = createCatalogCache({
+    connect: (database) => connectLink(target, { database, parameters: new Map([['application_name', 'backstop'], ['search_path', '']]) }),
+    loadCatalog, catalogVersion, clock: systemClock,
+  });
+  started.push(() => catalogs.close());
+  await catalogs.current(target.database, { fresh: true });
+
+  const gateway = createGatewayWithMetrics(config, log, { policy, store, target, catalogs });
+  const gatewayAddress = await gateway.entry.listen();
+  started.push(() => gateway.entry.close());
+
+  const http = createHttp({
+    host: config.http.host, port: config.http.port, metrics: gateway.metrics, log,
+    checks: {
+      upstream: async () => { await catalogs.current(target.database, { fresh: true }); },
+      store: async () => { await store.ledger.head(); },
+      ledger: () => (store.ledger.fault === undefined ? Promise.resolve() : Promise.reject(new Failure('ledger_unavailable', 'the record cannot be written'))),
+    },
+  });
+  const httpPort = await http.listen();
+  started.push(() => http.close());
+  return {
+    gateway: gatewayAddress, http: { address: config.http.host, port: httpPort }, database: target.database,
+    policyName: policy.name, identities: store.identities, store, ended,
+  };
+}
+
+/** The server that is guarded: the one that was named, or a PostgreSQL of our own with the demo database. */
+async function findUpstream(config: Config, { onProgress }: StartHooks, started: Started): Promise<{ readonly target: LinkTarget; readonly ended: Promise<Failure> }> {
+  if (config.upstream !== undefined) return { target: parseConnectionString(config.upstream.reveal()), ended: new Promise(() => undefined) };
+  const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, onProgress });
+  started.push(() => embedded.stop());
+  return { target: parseConnectionString(embedded.upstream.reveal()), ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
+}
+
+interface Parts { readonly policy: Policy; readonly store: Store; readonly target: LinkTarget; readonly catalogs: CatalogCache }
+
+function createGatewayWithMetrics(config: Config, log: Log, { policy, store, target, catalogs }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
+  let holds = 0;
+  const metrics = createMetrics({
+    sessions: () => entry.clients, holds: () => holds,
+    waitingReads: () => store.ledger.waitingReads, isLedgerWritable: () => store.ledger.fault === undefined,
+  });
+  const guard = createGuard({
+    ledger: store.ledger, policy: () => policy, clock: systemClock,
+    approvals: counted(store.approvals, metrics.observeHold, (change) => { holds += change; }),
+    newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,
+  });
+  const entry = createGateway({
+    host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: store.identities, ledger: store.ledger, guard, catalogs,
+    core: { assess, assessStatement, nextSession, redact, fingerprint },
+    connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
+    mockSecret: Buffer.from(readOrMakeSecretFile(join(config.dataDir, 'login.key'), () => randomBytes(32).toString('base64')), 'base64'),
+    newId: (prefix) => sortableId(prefix, { nowMs: Date.now, randomBytes }), clock: systemClock, log,
+  });
+  return { entry, metrics };
+}
+
+async function settleTheLastRun({ ledger }: Store, log: Log): Promise<void> {
+  const left = await ledger.resolveOpenPermits();
+  if (left > 0) log.warn({ permits: left }, 'the last run ended without the outcome of some statements; they are recorded as unknown');
+  await ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });
+}
+
+/** Measures how long people are waited for. */
+function counted(approvals: Approvals, observe: (seconds: number) => void, count: (change: 1 | -1) => void): Approvals {
+  return {
+    request: (wanted) => approvals.request(wanted), get: (id) => approvals.get(id), list: (state, limit) => approvals.list(state, limit),
+    answer: (id, given) => approvals.answer(id, given), use: (id, binding) => approvals.use(id, binding), findLive: (binding) => approvals.findLive(binding),
+    waitForAnswer: async (id, limits) => {
+      const since = systemClock.monotonicMs();
+      count(1);
+      try {
+        return await approvals.waitForAnswer(id, limits);
+      } finally {
+        count(-1);
+        observe((systemClock.monotonicMs() - since) / 1000);
+      }
+    },
+  };
+}
+
+function parserFor(major: number): ReturnType<typeof loadParser> {
+  const known = parserMajors.find((supported) => supported === major);
+  if (known !== undefined) return loadParser(known);
+  return Promise.reject(new Failure('upstream_unsupported', `The server is PostgreSQL ${major}, for which Backstop has no parser.`));
+}
+
+function certificateOf({ gateway: { tls, certificate }, dataDir }: Config): { readonly certificatePem: string; readonly privateKeyPem: string } | undefined {
+  if (tls === 'off') return undefined;
+  if (certificate !== undefined) return { certificatePem: readPem(certificate.certFile), privateKeyPem: readPem(certificate.keyFile) };
+  const made = readOrMakeSecretFile(join(dataDir, 'tls', 'server.pem'), () => {
+    const { certificatePem, privateKeyPem } = makeCertificate(['localhost', '127.0.0.1', '::1', hostname()], new Date());
+    return `${certificatePem}${privateKeyPem}`;
+  });
+  const [, certificatePem, privateKeyPem] = /^(.*END CERTIFICATE-----\n)(.*)$/s.exec(made) ?? [];
+  if (certificatePem === undefined || privateKeyPem === undefined) throw new Failure('config_invalid', `${join(dataDir, 'tls', 'server.pem')} holds no certificate with its key`, { hint: 'Delete the file; the next start makes a new one.' });
+  return { certificatePem, privateKeyPem };
+}
+
+function readPem(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new Failure('config_invalid', `${path}: cannot be read (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause });
+  }
+}

@@ -3,18 +3,25 @@
  * where several functions, operators or casts could be meant, the worst of them counts, and what is not known is never
  * SAFE. Pure; results that depend on the catalog alone are remembered per catalog.
  */
-import type { Risk } from '../risk.ts';
+import { nothing, type Risk } from '../risk.ts';
 import type { Catalog } from './catalog.ts';
 import type { Mentions } from './mentions.ts';
-import type { SessionFacts, Statement } from './statement.ts';
+import { triggerFunctionRisk } from './reach-function.ts';
+import { reachMentions } from './reach-names.ts';
+import { joinAll, openScope, through, withoutRepeats, type ReadNested } from './reach-scope.ts';
+import type { SessionFacts } from './statement.ts';
 
-/** Reads nested SQL; null when it cannot be read. `plpgsql` takes a CREATE FUNCTION statement. */
-export type ReadNested = (sql: string, kind: 'statement' | 'expression' | 'plpgsql') => readonly Statement[] | null;
+export type { ReadNested } from './reach-scope.ts';
 
 export function reach(mentions: Mentions, session: SessionFacts, catalog: Catalog, read: ReadNested): Risk {
-  void [mentions, session, catalog, read];
-  return {
-    level: 'HIGH', reasons: [{ rule: 'reach.unknown', level: 'HIGH', message: 'What the statement reaches is not known.' }],
-    effects: [{ kind: 'unknown' }], destroys: true, recoverability: 'none', assumptions: [],
-  };
+  return withoutRepeats(reachMentions(openScope(session, catalog, read), mentions));
+}
+
+/** What any DDL runs: the enabled event triggers (H35). Login triggers run at connect, not here. */
+export function reachDdl(session: SessionFacts, catalog: Catalog, read: ReadNested): Risk {
+  const triggers = catalog.eventTriggers.filter((trigger) => trigger.event !== 'login');
+  if (triggers.length === 0) return nothing;
+  const scope = openScope(session, catalog, read);
+  return withoutRepeats(joinAll(triggers.map((trigger) =>
+    through(triggerFunctionRisk(scope, trigger.function), `event trigger ${trigger.name}`))));
 }

@@ -1,0 +1,57 @@
+/**
+ * Reach of functions whose arguments decide what they do: SQL given as text (H27), a relation, cursor or type by name,
+ * a setting (H46). A constant argument is judged as what it names; a computed one could be anything.
+ */
+import { nothing, type Risk } from '../risk.ts';
+import type { FunctionRow } from './functions.ts';
+import type { FunctionMention } from './mentions.ts';
+import { reachNested } from './reach-names.ts';
+import { danger, deeper, depthMax, joinAll, opaque, through, type Scope } from './reach-scope.ts';
+import { anyUnsafeType } from './reach-type.ts';
+
+export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMention): Risk {
+  const { argument } = row;
+  if (argument === undefined) return nothing;
+  if (argument.kind === 'any-type') return anyUnsafeType(scope) ? anyTypeRisk(mention) : nothing;
+  const named = (mention.namedArgs?.length ?? 0) > 0;
+  const constant = named ? null : mention.constants[argument.at] ?? null;
+  const via = `${mention.name}(…)`;
+  if (argument.kind === 'setting') return settingRisk(scope, mention, constant);
+  if (constant === null) return computedRisk(scope, argument.kind, mention);
+  if (argument.kind === 'cursor') {
+    const body = scope.session.cursors.get(constant);
+    return body === undefined ? computedRisk(scope, 'cursor', mention) : through(reachNested(deeper(scope), [body]), via);
+  }
+  const sql = { sql: constant, relation: `TABLE ${constant}`, type: `SELECT NULL::${constant}` }[argument.kind];
+  const statements = scope.depth >= depthMax ? null : scope.read(sql, 'statement');
+  if (statements === null) return computedRisk(scope, argument.kind, mention);
+  const nested = through(reachNested(deeper(scope), statements), via);
+  return argument.kind === 'sql' ? joinAll([nested, { ...nothing, effects: [{ kind: 'call', object: mention.name, objectKind: 'function', detail: row.note }] }]) : nested;
+}
+
+function computedRisk(scope: Scope, kind: 'sql' | 'relation' | 'cursor' | 'type', mention: FunctionMention): Risk {
+  if (kind === 'type' && scope.catalog.mode === 'live' && !anyUnsafeType(scope)) return nothing;
+  const what = { sql: 'SQL', relation: 'a relation', cursor: 'a cursor', type: 'a type' }[kind];
+  return opaque('function.text-unreadable', `${mention.name} takes ${what} as text that is computed or cannot be read.`,
+    { kind: 'unknown', object: mention.name, objectKind: 'function' });
+}
+
+function anyTypeRisk(mention: FunctionMention): Risk {
+  return opaque('type.unsafe', `${mention.name} can make a value of a type whose checks or functions are not proved harmless.`,
+    { kind: 'unknown', object: mention.name, objectKind: 'function' });
+}
+
+/** set_config(name, value, is_local) is SET; what it does to the search_path or the role cannot be followed. */
+function settingRisk(scope: Scope, mention: FunctionMention, name: string | null): Risk {
+  const effect = { kind: 'session', object: name ?? 'unknown', objectKind: 'setting' } as const;
+  if (name === null || !/^[a-z_][a-z0-9_.]*$/i.test(name)) {
+    return danger('HIGH', 'setting.computed', 'set_config changes a setting whose name is computed.', effect);
+  }
+  const value = (mention.constants[1] ?? '').replaceAll("'", "''");
+  const statements = scope.read(`SET ${name} = '${value}'`, 'statement');
+  const first = statements?.[0];
+  if (first === undefined) return danger('HIGH', 'setting.unknown', `set_config changes ${name}.`, effect);
+  const followed = first.changes.every((change) => change.kind === 'setting');
+  if (followed && mention.constants[1] !== null && mention.constants[1] !== undefined) return first.own;
+  return joinAll([first.own, danger('HIGH', 'setting.guarded', `set_config changes ${name}.`, effect)]);
+}

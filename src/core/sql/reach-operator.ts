@@ -1,0 +1,28 @@
+/**
+ * Reach of an operator: every candidate of that name and arity counts, since argument types are not known from a parse
+ * tree, and an untyped literal or parameter takes whatever type a candidate asks for (H21).
+ */
+import type { Risk } from '../risk.ts';
+import type { OperatorFact } from './catalog-facts.ts';
+import type { OperatorMention } from './mentions.ts';
+import { signedFunctionRisk, untrustedSession } from './reach-function.ts';
+import { joinAll, opaque, pathFor, remember, through, type Scope } from './reach-scope.ts';
+
+export function reachOperator(scope: Scope, mention: OperatorMention): Risk {
+  const shown = mention.schema === undefined ? mention.name : `OPERATOR(${mention.schema}.${mention.name})`;
+  const distrust = untrustedSession(scope, mention.schema, `The operator ${shown}`);
+  if (distrust !== null) return distrust;
+  return remember(scope, `operator|${mention.schema ?? ''}|${mention.name}|${mention.arity}`, () => {
+    const path = pathFor(scope, mention.schema) ?? [];
+    const candidates = scope.catalog.operators(path, mention.name, mention.arity);
+    if (candidates.length > 0) return joinAll(candidates.map((fact) => operatorRisk(scope, fact)));
+    return opaque('operator.unknown', `The operator ${shown} is not known, so it may run anything.`,
+      { kind: 'unknown', object: shown, objectKind: 'operator' }, 'none');
+  });
+}
+
+function operatorRisk(scope: Scope, fact: OperatorFact): Risk {
+  const name = `${fact.schema}.${fact.name}`;
+  const risk = signedFunctionRisk(scope, fact.function, `operator ${name}`);
+  return fact.builtin === true ? risk : through(risk, `operator ${name}`);
+}

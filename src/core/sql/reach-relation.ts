@@ -1,0 +1,117 @@
+/**
+ * Reach of a relation: what reading it expands to (views, policies, partitions, foreign servers, PostgreSQL's own
+ * relations that act), and for a write everything attached to it. Each is named in the effects with how it is reached.
+ */
+import { joinRisks, nothing, type EffectKind, type Risk } from '../risk.ts';
+import type { RelationFact, RelationKind } from './catalog-facts.ts';
+import { keyOf } from './catalog.ts';
+import type { RelationMention, RelationUse } from './mentions.ts';
+import { untrustedSession } from './reach-function.ts';
+import { reachBound } from './reach-names.ts';
+import { danger, effectOnly, joinAll, opaque, pathFor, remember, through, type Scope } from './reach-scope.ts';
+import { writeRisk } from './reach-write.ts';
+import { isSystemSchema, systemRelation } from './system-relations.ts';
+
+const effectOf: Readonly<Record<RelationUse, EffectKind>> = {
+  read: 'read', insert: 'insert', update: 'update', delete: 'delete', truncate: 'truncate', lock: 'lock', alter: 'alter',
+  drop: 'drop', maintain: 'maintenance',
+};
+
+const shownKind: Readonly<Record<RelationKind, string>> = {
+  'table': 'table', 'partitioned-table': 'table', 'view': 'view', 'materialized-view': 'materialized view',
+  'foreign-table': 'foreign table', 'sequence': 'sequence', 'composite': 'type',
+};
+
+export function reachRelation(scope: Scope, mention: RelationMention): Risk {
+  const temporary = temporaryRisk(scope, mention);
+  const found = scope.catalog.relation(pathFor(scope, mention.schema) ?? [], mention.name);
+  // A temporary table may have been rolled back, and then the name means the permanent one again.
+  if (temporary !== null && (found === undefined || mention.schema !== undefined)) return temporary;
+  const shown = mention.schema === undefined ? mention.name : `${mention.schema}.${mention.name}`;
+  const distrust = untrustedSession(scope, mention.schema, `The relation ${shown}`);
+  const permanent = distrust ?? (found === undefined ? unknownRelation(scope, mention, shown) : relationRisk(scope, found, mention));
+  return temporary === null ? permanent : joinRisks(temporary, permanent);
+}
+
+function temporaryRisk(scope: Scope, mention: RelationMention): Risk | null {
+  if (scope.bound || (mention.schema !== undefined && !mention.schema.startsWith('pg_temp'))) return null;
+  const { temporary, temporaryOpaque } = scope.session;
+  const object = `pg_temp.${mention.name}`;
+  const effect = { kind: effectOf[mention.use], object, objectKind: 'table' };
+  if (temporaryOpaque.has(mention.name)) {
+    return opaque('relation.temporary-opaque', `${object} is a temporary object that may run code.`, effect);
+  }
+  if (temporary.has(mention.name)) return effectOnly(effect);
+  return mention.schema === undefined ? null
+    : opaque('relation.unknown', `${object} is not known to have been made by this session.`, effect);
+}
+
+function unknownRelation(scope: Scope, mention: RelationMention, shown: string): Risk {
+  const effect = { kind: effectOf[mention.use], object: shown, objectKind: 'table' };
+  if (scope.catalog.mode === 'offline' && !isSystemSchema(mention.schema ?? '')) {
+    return { ...effectOnly(effect), assumptions: [`${shown} is taken for a plain table`] };
+  }
+  return opaque('relation.unknown', `${shown} is not in the catalog: it does not exist, or was made a moment ago.`, effect);
+}
+
+export function relationRisk(scope: Scope, fact: RelationFact, mention: Pick<RelationMention, 'use' | 'columns' | 'cascade'>): Risk {
+  const effect = effectOnly({ kind: effectOf[mention.use], object: keyOf(fact), objectKind: shownKind[fact.kind] });
+  if (fact.builtin === true) return joinRisks(effect, systemRisk(fact, mention.use));
+  if (mention.use === 'read') return joinRisks(effect, readRisk(scope, fact));
+  if (mention.use === 'lock') return effect;
+  return joinRisks(effect, writeRisk(scope, fact, mention));
+}
+
+function systemRisk(fact: RelationFact, use: RelationUse): Risk {
+  const key = keyOf(fact);
+  if (use === 'lock' || use === 'maintain') return nothing;
+  if (use !== 'read') {
+    return danger('CRITICAL', 'relation.system-write', `${key} is PostgreSQL's own: changing it changes the server itself.`,
+      { kind: effectOf[use], object: key, objectKind: 'system relation' }, { destroys: fact.kind !== 'view', recoverability: fact.kind === 'view' ? 'not-needed' : 'none' });
+  }
+  const row = systemRelation(key);
+  if (row === undefined) return nothing;
+  return danger(row.level, row.rule, `${key} ${row.note}.`, { kind: row.effect, object: key, objectKind: 'system relation', detail: row.note });
+}
+
+/** Everything that reading a relation runs or reaches. A materialized view is a table that is read. */
+export function readRisk(scope: Scope, fact: RelationFact): Risk {
+  const isView = fact.kind === 'view';
+  const hasMore = isView || fact.foreign !== undefined || fact.children !== undefined || fact.rowSecurity === true
+    || fact.columns.some((column) => column.generated === 'virtual');
+  if (!hasMore) return nothing;
+  return remember(scope, `read|${keyOf(fact)}`, () => joinAll([
+    isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select']),
+    ...fact.columns.filter((column) => column.generated === 'virtual').map((column) =>
+      reachBound(scope, column.default ?? '', 'expression', `the generated column ${keyOf(fact)}.${column.name}`)),
+    ...childrenOf(scope, fact).map((child) => through(readRisk(scope, child), `partition ${keyOf(child)}`)),
+  ]));
+}
+
+function viewRisk(scope: Scope, fact: RelationFact): Risk {
+  const key = keyOf(fact);
+  if (fact.definition === undefined) return opaque('relation.unknown', `The definition of the view ${key} is not known.`, { kind: 'unknown', object: key, objectKind: 'view' });
+  return through(reachBound(scope, fact.definition, 'statement', `the view ${key}`), `view ${key}`);
+}
+
+export function foreignRisk(fact: RelationFact): Risk {
+  if (fact.foreign === undefined) return nothing;
+  const { server, wrapper, program } = fact.foreign;
+  const key = keyOf(fact);
+  const effect = { kind: program ? 'program' : 'network', object: key, objectKind: 'foreign table', detail: `server ${server}, ${wrapper}` } as const;
+  if (program) return danger('CRITICAL', 'relation.program', `${key} runs a program on the server when it is read.`, effect, { destroys: true, recoverability: 'none' });
+  return danger('HIGH', 'relation.foreign', `${key} is a foreign table: it reaches beyond this database through ${wrapper}.`, effect);
+}
+
+/** Row-level security runs its expressions for every row; whoever is exempt from it is judged as if not. */
+export function policiesRisk(scope: Scope, fact: RelationFact, commands: readonly string[]): Risk {
+  if (fact.rowSecurity !== true) return nothing;
+  const applying = (fact.policies ?? []).filter((policy) => policy.command === 'all' || commands.includes(policy.command));
+  return joinAll(applying.flatMap((policy) => [policy.using, policy.check].filter((text) => text !== undefined).map((text) =>
+    through(reachBound(scope, text, 'expression', `the policy ${policy.name}`), `policy ${policy.name} on ${keyOf(fact)}`))));
+}
+
+/** Partitions and inheritance children, as far as they are known; one that is not is a fact that is missing. */
+export function childrenOf(scope: Scope, fact: RelationFact): readonly RelationFact[] {
+  return (fact.children ?? []).map((key) => scope.catalog.relationNamed(key)).filter((child) => child !== undefined);
+}

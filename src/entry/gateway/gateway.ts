@@ -174,11 +174,20 @@ class PostgresGateway implements Gateway {
     }
     client.agent = entered.agent;
     const { database, startup: { parameters } } = entered;
-    const link = await this.#deps.connect({ database, parameters });
+    const link = await this.#connect(database, parameters);
     try {
       await this.#begin(client, entered, link);
     } catch (error) {
       await link.end();
+      throw error;
+    }
+  }
+
+  async #connect(database: string, parameters: ReadonlyMap<string, string>): Promise<Link> {
+    try {
+      return await this.#deps.connect({ database, parameters });
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'not_found') throw new Failure('not_found', `database "${database}" does not exist`, { hint: error.hint, cause: error });
       throw error;
     }
   }

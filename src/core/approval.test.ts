@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { answer, bindingOf, expire, use, type Approval, type ApprovalState, type Binding, type Change } from './approval.ts';
-import { nothing } from './risk.ts';
+import { effectKinds, levels, nothing, recoverabilities } from './risk.ts';
 
 const requestedAt = '2026-11-21T12:00:00.000Z';
 const expiresAt = '2026-11-21T13:00:00.000Z';
@@ -60,13 +60,18 @@ test('an approval cannot be used for another binding', () => {
   assert.equal(use(approvalIn('approved'), 'c', during).kind, 'refused');
 });
 
-const binding = fc.record<Binding>({
+const risk = fc.record({
+  level: fc.constantFrom(...levels), destroys: fc.boolean(), recoverability: fc.constantFrom(...recoverabilities), assumptions: fc.constant([]),
+  reasons: fc.array(fc.record({ rule: fc.string(), level: fc.constantFrom(...levels), message: fc.constant('') }), { maxLength: 2 }),
+  effects: fc.array(fc.record({ kind: fc.constantFrom(...effectKinds), object: fc.string() }), { maxLength: 2 }),
+});
+const binding: fc.Arbitrary<Binding> = fc.record({
   digest: fc.string(), agent: fc.string(), database: fc.string(), role: fc.string(), searchPath: fc.array(fc.string(), { maxLength: 3 }),
-  policyHash: fc.string(), catalogVersion: fc.string(),
+  policyHash: fc.string(), catalogVersion: fc.string(), risk,
 });
 
 test('two bindings are equal only when every part is', () => {
-  fc.assert(fc.property(binding, binding, fc.constantFrom(...['digest', 'agent', 'database', 'role', 'searchPath', 'policyHash', 'catalogVersion'] as const), (a, b, part) => {
+  fc.assert(fc.property(binding, binding, fc.constantFrom(...['digest', 'agent', 'database', 'role', 'searchPath', 'policyHash', 'catalogVersion', 'risk'] as const), (a, b, part) => {
     const mixed: Binding = { ...a, [part]: b[part] };
     const isSame = JSON.stringify(a[part]) === JSON.stringify(b[part]);
     assert.equal(bindingOf(mixed) === bindingOf(a), isSame);
@@ -74,7 +79,7 @@ test('two bindings are equal only when every part is', () => {
 });
 
 test('no character moves from one part to the next unseen', () => {
-  const base: Binding = { digest: 'd', agent: 'a', database: 'b', role: 'r', searchPath: ['x', 'y'], policyHash: 'p', catalogVersion: 'c' };
+  const base: Binding = { digest: 'd', agent: 'a', database: 'b', role: 'r', searchPath: ['x', 'y'], policyHash: 'p', catalogVersion: 'c', risk: nothing };
   const forms = [base, { ...base, agent: 'ab', database: '' }, { ...base, searchPath: ['x,y'] }, { ...base, searchPath: ['xy'] }, { ...base, searchPath: ['y', 'x'] }];
   assert.equal(new Set(forms.map(bindingOf)).size, forms.length);
 });

@@ -15,7 +15,7 @@ export interface Approval {
   readonly id: string;
   readonly state: ApprovalState;
   readonly actionId: string;
-  /** See bindingOf: digest of bytes, binds, agent, database, role, search_path, policy hash and catalog version. */
+  /** See bindingOf: digest of bytes, binds, agent, database, role, search_path, policy hash, catalog version and risk. */
   readonly binding: string;
   readonly agent: string;
   readonly database: string;
@@ -49,11 +49,18 @@ export interface Binding {
   readonly searchPath: readonly string[];
   readonly policyHash: string;
   readonly catalogVersion: string;
+  /** What the approver is told that it would do; it also depends on the session, for instance on its temporary tables. */
+  readonly risk: Risk;
 }
 
 /** One text for one thing that may run: whatever differs in any part needs an approval of its own. */
-export function bindingOf({ digest, agent, database, role, searchPath, policyHash, catalogVersion }: Binding): string {
-  return sha256Hex(canonicalJson(['backstop-approval-binding-1', digest, agent, database, role, searchPath, policyHash, catalogVersion]));
+export function bindingOf({ digest, agent, database, role, searchPath, policyHash, catalogVersion, risk }: Binding): string {
+  return sha256Hex(canonicalJson([
+    'backstop-approval-binding-1', digest, agent, database, role, searchPath, policyHash, catalogVersion,
+    risk.level, risk.destroys, risk.recoverability,
+    risk.reasons.map(({ rule, level }) => [rule, level]),
+    risk.effects.map(({ kind, object, objectKind }) => [kind, object ?? null, objectKind ?? null]),
+  ]));
 }
 
 export function isExpired(approval: Approval, now: Date): boolean {

@@ -10,12 +10,12 @@ import { withStore, type TestStore } from '../store/store-fixture.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type AskHooks, type Guard, type GuardRequest } from './guard.ts';
 
-function policyWith({ mode = 'enforce', wait = 30, high = 'hold' } = {}): Policy {
+function policyWith({ mode = 'enforce', wait = 30, high = 'hold', critical = 'deny' } = {}): Policy {
   return parsePolicy(`
 name: test
 description: for tests
 mode: ${mode}
-levels: { SAFE: allow, LOW: allow, HIGH: ${high}, CRITICAL: deny }
+levels: { SAFE: allow, LOW: allow, HIGH: ${high}, CRITICAL: ${critical} }
 approval: { wait: ${wait}, expires: 600 }
 `, 'test.yaml');
 }
@@ -127,6 +127,12 @@ test('after approval it is judged again: a stricter policy, a worse risk or a mo
   await t.test('risk', () => scene(async (on) => {
     assert.equal(codeOf(await on.guard.admit(request('HIGH', { again: 'CRITICAL' }), answering(on, 'approved'))), 'statement_denied');
   }));
+  await t.test('risk that the policy would hold too', () => scene(async (on) => {
+    const asked = await on.guard.admit(request('HIGH', { again: 'CRITICAL' }), answering(on, 'approved'));
+    assert.equal(codeOf(asked), 'approval_pending', 'a person approved something milder');
+    const sent = await on.guard.admit(request('CRITICAL'), { ...quiet, signal: AbortSignal.abort() });
+    assert.ok(asked.kind === 'refused' && sent.kind === 'refused' && sent.approval?.id !== asked.approval?.id, 'and is asked about what it is now');
+  }, policyWith({ critical: 'hold' })));
   await t.test('schema', () => scene(async (on) => {
     let version = 'c1';
     const asked = request('HIGH', { catalog: () => version });

@@ -155,9 +155,9 @@ async function refuse(deps: GuardDeps, request: GuardRequest, verdict: Verdict, 
   return { kind: 'refused', verdict, failure, ...(approval === undefined ? {} : { approval }) };
 }
 
-function bindingFor({ action }: GuardRequest, { catalogVersion }: Judgement, { policyHash }: Verdict): string {
+function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgement, { policyHash }: Verdict): string {
   const { digest, actor, database, role, searchPath } = action;
-  return bindingOf({ digest, agent: actor.name, database, role, searchPath, policyHash, catalogVersion });
+  return bindingOf({ digest, agent: actor.name, database, role, searchPath, policyHash, catalogVersion, risk });
 }
 
 function denied(verdict: Verdict, risk: Risk): Failure {
@@ -185,7 +185,7 @@ function overtaken({ id, state }: Approval): Failure {
 
 function moved({ id }: Approval): Failure {
   return new Failure('approval_pending', `Backstop: approval ${id} no longer fits`, {
-    detail: 'Since it was given, the policy, the schema or the session changed, or another session used it.',
+    detail: 'Since it was given, the policy, the schema, the session or what the statement would do changed, or another session used it.',
     hint: 'Send exactly the same statement again to ask for a new approval.',
   });
 }

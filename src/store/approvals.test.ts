@@ -98,3 +98,19 @@ test('an approval and its answer survive a restart, and every change is in the l
   assert.deepEqual(changes.map(({ change, by }) => [change, by]), [['requested', null], ['approved', 'olga'], ['used', null]]);
   await again.close();
 });
+
+test('an approval whose time is over while somebody waits for it is expired, in the list too, and on record once', async () => {
+  const clock = clockAt(Date.UTC(2026, 0, 1));
+  await withStore(async ({ approvals, ledger }) => {
+    await approvals.request(wanted('apr_1', 'x', new Date(clock.ms + 1000).toISOString()));
+    const waiting = approvals.waitForAnswer('apr_1', { timeoutMs: 60_000, signal: new AbortController().signal });
+    clock.ms += 1000;
+    assert.equal((await waiting).state, 'expired');
+    await approvals.request(wanted('apr_2', 'y', new Date(clock.ms + 1000).toISOString()));
+    clock.ms += 1000;
+    assert.deepEqual(await approvals.list('pending', 10), []);
+    assert.deepEqual((await approvals.list('expired', 10)).map(({ id }) => id), ['apr_2', 'apr_1']);
+    const changes = (await ledger.entriesAfter(0, 10)).map((entry) => (JSON.parse(entry.body) as { change: string }).change);
+    assert.deepEqual(changes, ['requested', 'expired', 'requested', 'expired']);
+  }, clock);
+});

@@ -15,9 +15,9 @@ import { appendEntries } from './ledger-append.ts';
 export interface Approvals {
   /** A new pending approval, or the live one of the same binding. */
   request(wanted: Wanted): Promise<Approval>;
-  /** Throws Failure `not_found`. */
+  /** As it is now: one whose time is over is marked expired first. Throws Failure `not_found`. */
   get(id: string): Promise<Approval>;
-  /** Newest first. */
+  /** Newest first, as they are now. */
   list(state: ApprovalState | 'all', limit: number): Promise<readonly Approval[]>;
   /** Throws Failure `not_found`, or `conflict` when its state does not allow the answer. */
   answer(id: string, given: Answer): Promise<Approval>;
@@ -60,9 +60,17 @@ class SqlApprovals implements Approvals {
     });
   }
 
-  async get(id: string): Promise<Approval> { return getOne(this.#database.queries, id); }
+  async get(id: string): Promise<Approval> {
+    const approval = await getOne(this.#database.queries, id);
+    if (expire(approval, this.#clock.now()).kind === 'refused') return approval;
+    return this.#database.transact(async (changes) => {
+      await this.#expireIfDue(changes, await getOne(changes, id));
+      return getOne(changes, id);
+    });
+  }
 
   async list(state: ApprovalState | 'all', limit: number): Promise<readonly Approval[]> {
+    for (const { id } of await this.#overdue()) await this.get(id);
     const query = this.#database.queries.selectFrom('approval').selectAll().orderBy('requested_at', 'desc').orderBy('id').limit(limit);
     const rows = await (state === 'all' ? query : query.where('state', '=', state)).execute();
     return rows.map(fromRow);
@@ -114,6 +122,12 @@ class SqlApprovals implements Approvals {
       this.#wakers.add(wake);
       signal.addEventListener('abort', wake, { once: true });
     });
+  }
+
+  #overdue(): Promise<readonly { readonly id: string }[]> {
+    // ISO 8601 in UTC with milliseconds: the order of the texts is that of the times.
+    return this.#database.queries.selectFrom('approval').select('id').where('state', 'in', ['pending', 'approved'])
+      .where('expires_at', '<=', this.#clock.now().toISOString()).execute();
   }
 
   /** The approval if it is still valid; an overdue one is marked and gone. */

@@ -4,15 +4,16 @@
  * and are written in batches from a bounded buffer. When the record cannot be written nothing risky gets a permit, and
  * reads stop once the buffer is full. Whatever is still without an outcome at start-up is settled as `unknown`.
  */
-import type { EntryBody, OutcomeBody, StoredEntry, VerdictBody } from '../core/ledger/entry.ts';
+import type { EntryBody, StoredEntry, VerdictBody } from '../core/ledger/entry.ts';
 import type { Head } from '../core/ledger/entry.ts';
 import { Failure } from '../core/failure.ts';
 import type { Outcome } from '../core/outcome.ts';
+import { canonicalJson } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { StoreDatabase } from './database.ts';
 import { appendEntries, readHead } from './ledger-append.ts';
 import { entriesAfter, verifyLedger, type Verification } from './ledger-verify.ts';
-import { outcomeBody, ReadBatch, type PendingRead, type Read } from './read-batch.ts';
+import { checkOutcome, outcomeBody, ReadBatch, type PendingRead, type Read } from './read-batch.ts';
 
 declare const permitBrand: unique symbol;
 
@@ -41,7 +42,7 @@ export interface Ledger {
   readonly fault: Error | undefined;
   /** Reads that wait to be written. */
   readonly waitingReads: number;
-  /** Writes what is left; permits still open stay open on record. */
+  /** Writes what is left and issues nothing more; permits still open stay open on record. Throws Failure `ledger_unavailable` when that could not be written. */
   close(): Promise<void>;
 }
 
@@ -49,8 +50,8 @@ export interface LedgerDeps { readonly database: StoreDatabase; readonly clock: 
 
 interface Job {
   readonly body: EntryBody;
-  /** Opens or closes a permit beside the entry. */
-  readonly permit: { readonly kind: 'open' | 'close'; readonly actionId: string } | undefined;
+  /** It is a verdict that a permit is issued for. */
+  readonly opens: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -73,6 +74,7 @@ class SqlLedger implements Ledger {
   #jobs: Job[] = [];
   #writing: Promise<void> | undefined;
   #fault: Error | undefined;
+  #isClosed = false;
   readonly #timer: NodeJS.Timeout;
 
   constructor({ database, clock }: LedgerDeps) {
@@ -87,13 +89,13 @@ class SqlLedger implements Ledger {
 
   async issue(verdict: VerdictBody): Promise<Permit> {
     if (verdict.decision !== 'allow') throw new Failure('internal', 'a permit was asked for what was not allowed');
-    await this.#enqueue(verdict, { kind: 'open', actionId: verdict.actionId });
+    await this.#enqueue(verdict, true);
     this.#open.add(verdict.actionId);
     return permit(verdict.actionId);
   }
 
   issueRead(read: Read): Permit {
-    if (this.#reads.isFull) throw unavailable(this.#fault);
+    if (this.#isClosed || this.#reads.isFull) throw unavailable(this.#fault);
     this.#running.set(read.actionId, this.#reads.add(read, this.#clock.now().getTime()));
     return permit(read.actionId);
   }
@@ -101,22 +103,25 @@ class SqlLedger implements Ledger {
   async settle({ actionId }: Permit, outcome: Outcome): Promise<void> {
     const read = this.#running.get(actionId);
     if (read !== undefined) {
-      this.#running.delete(actionId);
       this.#reads.settle(read, outcome);
+      this.#running.delete(actionId);
       return;
     }
+    checkOutcome(outcome);
     if (!this.#open.delete(actionId)) return;
-    await this.#enqueue(outcomeBody(actionId, outcome), { kind: 'close', actionId });
+    await this.#enqueue(outcomeBody(actionId, outcome));
   }
 
-  append(body: EntryBody): Promise<void> { return this.#enqueue(body, undefined); }
+  append(body: EntryBody): Promise<void> { return this.#enqueue(body); }
 
   async resolveOpenPermits(): Promise<number> {
-    const left = await this.#database.queries.selectFrom('open_permit').select('action_id').orderBy('verdict_seq').execute();
     const unknown: Outcome = { kind: 'unknown', rows: null, durationMs: 0 };
-    await Promise.all(left.map(({ action_id: actionId }) =>
-      this.#enqueue(outcomeBody(actionId, unknown, 'found without an outcome at start-up'), { kind: 'close', actionId })));
-    return left.length;
+    for (let resolved = 0; ;) {
+      const left = await this.#database.queries.selectFrom('open_permit').select('action_id').orderBy('verdict_seq').limit(jobsPerWriteMax).execute();
+      if (left.length === 0) return resolved;
+      await Promise.all(left.map(({ action_id: actionId }) => this.#enqueue(outcomeBody(actionId, unknown, 'found without an outcome at start-up'))));
+      resolved += left.length;
+    }
   }
 
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]> {
@@ -131,14 +136,18 @@ class SqlLedger implements Ledger {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#isClosed = true;
     while (this.#writing !== undefined) await this.#writing;
     await this.#writeBatch(true);
+    if (this.#reads.size > 0) throw unavailable(this.#fault);
   }
 
-  #enqueue(body: EntryBody, change: Job['permit']): Promise<void> {
-    if (this.#jobs.length >= jobsMax) return Promise.reject(unavailable(this.#fault));
+  async #enqueue(body: EntryBody, opens = false): Promise<void> {
+    // What has no canonical form is a bug of its sender's; in a batch it would keep out the entries of all others.
+    canonicalJson(body);
+    if (this.#isClosed || this.#jobs.length >= jobsMax) throw unavailable(this.#fault);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#jobs.push({ body, permit: change, resolve, reject });
+    this.#jobs.push({ body, opens, resolve, reject });
     this.#write();
     return promise;
   }
@@ -159,15 +168,15 @@ class SqlLedger implements Ledger {
     const taken = this.#reads.take(this.#clock.now().getTime(), all);
     const bodies: EntryBody[] = [...taken.reads, ...taken.late, ...jobs.map((job) => job.body)];
     if (bodies.length === 0) return;
-    const opened = [...taken.open.map(({ read }) => read.actionId), ...actionIds(jobs, 'open')];
-    const closed = [...taken.late.map((body: OutcomeBody) => body.actionId), ...actionIds(jobs, 'close')];
+    const firstJob = bodies.length - jobs.length;
     const transact = jobs.length > 0 ? this.#database.transact : this.#database.transactRelaxed;
     try {
       await transact(async (changes) => {
         const seqs = await appendEntries(changes, this.#clock.now(), bodies);
-        const verdictSeq = seqs.at(-1) ?? 0;
-        for (const actionId of opened) await changes.insertInto('open_permit').values({ action_id: actionId, verdict_seq: verdictSeq }).execute();
-        for (const actionId of closed) await changes.deleteFrom('open_permit').where('action_id', '=', actionId).execute();
+        const opened = bodies.flatMap((body, index) => openedBy(body, jobs[index - firstJob]).map((actionId) => ({ action_id: actionId, verdict_seq: seqs[index] ?? 0 })));
+        // Doing it twice is no mistake: a commit whose answer was lost is written again.
+        for (const row of opened) await changes.insertInto('open_permit').values(row).onConflict((conflict) => conflict.doNothing()).execute();
+        for (const actionId of bodies.flatMap(closedBy)) await changes.deleteFrom('open_permit').where('action_id', '=', actionId).execute();
       });
       this.#fault = undefined;
       for (const job of jobs) job.resolve();
@@ -181,15 +190,19 @@ class SqlLedger implements Ledger {
     this.#fault = error instanceof Error ? error : new Error('the record could not be written');
     for (const job of jobs) {
       // An outcome is a fact already: it is kept for the next write, so that no permit stays open for want of one.
-      if (job.permit?.kind === 'close') this.#reads.keepOutcome(job.body);
+      this.#reads.keepOutcome(job.body);
       job.reject(unavailable(this.#fault));
     }
   }
 }
 
-function actionIds(jobs: readonly Job[], kind: 'open' | 'close'): readonly string[] {
-  return jobs.flatMap((job) => job.permit?.kind === kind ? [job.permit.actionId] : []);
+/** The actions that an entry leaves without an outcome. */
+function openedBy(body: EntryBody, job: Job | undefined): readonly string[] {
+  if (body.kind === 'reads') return body.reads.filter(([, , , , , outcome]) => outcome === 'open').map(([, , actionId]) => actionId);
+  return job?.opens === true && body.kind === 'verdict' ? [body.actionId] : [];
 }
+
+function closedBy(body: EntryBody): readonly string[] { return body.kind === 'outcome' ? [body.actionId] : []; }
 
 function permit(actionId: string): Permit { return { actionId } as Permit; }
 

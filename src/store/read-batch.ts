@@ -5,6 +5,7 @@
  */
 import type { EntryBody, OutcomeBody, ReadRow, ReadsBody } from '../core/ledger/entry.ts';
 import type { Outcome } from '../core/outcome.ts';
+import { assert } from '../lib/assert.ts';
 
 export interface Read {
   readonly actionId: string;
@@ -29,9 +30,10 @@ export interface PendingRead {
 export const readsMax = 20_000;
 /** Text kept in memory, whatever the number of reads. */
 export const textUnitsMax = 16_000_000;
-/** An entry stays well below 64 KiB. */
-const readsPerEntryMax = 200;
-const textUnitsPerEntryMax = 32_000;
+/** Together these keep an entry below 64 KiB: a row takes about 150 bytes, a unit of text at most six as JSON. */
+const readsPerEntryMax = 150;
+const dictionaryBytesPerEntryMax = 36_000;
+const textUnitsPerReadMax = 5_000;
 const openAfterMs = 1_000;
 
 export class ReadBatch {
@@ -42,7 +44,10 @@ export class ReadBatch {
   get isFull(): boolean { return this.#waiting.length + this.#settledLate.length >= readsMax || this.#textUnits >= textUnitsMax; }
   get size(): number { return this.#waiting.length + this.#settledLate.length; }
 
-  add(read: Read, atMs: number): PendingRead {
+  /** Throws Bug for what the record could not hold, because in a batch it would keep out all others too. */
+  add(given: Read, atMs: number): PendingRead {
+    const read = { ...given, text: cut(given.text) };
+    assert(Object.values(read).every((part) => part.isWellFormed()), 'a read has a name that is not well-formed Unicode');
     const pending: PendingRead = { read, atMs, outcome: undefined, isOpenOnRecord: false };
     this.#waiting.push(pending);
     this.#textUnits += read.text.length;
@@ -50,6 +55,7 @@ export class ReadBatch {
   }
 
   settle(pending: PendingRead, outcome: Outcome): void {
+    checkOutcome(outcome);
     pending.outcome = outcome;
     if (pending.isOpenOnRecord) this.#settledLate.push(outcomeBody(pending.read.actionId, outcome));
   }
@@ -90,6 +96,13 @@ export interface TakenReads {
   readonly restore: () => void;
 }
 
+/** Throws Bug for what has no canonical form. */
+export function checkOutcome({ rows, durationMs, sqlstate }: Outcome): void {
+  assert(rows === null || Number.isSafeInteger(rows), 'an outcome has a number of rows that is no safe integer');
+  assert(Number.isSafeInteger(microseconds(durationMs)), 'an outcome has a duration that is no number of milliseconds');
+  assert(sqlstate === undefined || sqlstate.isWellFormed(), 'an outcome has a SQLSTATE that is not well-formed Unicode');
+}
+
 export function outcomeBody(actionId: string, outcome: Outcome, note: string | null = null): OutcomeBody {
   return {
     kind: 'outcome', actionId, outcome: outcome.kind, rows: outcome.rows, sqlstate: outcome.sqlstate ?? null,
@@ -103,27 +116,47 @@ function unitsOf(reads: readonly PendingRead[]): number {
   return reads.reduce((sum, { read }) => sum + read.text.length, 0);
 }
 
+function cut(text: string): string {
+  return (text.length <= textUnitsPerReadMax ? text : `${text.slice(0, textUnitsPerReadMax - 1)}…`).toWellFormed();
+}
+
 /** Runs of one policy, each small enough for one entry. */
 function chunk(reads: readonly PendingRead[]): readonly (readonly PendingRead[])[] {
   const chunks: PendingRead[][] = [];
-  let units = 0;
+  let listed = new Set<string>();
+  let bytes = 0;
   for (const pending of reads) {
     const last = chunks.at(-1);
-    units += pending.read.text.length;
     const first = last?.[0]?.read;
-    if (last === undefined || first?.policyHash !== pending.read.policyHash || last.length >= readsPerEntryMax || units > textUnitsPerEntryMax) {
+    const more = newBytes(listed, pending.read);
+    if (last === undefined || first?.policyHash !== pending.read.policyHash || last.length >= readsPerEntryMax || bytes + more > dictionaryBytesPerEntryMax) {
       chunks.push([pending]);
-      units = pending.read.text.length;
+      listed = new Set();
+      bytes = newBytes(listed, pending.read);
     } else {
       last.push(pending);
+      bytes += more;
     }
   }
   return chunks;
 }
 
+/** What the dictionaries of an entry grow by; marks it as listed. */
+function newBytes(listed: Set<string>, read: Read): number {
+  const texts = [textKey(read), sessionKey(read)].filter((text) => !listed.has(text));
+  for (const text of texts) listed.add(text);
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(JSON.stringify(text)) + dictionaryItemBytes, 0);
+}
+
+/** Keys, quotes and the fingerprint around a text or a session. */
+const dictionaryItemBytes = 120;
+
+function textKey(read: Read): string { return read.text; }
+function sessionKey({ sessionId, agent, database }: Read): string { return `${sessionId}\0${agent}\0${database}`; }
+
 function readsBody(reads: readonly PendingRead[]): ReadsBody {
-  const sessions = new Dictionary<Read>((read) => `${read.sessionId}\0${read.database}`);
-  const texts = new Dictionary<Read>((read) => read.text);
+  const sessions = new Dictionary<Read>(sessionKey);
+  const texts = new Dictionary<Read>(textKey);
   const sinceMs = Math.min(...reads.map((pending) => pending.atMs));
   const [first] = reads;
   return {

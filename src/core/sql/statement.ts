@@ -11,7 +11,7 @@ export type SessionChange =
   | { readonly kind: 'role' }
   | { readonly kind: 'setting'; readonly name: string }
   | { readonly kind: 'reset-all' }
-  | { readonly kind: 'temporary-relation'; readonly name: string }
+  | { readonly kind: 'temporary-relation'; readonly name: string; /** It may run code when used: a view, a default, a check, a parent. */ readonly opaque?: boolean }
   | { readonly kind: 'catalog' }
   | { readonly kind: 'prepare'; readonly name: string; readonly body: Statement }
   | { readonly kind: 'deallocate'; /** null: all */ readonly name: string | null }
@@ -34,6 +34,10 @@ export interface Statement {
   readonly transaction?: { readonly verb: TransactionVerb; readonly chain: boolean; readonly readOnly?: boolean; readonly savepoint?: string };
   /** EXECUTE name / FETCH, MOVE cursor: judged as the body registered under that name; unknown name = never SAFE. */
   readonly runs?: { readonly kind: 'prepared' | 'cursor'; readonly name: string };
+  /** Its own risk if every relation of these names that it writes is temporary; absent when that would not matter. */
+  readonly ifTemporary?: { readonly names: readonly string[]; readonly own: Risk };
+  /** Plain EXPLAIN: what planning reaches if it were run; planning itself can run functions, but writes nothing. */
+  readonly planned?: Mentions;
   /** COPY … FROM STDIN / TO STDOUT. */
   readonly copy?: 'in' | 'out';
 }
@@ -49,6 +53,8 @@ export interface SessionFacts {
   readonly temporaryOpaque: ReadonlySet<string>;
   /** True once DDL has run in a transaction that has not ended: what the catalog snapshot says of user objects may be old. */
   readonly catalogChanged: boolean;
+  /** False when the end of the open transaction surely leaves search_path as it is; absent: not known. */
+  readonly pathMayRevert?: boolean;
   /** Named prepared statements (SQL PREPARE and wire Parse share one name space) and cursors/portals. */
   readonly prepared: ReadonlyMap<string, Statement>;
   readonly cursors: ReadonlyMap<string, Statement>;

@@ -1,0 +1,167 @@
+/**
+ * assess: a text in, its risk out. Every statement is judged by its shape and by what its names reach, in the session as
+ * the statements before it leave it, and the worst speaks for the whole. Pure, and it never throws for any text: what
+ * cannot be read is CRITICAL, and nothing is SAFE that was not shown to be.
+ */
+import type { Effect, Risk } from '../risk.ts';
+import { isAtLeast, joinRisks, nothing } from '../risk.ts';
+import type { ParsedStatement, Parser } from '../../lib/pgsql/parser.ts';
+import type { Catalog } from './catalog.ts';
+import type { Mentions } from './mentions.ts';
+import { afterOpaqueCode, nextSession } from './next-session.ts';
+import { effect, risk } from './own-reading.ts';
+import { reach, reachDdl } from './reach.ts';
+import type { ReadNested } from './reach.ts';
+import { readStatement } from './read-statement.ts';
+import type { SessionFacts, Statement } from './statement.ts';
+
+export { nextSession } from './next-session.ts';
+
+export interface AssessedStatement {
+  readonly statement: Statement;
+  readonly risk: Risk;
+}
+
+export interface Assessment {
+  /** The worst of all statements. */
+  readonly risk: Risk;
+  readonly statements: readonly AssessedStatement[];
+  /** Why the text could not be read; then there are no statements. */
+  readonly error?: string;
+}
+
+export function assess(sql: string, session: SessionFacts, catalog: Catalog, parser: Parser): Assessment {
+  const parsed = parser.parse(sql);
+  if (parsed.kind === 'unparsable') {
+    const place = parsed.position === undefined ? '' : ` at character ${parsed.position}`;
+    return { risk: unparsable, statements: [], error: `${parsed.message}${place}` };
+  }
+  const statements: AssessedStatement[] = [];
+  let now = session;
+  let isWatched = true;
+  for (const one of parsed.statements) {
+    const statement = readStatement(one);
+    const own = assessStatement(statement, now, catalog, parser);
+    const judged = isWatched ? own : joinRisks(own, afterUnread);
+    statements.push({ statement, risk: judged });
+    now = nextSession(now, statement);
+    if (runsUnreadCode(statement, own)) {
+      now = afterOpaqueCode(now);
+      isWatched = false;
+    }
+  }
+  return { risk: withoutRepeats(statements.map((one) => one.risk).reduce(joinRisks, nothing)), statements };
+}
+
+const unparsable: Risk = risk('CRITICAL', 'statement.unparsable', 'It cannot be read with the grammar of this PostgreSQL version.', [{ kind: 'unknown' }], 'none');
+
+/** Whatever comes after unread code runs in a session that nobody knows. */
+const afterUnread: Risk = risk('HIGH', 'session.unknown', 'Code that could not be read runs before it and may have changed what its names mean.', [{ kind: 'unknown' }]);
+
+function runsUnreadCode(statement: Statement, own: Risk): boolean {
+  if (statement.node === 'DoStmt' || statement.node === 'CallStmt') return true;
+  return isAtLeast(own.level, 'HIGH') && own.effects.some(({ kind, objectKind }) => kind === 'unknown' || kind === 'call' || (kind === 'session' && objectKind === 'setting' && statement.node !== 'VariableSetStmt'));
+}
+
+/** The risk of one statement, for instance when a registered one is executed. */
+export function assessStatement(statement: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
+  const read = nestedReader(parser);
+  const own = ownRisk(statement, session, catalog, read);
+  const reached = reach(statement.mentions, session, catalog, read);
+  const parts = [own, reached, plannedRisk(statement, session, catalog, read), namedRisk(statement, session, catalog, parser)];
+  if (isDdl(statement)) parts.push(reachDdl(session, catalog, read));
+  return withoutRepeats(withoutUnqualified(parts.reduce(joinRisks)));
+}
+
+/** EXECUTE, FETCH and MOVE are what they run; PREPARE and DECLARE are at least LOW and as bad as what they name. */
+function namedRisk({ runs, changes }: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
+  const bodies = changes.flatMap((change) => (change.kind === 'prepare' || change.kind === 'declare' ? [change.body] : []));
+  const named = bodies.map((body) => assessStatement(body, session, catalog, parser)).reduce(joinRisks, nothing);
+  if (runs === undefined) return named;
+  const body = (runs.kind === 'prepared' ? session.prepared : session.cursors).get(runs.name);
+  if (body === undefined) return unknownName(runs.kind, runs.name);
+  // A prepared EXPLAIN or CREATE TABLE AS could run another; the grammar allows none that leads back to itself.
+  if (body.runs !== undefined || changesSession(body)) return unknownName(runs.kind, runs.name);
+  return joinRisks(named, assessStatement(body, session, catalog, parser));
+}
+
+/** The wire protocol can prepare any statement, and EXECUTE runs it without its text in sight. */
+function changesSession({ changes, transaction, copy }: Statement): boolean {
+  return changes.length > 0 || transaction !== undefined || copy !== undefined;
+}
+
+function unknownName(kind: 'prepared' | 'cursor', name: string): Risk {
+  return kind === 'prepared'
+    ? risk('HIGH', 'prepared.unknown', 'It runs a prepared statement that was not seen being prepared.', [effect('unknown', 'prepared statement', name)], 'none')
+    : risk('HIGH', 'cursor.unknown', 'It reads from a cursor that was not seen being opened.', [effect('unknown', 'cursor', name)], 'none');
+}
+
+/** Plain EXPLAIN writes nothing, but planning a write may run functions behind defaults, rules and policies. */
+function plannedRisk({ planned }: Statement, session: SessionFacts, catalog: Catalog, read: ReadNested): Risk {
+  if (planned === undefined) return nothing;
+  const whole = reach(planned, session, catalog, read);
+  const runsCode = whole.effects.some(({ kind }) => kind === 'unknown' || kind === 'call' || kind === 'program' || kind === 'network');
+  return runsCode ? whole : nothing;
+}
+
+/** What the shape says, milder where everything it writes belongs to this session alone. */
+function ownRisk(statement: Statement, session: SessionFacts, catalog: Catalog, read: ReadNested): Risk {
+  const { own, ifTemporary } = statement;
+  if (ifTemporary === undefined || session.searchPath === null || session.catalogChanged) return own;
+  const areTemporary = ifTemporary.names.every((name) => session.temporary.has(name) && !session.temporaryOpaque.has(name)
+    && catalog.relationsAnywhere(name).length === 0);
+  return areTemporary && areDomainsHarmless(session, catalog, read) ? ifTemporary.own : own;
+}
+
+/** A temporary table made of a query has the column types of that query; a domain among them checks every write. */
+function areDomainsHarmless(session: SessionFacts, catalog: Catalog, read: ReadNested): boolean {
+  const types = catalog.facts.types.filter((type) => type.kind === 'domain' && type.builtin !== true);
+  if (types.length === 0) return true;
+  const mentions: Mentions = { relations: [], functions: [], operators: [], attributes: [], ctes: [], types: types.map(({ schema, name }) => ({ schema, name })) };
+  return !isAtLeast(reach(mentions, session, catalog, read).level, 'LOW');
+}
+
+const ddlNodes = /^(Create|Alter|Drop|Define|Comment|Grant|Index|View|Rule|Rename|SecLabel|Reassign|Import|Refresh|CompositeType|Define)/;
+
+function isDdl({ node, changes }: Statement): boolean {
+  return ddlNodes.test(node) || changes.some(({ kind }) => kind === 'catalog' || kind === 'temporary-relation');
+}
+
+function nestedReader(parser: Parser): ReadNested {
+  const statementsOf = (sql: string): readonly Statement[] | null => {
+    const parsed = parser.parse(sql);
+    return parsed.kind === 'parsed' ? parsed.statements.map((one: ParsedStatement) => readStatement(one)) : null;
+  };
+  return (sql, kind) => {
+    if (kind === 'statement') return statementsOf(sql);
+    if (kind === 'expression') return statementsOf(`SELECT ${sql}`);
+    const texts = parser.readPlpgsql(sql);
+    if (texts === null) return null;
+    const read = texts.map(statementsOf);
+    return read.includes(null) ? null : read.flatMap((statements) => statements ?? []);
+  };
+}
+
+/** The shape names an object as written; where the catalog says which one it is, that says it all. */
+function withoutUnqualified(all: Risk): Risk {
+  const effects = all.effects.filter((one) => !all.effects.some((other) => isSameButQualified(one, other)));
+  return effects.length === all.effects.length ? all : { ...all, effects };
+}
+
+function isSameButQualified(one: Effect, other: Effect): boolean {
+  if (one.object === undefined || one.object.includes('.') || other.object === undefined || one.kind !== other.kind || one.detail !== undefined) return false;
+  return other.via === undefined && other.object.endsWith(`.${one.object}`) && other.objectKind === one.objectKind;
+}
+
+function withoutRepeats(all: Risk): Risk {
+  return {
+    ...all,
+    reasons: unique(all.reasons, ({ rule, message }) => `${rule}|${message}`),
+    effects: unique(all.effects, (one) => [one.kind, one.objectKind, one.object, one.detail, one.via?.join('>')].join('|')),
+    assumptions: unique(all.assumptions, (text) => text),
+  };
+}
+
+function unique<T>(items: readonly T[], key: (item: T) => string): readonly T[] {
+  return items.length < 2 ? items : [...new Map(items.map((item) => [key(item), item])).values()];
+}

@@ -1,0 +1,70 @@
+/**
+ * nextSession: the session as it stands once a statement has run, as far as its shape tells. What a transaction's end may
+ * take back is forgotten rather than guessed: an unknown search_path trusts no unqualified name.
+ */
+import type { SessionChange, SessionFacts, Statement } from './statement.ts';
+
+export function nextSession(session: SessionFacts, statement: Statement): SessionFacts {
+  let next = session;
+  for (const change of statement.changes) next = changed(next, change);
+  if (statement.node === 'DropStmt') next = dropped(next, statement);
+  next = attached(next, statement);
+  const verb = statement.transaction?.verb;
+  const mayRevert = verb === 'commit' || verb === 'rollback' || verb === 'rollback-to';
+  return mayRevert && next.pathMayRevert !== false ? { ...next, searchPath: null } : next;
+}
+
+/** After code that nobody has read, nothing that code can change is known. */
+export function afterOpaqueCode(session: SessionFacts): SessionFacts {
+  return { ...session, searchPath: null, prepared: new Map(), cursors: new Map(), catalogChanged: true };
+}
+
+function changed(session: SessionFacts, change: SessionChange): SessionFacts {
+  switch (change.kind) {
+    case 'search-path': return { ...session, searchPath: pathOf(change.path, session), pathMayRevert: true };
+    // "$user" in the path means another schema now.
+    case 'role': return { ...session, role: '', searchPath: null, pathMayRevert: true };
+    case 'setting': return session;
+    case 'reset-all': return { ...session, searchPath: null, pathMayRevert: true };
+    case 'temporary-relation': return withTemporary(session, change.name, change.opaque === true);
+    case 'catalog': return { ...session, catalogChanged: true };
+    case 'prepare': return { ...session, prepared: withEntry(session.prepared, change.name, change.body) };
+    case 'deallocate': return { ...session, prepared: withoutEntry(session.prepared, change.name) };
+    case 'declare': return { ...session, cursors: withEntry(session.cursors, change.name, change.body) };
+    case 'close': return { ...session, cursors: withoutEntry(session.cursors, change.name) };
+  }
+}
+
+function pathOf(path: readonly string[] | null, session: SessionFacts): readonly string[] | null {
+  if (path === null || (session.role === '' && path.includes('$user'))) return null;
+  return path.map((name) => (name === '$user' ? session.role : name));
+}
+
+function withTemporary(session: SessionFacts, name: string, isOpaque: boolean): SessionFacts {
+  // Where the user's types come before PostgreSQL's own, `text` may be one of them.
+  const isPlain = !isOpaque && session.searchPath !== null && !session.searchPath.includes('pg_catalog') && !session.temporaryOpaque.has(name);
+  return isPlain
+    ? { ...session, temporary: new Set([...session.temporary, name]) }
+    : { ...session, temporaryOpaque: new Set([...session.temporaryOpaque, name]) };
+}
+
+/** A dropped temporary table uncovers what it hid; it may also come back, so its name stays suspect, not plain. */
+function dropped(session: SessionFacts, statement: Statement): SessionFacts {
+  const names = new Set(statement.mentions.relations.filter(({ use, name }) => use === 'drop' && session.temporary.has(name)).map(({ name }) => name));
+  return names.size === 0 ? session : { ...session, temporary: new Set([...session.temporary].filter((name) => !names.has(name))) };
+}
+
+/** A rule, trigger or policy on a temporary table makes it run code. */
+function attached(session: SessionFacts, { node, mentions }: Statement): SessionFacts {
+  if (node !== 'CreateTrigStmt' && node !== 'RuleStmt' && node !== 'CreatePolicyStmt' && node !== 'RenameStmt') return session;
+  const names = mentions.relations.filter(({ use, name }) => use === 'alter' && session.temporary.has(name)).map(({ name }) => name);
+  return names.length === 0 ? session : { ...session, temporaryOpaque: new Set([...session.temporaryOpaque, ...names]) };
+}
+
+function withEntry(map: ReadonlyMap<string, Statement>, name: string, statement: Statement): ReadonlyMap<string, Statement> {
+  return new Map([...map, [name, statement]]);
+}
+
+function withoutEntry(map: ReadonlyMap<string, Statement>, name: string | null): ReadonlyMap<string, Statement> {
+  return name === null ? new Map() : new Map([...map].filter(([key]) => key !== name));
+}

@@ -1,0 +1,116 @@
+/**
+ * readStatement: what a parsed statement says of itself, before any catalog is asked. Every node of the tree is visited;
+ * each statement node inside (a DELETE in WITH, a query behind EXPLAIN or COPY) adds the risk of its row, and each
+ * expression adds what it mentions. What the tables do not know makes the statement CRITICAL.
+ */
+import type { Risk } from '../risk.ts';
+import { joinRisks, nothing } from '../risk.ts';
+import { expressionRows } from './expressions.ts';
+import type { MentionSink } from './expressions.ts';
+import type { Mentions, RelationMention } from './mentions.ts';
+import { effect, mentionOf, risk } from './own-reading.ts';
+import type { OwnReading, RowContext } from './own-reading.ts';
+import type { SessionChange, Statement } from './statement.ts';
+import { statementRows } from './statement-table.ts';
+import { rangeVarNames, stringIn } from './tree.ts';
+import type { Node, Tree } from './tree.ts';
+import { isCte, walk } from './walk.ts';
+import type { Visit } from './walk.ts';
+
+/** `runs`: with the statement; `planned`: EXPLAIN without ANALYZE; `stored`: the body of a view, rule or function. */
+type Mode = 'runs' | 'planned' | 'stored';
+
+interface Reading extends MentionSink {
+  readonly relations: RelationMention[];
+  /** What the relations would be to the statement if EXPLAIN ran it. */
+  readonly plannedRelations: RelationMention[];
+  readonly uses: Map<Tree, readonly RelationMention[]>;
+  readonly plannedUses: Map<Tree, readonly RelationMention[]>;
+  readonly changes: SessionChange[];
+  /** Unqualified names that were taken for temporary relations. */
+  readonly assumed: Set<string>;
+  risk: Risk;
+  ends: Pick<OwnReading, 'transaction' | 'runs' | 'copy'>;
+}
+
+export function readStatement(parsed: { readonly node: string; readonly tree: Tree; readonly text: string }): Statement {
+  const root: Node = { type: parsed.node, tree: parsed.tree };
+  const reading = read(root, parsed.text, false);
+  const assuming = reading.assumed.size > 0 && reading.risk.level !== 'SAFE' && reading.risk.level !== 'LOW' ? read(root, parsed.text, true) : undefined;
+  const mentions = mentionsOf(reading, reading.relations);
+  const isPlanned = reading.plannedRelations.some(({ use }) => use !== 'read');
+  return {
+    node: parsed.node, text: parsed.text, own: reading.risk, mentions, changes: reading.changes, ...reading.ends,
+    ...(assuming === undefined ? {} : { ifTemporary: { names: [...assuming.assumed], own: assuming.risk } }),
+    ...(isPlanned ? { planned: mentionsOf(reading, reading.plannedRelations) } : {}),
+  };
+}
+
+function mentionsOf({ functions, operators, types, attributes }: Reading, relations: readonly RelationMention[]): Mentions {
+  return { relations, functions, operators, types, attributes, ctes: [] };
+}
+
+function read(root: Node, text: string, assumesTemporary: boolean): Reading {
+  const reading: Reading = {
+    relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(),
+    functions: [], operators: [], types: [], attributes: [], notTypes: new Set(), risk: nothing, ends: {},
+  };
+  const context: RowContext = {
+    isTemporary: (names) => isTemporary(names, reading.assumed, assumesTemporary),
+    readBody: (node) => readStatement({ node: node.type, tree: node.tree, text }),
+  };
+  walk<Mode>(root, 'runs', (visit) => visitNode(visit, reading, context));
+  return reading;
+}
+
+function isTemporary(names: readonly string[], assumed: Set<string>, assumes: boolean): boolean {
+  const [first, second] = names;
+  if (names.length === 2 && first === 'pg_temp') return true;
+  if (names.length !== 1 || first === undefined || second !== undefined) return false;
+  assumed.add(first);
+  return assumes;
+}
+
+function visitNode({ node, scope, context: mode }: Visit<Mode>, reading: Reading, context: RowContext): Mode {
+  const statement = statementRows.get(node.type);
+  if (statement !== undefined) return addStatement(statement(node.tree, context), mode, reading);
+  const expression = expressionRows.get(node.type);
+  if (expression === undefined) {
+    reading.risk = joinRisks(reading.risk, unknownNodeRisk);
+    return mode;
+  }
+  expression(node.tree, reading);
+  if (node.type === 'RangeVar') addRelation(node.tree, scope, reading);
+  return mode;
+}
+
+const unknownNodeRisk = risk('CRITICAL', 'statement.unknown-node', 'It holds something of the grammar that is not known here.', [effect('unknown', 'statement')], 'none');
+
+function addStatement(own: OwnReading, mode: Mode, reading: Reading): Mode {
+  for (const { rangeVar, mentions } of own.uses ?? []) {
+    if (mode === 'runs') reading.uses.set(rangeVar, mentions);
+    else {
+      // Planned or stored, nothing is written yet; what is no relation stays none.
+      reading.uses.set(rangeVar, mentions.length === 0 ? [] : [mentionOf(rangeVar, 'read')]);
+      if (mode === 'planned') reading.plannedUses.set(rangeVar, mentions);
+    }
+  }
+  reading.functions.push(...own.functions ?? []);
+  if (own.runs !== undefined) reading.ends = { ...reading.ends, runs: own.runs };
+  if (mode !== 'runs') return mode;
+  reading.risk = joinRisks(reading.risk, own.risk);
+  reading.relations.push(...own.relations ?? []);
+  reading.changes.push(...own.changes ?? []);
+  const { transaction, copy } = own;
+  reading.ends = { ...reading.ends, ...(transaction === undefined ? {} : { transaction }), ...(copy === undefined ? {} : { copy }) };
+  return own.inner ?? mode;
+}
+
+function addRelation(tree: Tree, scope: Visit<Mode>['scope'], reading: Reading): void {
+  const known = reading.uses.get(tree);
+  // A CTE can only be read; what a statement writes is always a relation.
+  if (known === undefined && rangeVarNames(tree).length === 1 && isCte(stringIn(tree, 'relname') ?? '', scope)) return;
+  const mentions = known ?? [mentionOf(tree, 'read')];
+  reading.relations.push(...mentions);
+  reading.plannedRelations.push(...reading.plannedUses.get(tree) ?? mentions);
+}

@@ -37,12 +37,21 @@ export interface Catalog {
 }
 
 export function keyOf(fact: { readonly schema: string; readonly name: string }): QualifiedName {
-  return `${fact.schema}.${fact.name}`;
+  return qualify(fact.schema, fact.name);
+}
+
+/** A part that holds a dot is quoted, so that no two objects share a key. */
+export function qualify(schema: string, name: string): QualifiedName {
+  return `${part(schema)}.${part(name)}`;
+}
+
+function part(name: string): string {
+  return name.includes('.') || name.includes('"') ? `"${name.replaceAll('"', '""')}"` : name;
 }
 
 /** `schema.name(type, type)` with qualified types: unique, as PostgreSQL identifies a function. */
 export function signatureOf(fact: Pick<FunctionFact, 'schema' | 'name' | 'args'>): string {
-  return `${fact.schema}.${fact.name}(${fact.args.join(', ')})`;
+  return `${keyOf(fact)}(${fact.args.join(', ')})`;
 }
 
 /** The schemas PostgreSQL would search, in order. `pg_temp` in a path never serves functions or operators. */
@@ -84,7 +93,7 @@ export function createCatalog(facts: CatalogFacts): Catalog {
 
 function firstIn<T>(path: readonly string[], name: string, index: ReadonlyMap<QualifiedName, T>): T | undefined {
   for (const schema of path) {
-    const found = index.get(`${schema}.${name}`);
+    const found = index.get(qualify(schema, name));
     if (found !== undefined) return found;
   }
   return undefined;

@@ -5,7 +5,7 @@
  */
 import { joinRisks, nothing, type Risk } from '../risk.ts';
 import type { ColumnFact, RelationFact, RuleFact, TriggerFact, WriteEvent } from './catalog-facts.ts';
-import { keyOf } from './catalog.ts';
+import { keyOf, qualify } from './catalog.ts';
 import type { RelationMention, RelationUse } from './mentions.ts';
 import { cascadeRisk } from './reach-cascade.ts';
 import { triggerFunctionRisk } from './reach-function.ts';
@@ -104,7 +104,7 @@ function baseRisk(scope: Scope, fact: RelationFact, write: Write): Risk {
   if (statements === null) return opaque('catalog.unreadable', `The view ${keyOf(fact)} could not be read.`, { kind: 'unknown', object: keyOf(fact) });
   const bound = boundScope(scope);
   const bases = statements.flatMap((statement) => statement.mentions.relations)
-    .map((mention) => scope.catalog.relationNamed(`${mention.schema ?? 'pg_catalog'}.${mention.name}`))
+    .map((mention) => scope.catalog.relationNamed(qualify(mention.schema ?? 'pg_catalog', mention.name)))
     .filter((base): base is RelationFact => base !== undefined && base.builtin !== true);
   const passedOn: Write = { use: write.use, ...(write.cascade === undefined ? {} : { cascade: write.cascade }) };
   const read = reachNested(bound, statements);

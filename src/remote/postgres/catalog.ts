@@ -1,0 +1,107 @@
+/**
+ * Reads a live server's catalog into one immutable Catalog, in one REPEATABLE READ READ ONLY snapshot and about twenty
+ * questions that any role may ask. PostgreSQL's own functions come from the reviewed snapshot of its major version, once
+ * a digest shows that the server still has them unchanged; a replaced one is judged like a user's. catalogVersion is a
+ * cheap mark that any DDL changes, temporary objects aside; loadCatalog carries the same mark as `version`.
+ */
+import { Failure } from '../../core/failure.ts';
+import { createCatalog, type Catalog } from '../../core/sql/catalog.ts';
+import type { CatalogFacts } from '../../core/sql/catalog-facts.ts';
+import { loadBuiltinFacts, majors, type BuiltinFacts } from './builtin-catalog.ts';
+import {
+  builtinFunctionDigestQuery, castsQuery, checksQuery, dependenciesQuery, eventTriggersQuery, firstUserOid,
+  foreignKeysQuery, functionNamesQuery, functionsQuery, indexExpressionsQuery, operatorClassQuery, operatorsQuery,
+  policiesQuery, relationsQuery, rulesQuery, schemasQuery, triggersQuery, typesQuery, versionQuery,
+} from './catalog-queries.ts';
+import { functionHashOf, Names, readFunction, readOperator, readType, type Row } from './catalog-rows.ts';
+import { readForeignKey, readRelations } from './catalog-relations.ts';
+
+/** Answers in text columns; runs one statement at a time on a connection of its own between calls. */
+export type CatalogQuery = (sql: string, parameters?: readonly string[]) => Promise<readonly Row[]>;
+
+export async function loadCatalog(query: CatalogQuery): Promise<Catalog> {
+  const builtin = await loadBuiltinFacts(await majorOf(query));
+  return createCatalog(await inSnapshot(query, () => readFacts(query, builtin)));
+}
+
+export async function catalogVersion(query: CatalogQuery): Promise<string> {
+  const rows = await query(versionQuery);
+  const version = rows[0]?.[0];
+  if (version === null || version === undefined) throw new Failure('upstream_unavailable', 'The server gave no mark of its catalog.');
+  return version;
+}
+
+async function majorOf(query: CatalogQuery): Promise<number> {
+  const rows = await query(`SELECT current_setting('server_version_num')`);
+  const major = Math.floor(Number(rows[0]?.[0]) / 10_000);
+  if (!majors.some((known) => known === major)) {
+    throw new Failure('upstream_unsupported', `The server is PostgreSQL ${major}.`);
+  }
+  return major;
+}
+
+/** An empty search_path makes the server qualify every name that it deparses. */
+export async function inSnapshot<T>(query: CatalogQuery, read: () => Promise<T>): Promise<T> {
+  await query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  try {
+    await query(`SELECT set_config('search_path', '', true)`);
+    const result = await read();
+    await query('COMMIT');
+    return result;
+  } catch (error) {
+    await query('ROLLBACK');
+    throw error;
+  }
+}
+
+async function readFacts(query: CatalogQuery, builtin: BuiltinFacts): Promise<CatalogFacts> {
+  const version = await catalogVersion(query);
+  const typeRows = await query(typesQuery);
+  const names = new Names(typeRows);
+  const functionRows = await query(functionsQuery(`p.oid >= ${firstUserOid}`));
+  const ownFunctions = await unchangedFunctions(query, builtin, names);
+  names.addFunctions(functionRows);
+  names.addFunctions(await query(functionNamesQuery));
+  const relationRows = await query(relationsQuery(`c.oid >= ${firstUserOid}`));
+  names.addRelations(relationRows);
+  const ownRelations = builtin.facts.relations;
+  const userTypes = typeRows.filter((row) => isUserOid(row[0])).map((row) => readType(row, names));
+  return {
+    mode: 'live', major: builtin.facts.major, version,
+    schemas: (await query(schemasQuery)).map((row) => row[0] ?? ''),
+    functions: [...ownFunctions, ...functionRows.map((row) => readFunction(row, names))],
+    operators: [...builtin.facts.operators, ...(await query(operatorsQuery(`o.oid >= ${firstUserOid}`))).map((row) => readOperator(row, names))],
+    types: [...builtin.facts.types, ...userTypes],
+    casts: (await query(castsQuery)).map(([source, target, fn, context]) => ({
+      source: names.type(source), target: names.type(target), ...(fn === null || fn === undefined ? {} : { function: names.function(fn) }),
+      context: context === 'i' ? 'implicit' : context === 'a' ? 'assignment' : 'explicit',
+    })),
+    operatorClassFunctions: (await query(operatorClassQuery)).map((row) => names.function(row[0])),
+    relations: [...ownRelations, ...readRelations({
+      relations: relationRows, triggers: await query(triggersQuery), rules: await query(rulesQuery),
+      policies: await query(policiesQuery), checks: await query(checksQuery), indexes: await query(indexExpressionsQuery),
+    }, names)],
+    foreignKeys: (await query(foreignKeysQuery)).map((row) => readForeignKey(row, names)),
+    eventTriggers: (await query(eventTriggersQuery)).map(([name, event, fn, enabled]) => ({
+      name: name ?? '', event: event ?? '', function: names.functionName(fn), enabled: enabled !== 'f',
+    })),
+    dependencies: (await query(dependenciesQuery)).flatMap(([from, to]) => names.hasRelation(from) && names.hasRelation(to)
+      ? [{ from: names.relation(from), to: names.relation(to) }] : []),
+  };
+}
+
+function isUserOid(oid: string | null | undefined): boolean {
+  return Number(oid) >= firstUserOid;
+}
+
+/** One digest answers for some three thousand functions; only when it differs is each compared with the snapshot. */
+async function unchangedFunctions(query: CatalogQuery, builtin: BuiltinFacts, names: Names): Promise<CatalogFacts['functions']> {
+  const digest = (await query(builtinFunctionDigestQuery))[0]?.[0];
+  if (digest === builtin.functionDigest) return builtin.facts.functions;
+  const rows = await query(functionsQuery(`p.oid < ${firstUserOid}`));
+  return rows.map((row) => {
+    const fact = readFunction(row, names);
+    const { signature, hash } = functionHashOf(row, names);
+    return builtin.functionHashes.get(signature) === hash ? { ...fact, builtin: true } : fact;
+  });
+}

@@ -38,7 +38,7 @@ import { createLedger, type Ledger } from './store/ledger.ts';
 import { readOrMakeSecretFile } from './store/secret-files.ts';
 
 /** What we remember, without serving anything: all that most commands need. */
-export interface Store {
+export interface Memory {
   readonly database: StoreDatabase;
   readonly ledger: Ledger;
   readonly approvals: Approvals;
@@ -49,7 +49,7 @@ export interface Store {
 }
 
 /** Throws Failure `store_unavailable` or `data_version`. */
-export function openStore(dataDir: string): Store {
+export function openMemory(dataDir: string): Memory {
   const clock = systemClock;
   const database = openDatabase(dataDir);
   const ledger = createLedger({ database, clock });
@@ -62,8 +62,11 @@ export function openStore(dataDir: string): Store {
     database, ledger, approvals, identities,
     answer: (token, id, given) => answerApproval({ identities, approvals }, token, id, given),
     close: async () => {
-      await ledger.close();
-      await database.close();
+      try {
+        await ledger.close();
+      } finally {
+        await database.close();
+      }
     },
   };
 }
@@ -75,7 +78,7 @@ export interface Backstop {
   readonly database: string;
   readonly policyName: string;
   readonly identities: Identities;
-  readonly store: Store;
+  readonly memory: Memory;
   /** Resolves when something it cannot do without has ended by itself. */
   readonly ended: Promise<Failure>;
   stop(): Promise<void>;
@@ -90,27 +93,33 @@ export interface StartHooks {
 
 /** Serves until `stop`. Throws Failure, with everything stopped again. */
 export async function startBackstop(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
-  const started: (() => Promise<void>)[] = [];
-  const stop = async (): Promise<void> => {
-    for (let last = started.pop(); last !== undefined; last = started.pop()) await last();
-  };
+  const started: Started = [];
   try {
-    return { ...await startParts(config, log, hooks, started), stop };
+    return { ...await startParts(config, log, hooks, started), stop: () => stopAll(started) };
   } catch (error) {
-    await stop();
+    await stopAll(started).catch((second: unknown) => { log.error({ error: second }, 'a part could not be stopped'); });
     throw error;
   }
+}
+
+/** Every part is stopped, whatever becomes of the others; the first error is thrown at the end. */
+async function stopAll(started: Started): Promise<void> {
+  const errors: unknown[] = [];
+  for (let last = started.pop(); last !== undefined; last = started.pop()) {
+    await last().catch((error: unknown) => { errors.push(error); });
+  }
+  if (errors.length > 0) throw errors[0];
 }
 
 type Started = (() => Promise<void>)[];
 
 async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
   const policy = withApprovalTimes(await loadPolicy(config.policy), config.approval);
-  const store = openStore(config.dataDir);
-  started.push(() => store.close());
-  store.database.claim();
-  await settleTheLastRun(store, log);
-  started.push(() => store.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
+  const memory = openMemory(config.dataDir);
+  started.push(() => memory.close());
+  memory.database.claim();
+  await settleTheLastRun(memory, log);
+  started.push(() => memory.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
 
   const { target, ended } = await findUpstream(config, hooks, started);
   const catalogs = createCatalogCache({
@@ -120,7 +129,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   started.push(() => catalogs.close());
   await catalogs.current(target.database, { fresh: true });
 
-  const gateway = createGatewayWithMetrics(config, log, { policy, store, target, catalogs });
+  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs });
   const gatewayAddress = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
 
@@ -128,15 +137,15 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
     host: config.http.host, port: config.http.port, metrics: gateway.metrics, log,
     checks: {
       upstream: async () => { await catalogs.current(target.database, { fresh: true }); },
-      store: async () => { await store.ledger.head(); },
-      ledger: () => (store.ledger.fault === undefined ? Promise.resolve() : Promise.reject(new Failure('ledger_unavailable', 'the record cannot be written'))),
+      store: async () => { await memory.ledger.head(); },
+      ledger: () => (memory.ledger.fault === undefined ? Promise.resolve() : Promise.reject(new Failure('ledger_unavailable', 'the record cannot be written'))),
     },
   });
   const httpPort = await http.listen();
   started.push(() => http.close());
   return {
     gateway: gatewayAddress, http: { address: config.http.host, port: httpPort }, database: target.database,
-    policyName: policy.name, identities: store.identities, store, ended,
+    policyName: policy.name, identities: memory.identities, memory, ended,
   };
 }
 
@@ -148,21 +157,21 @@ async function findUpstream(config: Config, { onProgress }: StartHooks, started:
   return { target: parseConnectionString(embedded.upstream.reveal()), ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
 }
 
-interface Parts { readonly policy: Policy; readonly store: Store; readonly target: LinkTarget; readonly catalogs: CatalogCache }
+interface Parts { readonly policy: Policy; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache }
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, store, target, catalogs }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
+function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
-    waitingReads: () => store.ledger.waitingReads, isLedgerWritable: () => store.ledger.fault === undefined,
+    waitingReads: () => memory.ledger.waitingReads, isLedgerWritable: () => memory.ledger.fault === undefined,
   });
   const guard = createGuard({
-    ledger: store.ledger, policy: () => policy, clock: systemClock,
-    approvals: counted(store.approvals, metrics.observeHold, (change) => { holds += change; }),
+    ledger: memory.ledger, policy: () => policy, clock: systemClock,
+    approvals: counted(memory.approvals, metrics.observeHold, (change) => { holds += change; }),
     newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,
   });
   const entry = createGateway({
-    host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: store.identities, ledger: store.ledger, guard, catalogs,
+    host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs,
     core: { assess, assessStatement, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
     mockSecret: Buffer.from(readOrMakeSecretFile(join(config.dataDir, 'login.key'), () => randomBytes(32).toString('base64')), 'base64'),
@@ -171,7 +180,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, store, tar
   return { entry, metrics };
 }
 
-async function settleTheLastRun({ ledger }: Store, log: Log): Promise<void> {
+async function settleTheLastRun({ ledger }: Memory, log: Log): Promise<void> {
   const left = await ledger.resolveOpenPermits();
   if (left > 0) log.warn({ permits: left }, 'the last run ended without the outcome of some statements; they are recorded as unknown');
   await ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });

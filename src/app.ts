@@ -12,6 +12,7 @@ import type { Config } from './config.ts';
 import type { Answer, Approval } from './core/approval.ts';
 import { Failure } from './core/failure.ts';
 import { assess, assessStatement, nextSession } from './core/sql/assess.ts';
+import type { Catalog } from './core/sql/catalog.ts';
 import { fingerprint, redact } from './core/sql/redact.ts';
 import { withApprovalTimes, type Policy } from './core/policy/policy.ts';
 import { createGateway, type Gateway } from './entry/gateway/gateway.ts';
@@ -21,12 +22,13 @@ import { answerApproval } from './flow/answer-approval.ts';
 import { createGuard } from './flow/guard.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Log } from './lib/log.ts';
-import { loadParser, parserMajors } from './lib/pgsql/parser.ts';
+import { loadParser, parserMajors, type Parser } from './lib/pgsql/parser.ts';
 import { makeCertificate } from './lib/pgwire/certificate.ts';
 import { formatVerifier, makeVerifier, saltBytesDefault } from './lib/pgwire/scram-verifier.ts';
 import { shortId, sortableId } from './lib/sortable-id.ts';
 import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
 import { loadPolicy } from './remote/policy-file.ts';
+import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
 import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
 import { connectLink } from './remote/postgres/link.ts';
@@ -69,6 +71,33 @@ export function openMemory(dataDir: string): Memory {
       }
     },
   };
+}
+
+/** A catalog to judge statements with, and how a session there begins. */
+export interface JudgingPlace {
+  readonly catalog: Catalog;
+  readonly parser: Parser;
+  readonly searchPath: readonly string[];
+  readonly role: string;
+}
+
+/** Without a server: PostgreSQL's own catalog of that version. Throws Failure `upstream_unsupported`. */
+export async function offlinePlace(major: number): Promise<JudgingPlace> {
+  const parser = await parserFor(major);
+  return { catalog: await loadBuiltinCatalog(major), parser, searchPath: ['public'], role: '' };
+}
+
+/** As a session of that user begins in that database. It is asked for its catalog and for nothing else. Throws Failure. */
+export async function livePlace(connectionString: string): Promise<JudgingPlace> {
+  const link = await connectLink(parseConnectionString(connectionString), { parameters: new Map([['application_name', 'backstop classify']]) });
+  try {
+    const { rows: [role, ...schemas] } = await link.query('SELECT current_user UNION ALL SELECT pg_catalog.unnest(pg_catalog.current_schemas(false))');
+    const parser = await parserFor(link.serverMajor);
+    const catalog = await loadCatalog(async (sql, parameters) => (await link.query(sql, parameters)).rows);
+    return { catalog, parser, role: role?.[0] ?? '', searchPath: schemas.map(([name]) => name ?? '') };
+  } finally {
+    await link.end();
+  }
 }
 
 export interface Backstop {

@@ -1,0 +1,74 @@
+/**
+ * `backstop approvals`: what waits for a person, and a person's answer. Reading needs the data folder, answering also the
+ * operator's token: given, in the environment, or kept beside the store by `up`. An agent's token answers nothing.
+ */
+import type { Command } from 'commander';
+import type { Config } from '../../config.ts';
+import type { Approval, ApprovalState } from '../../core/approval.ts';
+import { Failure } from '../../core/failure.ts';
+import { approvalJson, approvalText } from './approval-text.ts';
+import { columns } from './columns.ts';
+import type { CliDeps, CommandMaker } from './command.ts';
+import { type Options, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
+import { operatorTokenFile, readPrivateFile } from './private-file.ts';
+
+const states: readonly (ApprovalState | 'all')[] = ['pending', 'approved', 'denied', 'expired', 'used', 'all'];
+const listMax = 10_000;
+
+export const addApprovalsCommand: CommandMaker = (program, deps) => {
+  const approvals = program.command('approvals').description('List, show, approve and deny what waits for a person').addHelpText('after', `
+Examples:
+  backstop approvals list
+  backstop approvals show apr_7k2m9q4d1x
+  backstop approvals approve apr_7k2m9q4d1x
+  backstop approvals deny apr_7k2m9q4d1x --reason "use the archive table instead"`);
+  addList(approvals, deps);
+  shared(approvals.command('show <id>').description('Show what a statement is, what it reaches and why it is held'))
+    .action((id: string, options: Options) => withMemory(deps, options, async (memory) => {
+      await printOne(deps, await memory.approvals.get(id), options);
+    }));
+  addAnswer(approvals, deps, 'approve', 'approved', 'Let the statement run, once');
+  addAnswer(approvals, deps, 'deny', 'denied', 'Refuse the statement; the agent is told the reason');
+};
+
+function addList(approvals: Command, deps: CliDeps): void {
+  shared(approvals.command('list').description('List requests, newest first'))
+    .option('--state <state>', states.join(', '), 'pending')
+    .option('--limit <count>', 'at most so many', '50')
+    .action((options: Options) => withMemory(deps, options, async (memory) => {
+      const state = states.find((known) => known === options['state']);
+      if (state === undefined) throw new Failure('usage', `--state takes ${states.join(', ')}`);
+      const found = await memory.approvals.list(state, wholeNumber(String(options['limit']), '--limit', 1, listMax));
+      await deps.print(options['json'] === true ? found.map((approval) => `${JSON.stringify(approvalJson(approval))}\n`).join('') : listText(found, state));
+    }));
+}
+
+function listText(found: readonly Approval[], state: string): string {
+  if (found.length === 0) return state === 'pending' ? 'Nothing waits for an answer.\n' : 'There is none.\n';
+  return columns([
+    ['APPROVAL', 'STATE', 'LEVEL', 'AGENT', 'DATABASE', 'REQUESTED', 'STATEMENT'],
+    ...found.map(({ id, state: now, risk, agent, database, requestedAt, redacted }) => [id, now, risk.level, agent, database, requestedAt.slice(0, 19).replace('T', ' '), redacted]),
+  ]);
+}
+
+function addAnswer(approvals: Command, deps: CliDeps, name: 'approve' | 'deny', answer: 'approved' | 'denied', what: string): void {
+  shared(approvals.command(`${name} <id>`).description(what))
+    .option('--reason <text>', 'goes on record, and to the agent')
+    .option('--token <token>', 'the operator\'s token (better: BACKSTOP_OPERATOR_TOKEN, which no list of processes shows)')
+    .action((id: string, options: Options) => withMemory(deps, options, async (memory, config) => {
+      const reason = typeof options['reason'] === 'string' ? options['reason'] : null;
+      await printOne(deps, await memory.answer(operatorToken(config, options), id, { answer, reason }), options);
+    }));
+}
+
+function operatorToken({ operatorToken: configured, dataDir }: Config, options: Options): string {
+  const given = typeof options['token'] === 'string' ? options['token'] : configured?.reveal() ?? readPrivateFile(dataDir, operatorTokenFile);
+  if (given !== undefined) return given;
+  throw new Failure('not_permitted', 'an answer needs the operator\'s token', { hint: 'Give it as BACKSTOP_OPERATOR_TOKEN or with --token.' });
+}
+
+async function printOne(deps: CliDeps, approval: Approval, options: Options): Promise<void> {
+  await deps.print(options['json'] === true ? `${JSON.stringify(approvalJson(approval))}\n` : approvalText(approval, deps.now()));
+}
+
+function shared(command: Command): Command { return withDataFolder(withJson(command, 'print one JSON object a line')); }

@@ -1,0 +1,30 @@
+/**
+ * What a command of the command line is, and what it is given. A command reads its arguments, asks the rooms it was
+ * handed, prints, and returns; what goes wrong it throws as a Failure, which cli.ts turns into one sentence and an exit
+ * code. Values of other rooms come in through CliDeps only.
+ */
+import type { Command } from 'commander';
+import type { JudgingPlace, Memory, startBackstop } from '../../app.ts';
+
+export interface CliDeps {
+  readonly version: string;
+  /** How this program is called here, for texts to be pasted: `backstop`, or a path to it. */
+  readonly self: string;
+  /** Resolves when it is written; waits while the reader is slower. */
+  readonly print: (text: string) => Promise<void>;
+  /** For people, beside the output: progress, and what went wrong. A line each. */
+  readonly tell: (text: string) => void;
+  readonly input: NodeJS.ReadableStream;
+  /** Resolves at the next Ctrl-C or request to end, which from this call on do not end the process. */
+  readonly interrupted: () => Promise<void>;
+  readonly now: () => Date;
+  readonly openMemory: (dataDir: string) => Memory;
+  readonly startBackstop: typeof startBackstop;
+  /** Throws Failure `upstream_unsupported`. */
+  readonly offlinePlace: (major: number) => Promise<JudgingPlace>;
+  /** Reads the catalog of that database, and nothing else there. Throws Failure. */
+  readonly livePlace: (connectionString: string) => Promise<JudgingPlace>;
+}
+
+/** Adds a command and its subcommands to the program. */
+export type CommandMaker = (program: Command, deps: CliDeps) => void;

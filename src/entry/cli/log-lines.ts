@@ -1,0 +1,74 @@
+/**
+ * From ledger entries to what `backstop log` shows: one line for each statement that was answered. A refusal or a hold is
+ * shown when it was said, a permitted statement once its outcome is known; what is still open at the end can be asked for.
+ * Reads lie in batches and come one by one. Entries must be given in order. Pure but for what it keeps of open permits.
+ */
+import type { EntryBody, OutcomeBody, ReadsBody, StoredEntry, VerdictBody } from '../../core/ledger/entry.ts';
+
+export interface LogLine {
+  readonly at: string;
+  readonly seq: number;
+  readonly actionId: string;
+  readonly agent: string;
+  readonly database: string;
+  readonly level: string;
+  readonly verdict: string;
+  /** Under `observe`: what it would have been. */
+  readonly wouldBe: string;
+  /** `committed`, `rolled-back`, `failed`, `unknown`, `open`, `none` for what did not run. */
+  readonly outcome: string;
+  readonly rows: number | null;
+  readonly ms: number | null;
+  readonly sqlstate: string | null;
+  readonly reasons: readonly string[];
+  readonly approvalId: string | null;
+  readonly statement: string;
+}
+
+export class LogLines {
+  readonly #open = new Map<string, LogLine>();
+
+  /** The lines that this entry completes. */
+  add(entry: StoredEntry): readonly LogLine[] {
+    const body = JSON.parse(entry.body) as EntryBody;
+    switch (body.kind) {
+      case 'verdict': return this.#verdict(entry, body);
+      case 'outcome': return this.#outcome(body);
+      case 'reads': return this.#reads(entry, body);
+      case 'approval': case 'connect': case 'disconnect': case 'admin': return [];
+    }
+  }
+
+  /** Permitted, and not settled yet. */
+  open(): readonly LogLine[] { return [...this.#open.values()]; }
+
+  #verdict({ at, seq }: StoredEntry, body: VerdictBody): readonly LogLine[] {
+    const { actionId, agent, database, level, decision, wouldBe, reasons, approvalId, text } = body;
+    const line: LogLine = {
+      at, seq, actionId, agent, database, level, verdict: decision, wouldBe, outcome: 'none', rows: null, ms: null, sqlstate: null, reasons, approvalId, statement: text,
+    };
+    if (decision !== 'allow') return [line];
+    this.#open.set(actionId, { ...line, outcome: 'open' });
+    return [];
+  }
+
+  #outcome({ actionId, outcome, rows, durationUs, sqlstate }: OutcomeBody): readonly LogLine[] {
+    const line = this.#open.get(actionId);
+    if (line === undefined) return [];
+    this.#open.delete(actionId);
+    return [{ ...line, outcome, rows, ms: durationUs / 1_000, sqlstate }];
+  }
+
+  #reads({ seq }: StoredEntry, { since, sessions, texts, reads }: ReadsBody): readonly LogLine[] {
+    const sinceMs = Date.parse(since);
+    return reads.flatMap(([session, text, actionId, afterMs, , outcome, rows, us, sqlstate]): readonly LogLine[] => {
+      const line: LogLine = {
+        at: new Date(sinceMs + afterMs).toISOString(), seq, actionId, agent: sessions[session]?.agent ?? '', database: sessions[session]?.database ?? '', level: 'SAFE',
+        verdict: 'allow', wouldBe: 'allow', outcome, rows, ms: us / 1_000, sqlstate, reasons: [], approvalId: null, statement: texts[text]?.text ?? '',
+      };
+      if (outcome !== 'open') return [line];
+      this.#open.set(actionId, line);
+      return [];
+    });
+  }
+}

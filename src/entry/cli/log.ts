@@ -1,0 +1,98 @@
+/**
+ * `backstop log`: the record of statements, as a table or as one JSON object a line; with `--follow` also what comes. It
+ * reads the store like any other process, so it works whether Backstop runs or not.
+ */
+import type { Memory } from '../../app.ts';
+import { columns, printable } from './columns.ts';
+import type { CliDeps, CommandMaker } from './command.ts';
+import { LogLines, type LogLine } from './log-lines.ts';
+import { type Options, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
+
+const pageEntries = 500;
+const linesMax = 1_000_000;
+const followEveryMs = 200;
+
+interface Wanted { readonly agent: string | undefined; readonly limit: number }
+
+export const addLogCommand: CommandMaker = (program, deps) => {
+  const log = program.command('log').description('Show the record of statements').addHelpText('after', `
+Examples:
+  backstop log --limit 20
+  backstop log --follow
+  backstop log --json --agent reporting`);
+  withDataFolder(withJson(log, 'print one JSON object a line'))
+    .option('--follow', 'go on with what comes, until Ctrl-C')
+    .option('--agent <name>', 'only of this agent')
+    .option('--limit <count>', 'at most so many of the past', '50')
+    .action((options: Options) => withMemory(deps, options, async (memory) => {
+      const wanted: Wanted = { agent: typeof options['agent'] === 'string' ? options['agent'] : undefined, limit: wholeNumber(String(options['limit']), '--limit', 0, linesMax) };
+      const show = (lines: readonly LogLine[]): string => (options['json'] === true ? jsonText(lines) : liveText(lines));
+      const isFollowing = options['follow'] === true;
+      const { lines, past, seq } = await readPast(memory, wanted, !isFollowing);
+      await deps.print(options['json'] === true ? jsonText(past) : pastText(past, isFollowing));
+      if (isFollowing) await follow(deps, memory, { lines, seq, wanted, show });
+    }));
+};
+
+/** Backwards in pages until there are enough lines, then forwards once. */
+async function readPast({ ledger }: Memory, { agent, limit }: Wanted, withOpen: boolean): Promise<{ readonly lines: LogLines; readonly past: readonly LogLine[]; readonly seq: number }> {
+  const head = await ledger.head();
+  for (let from = head.seq, pages = 1; ; pages *= 2) {
+    from = Math.max(0, head.seq - pages * pageEntries);
+    const lines = new LogLines();
+    const done: LogLine[] = [];
+    for (let seq = from; seq < head.seq;) {
+      const page = await ledger.entriesAfter(seq, Math.min(pageEntries, head.seq - seq));
+      for (const entry of page) done.push(...lines.add(entry).filter((line) => agent === undefined || line.agent === agent));
+      seq = page.at(-1)?.seq ?? head.seq;
+    }
+    const open = withOpen ? lines.open().filter((line) => agent === undefined || line.agent === agent) : [];
+    const all = [...done, ...open].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+    if (from === 0 || all.length >= limit) return { lines, past: limit === 0 ? [] : all.slice(-limit), seq: head.seq };
+  }
+}
+
+interface Following { readonly lines: LogLines; readonly seq: number; readonly wanted: Wanted; readonly show: (lines: readonly LogLine[]) => string }
+
+async function follow(deps: CliDeps, { ledger }: Memory, { lines, seq: start, wanted, show }: Following): Promise<void> {
+  let isOver = false;
+  const over = deps.interrupted().then(() => { isOver = true; });
+  for (let seq = start; !isOver;) {
+    const page = await ledger.entriesAfter(seq, pageEntries);
+    const done = page.flatMap((entry) => lines.add(entry)).filter((line) => wanted.agent === undefined || line.agent === wanted.agent);
+    if (done.length > 0) await deps.print(show(done));
+    seq = page.at(-1)?.seq ?? seq;
+    if (page.length < pageEntries) await Promise.race([over, afterMs(followEveryMs)]);
+  }
+}
+
+function afterMs(ms: number): Promise<void> {
+  return new Promise((resolve) => { setTimeout(resolve, ms); });
+}
+
+function jsonText(lines: readonly LogLine[]): string {
+  return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+}
+
+const headings = ['TIME', 'ACTION', 'AGENT', 'LEVEL', 'VERDICT', 'OUTCOME', 'ROWS', 'STATEMENT'];
+
+function pastText(lines: readonly LogLine[], isFollowing: boolean): string {
+  if (lines.length === 0 && !isFollowing) return 'No statement is on record.\n';
+  return isFollowing ? liveText(lines) : columns([headings, ...lines.map(cells)]);
+}
+
+/** Lines that come one by one cannot wait to learn the widths of later ones. */
+function liveText(lines: readonly LogLine[]): string {
+  return lines.map((line) => {
+    const [time, action, agent, level, verdict, outcome, rows, statement] = cells(line).map(printable);
+    return `${time}  ${action}  ${agent?.padEnd(12)}  ${level?.padEnd(8)}  ${verdict?.padEnd(5)}  ${outcome?.padEnd(11)}  ${rows?.padStart(6)}  ${statement}\n`;
+  }).join('');
+}
+
+function cells(line: LogLine): readonly string[] {
+  const verdict = line.wouldBe === line.verdict ? line.verdict : `${line.verdict} (${line.wouldBe})`;
+  return [
+    line.at.slice(0, 23).replace('T', ' '), line.actionId, line.agent, line.level, verdict,
+    line.outcome === 'none' ? '-' : line.outcome, line.rows === null ? '' : String(line.rows), line.statement,
+  ];
+}

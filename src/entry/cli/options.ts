@@ -1,0 +1,69 @@
+/**
+ * Options that several commands share. Those that configure the program are made from its table of settings, so that a
+ * flag, a variable and a key of the file can never drift apart.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import type { Memory } from '../../app.ts';
+import { loadConfig, type Config, type ConfigFlags } from '../../config.ts';
+import { settings, type Setting } from '../../config-settings.ts';
+import { Failure } from '../../core/failure.ts';
+import type { CliDeps } from './command.ts';
+
+/** As commander gives them. */
+export type Options = Readonly<Record<string, unknown>>;
+
+export function withEverySetting(command: Command): Command {
+  for (const setting of Object.values<Setting>(settings)) {
+    if (setting.flag !== undefined) command.option(`--${setting.flag} <${setting.takes}>`, setting.what);
+  }
+  return withConfigFile(command);
+}
+
+/** For commands that only need to find the data folder. */
+export function withDataFolder(command: Command): Command {
+  return withConfigFile(command.option(`--${settings.data.flag} <${settings.data.takes}>`, settings.data.what));
+}
+
+export function withJson(command: Command, what = 'print JSON'): Command {
+  return command.option('--json', what);
+}
+
+function withConfigFile(command: Command): Command {
+  return command.option('--config <file>', 'configuration file (default backstop.yaml, when there is one)');
+}
+
+export function configOf(options: Options): Config {
+  const known = ['config', ...Object.values<Setting>(settings).flatMap(({ flag }) => (flag === undefined ? [] : [camelCase(flag)]))];
+  const flags: ConfigFlags = Object.fromEntries(known.flatMap((name) => {
+    const value = options[name];
+    return typeof value === 'string' ? [[name, value]] : [];
+  }));
+  return loadConfig({ flags });
+}
+
+/** Opens the store of the data folder for as long as `work` takes. Throws Failure `not_found` when there is none. */
+export async function withMemory<T>(deps: CliDeps, options: Options, work: (memory: Memory, config: Config) => Promise<T>): Promise<T> {
+  const config = configOf(options);
+  if (!existsSync(join(config.dataDir, 'backstop.db'))) {
+    throw new Failure('not_found', `there is no Backstop data in ${config.dataDir}`, { hint: 'Start Backstop there once (`backstop up`), or name the right folder with --data.' });
+  }
+  const memory = deps.openMemory(config.dataDir);
+  try {
+    return await work(memory, config);
+  } finally {
+    await memory.close();
+  }
+}
+
+/** A whole number of at least `least`. Throws Failure `usage`. */
+export function wholeNumber(text: string, flag: string, least: number, most: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new Failure('usage', `${flag} takes a whole number from ${least} to ${most}`);
+}
+
+function camelCase(flag: string): string {
+  return flag.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}

@@ -1,0 +1,68 @@
+/**
+ * What `backstop up` prints once it serves: one block with the agent's connection string, a psql line to paste, three
+ * things to try and what they will do under the policy in force, and where a person answers.
+ */
+import { columns } from './columns.ts';
+import { agentTokenFile, operatorTokenFile } from './private-file.ts';
+
+export interface UpFacts {
+  readonly isDemo: boolean;
+  readonly database: string;
+  readonly policyName: string;
+  readonly dataDir: string;
+  readonly self: string;
+  /** Set when other commands would look elsewhere for the data: ` --data DIR`. */
+  readonly dataFlag: string;
+  /** undefined: there are agents, and their tokens are theirs alone. */
+  readonly agent: { readonly name: string; readonly url: string; /** In a file of the data folder. */ readonly isKept: boolean } | undefined;
+  readonly httpUrl: string;
+  readonly hasOperatorToken: boolean;
+}
+
+/** A read, a write with a bound, and a loss without one. */
+const demoTries = ['SELECT name, email FROM customers LIMIT 3;', 'UPDATE orders SET status = \'cancelled\' WHERE id = 42;', 'DELETE FROM payments;'] as const;
+const otherTries = ['SELECT current_user, version();', 'CREATE TABLE backstop_try (id int);', 'DROP TABLE backstop_try;'] as const;
+
+const held = 'is held until you approve it';
+const refused = 'is refused, and says why';
+const runs = 'runs';
+const outcomes: Readonly<Record<string, readonly [string, string, string]>> = {
+  observe: [runs, `${runs}; the record says what would have been said`, `${runs}; the record says what would have been said`],
+  develop: [runs, runs, held],
+  protect: [`${runs}: it only reads`, held, refused],
+  strict: [`${runs}: it only reads`, held, refused],
+  'read-only': [`${runs}: it only reads`, refused, refused],
+};
+
+export function upText(facts: UpFacts): string {
+  const { isDemo, database, policyName, httpUrl, hasOperatorToken, dataDir, self, dataFlag } = facts;
+  const remarks = outcomes[policyName] ?? ['', '', ''];
+  const tries = (isDemo ? demoTries : otherTries).map((sql, index) => [`  ${sql}`, remarks[index] ?? '']);
+  return [
+    `\nBackstop guards ${isDemo ? `a PostgreSQL 18 with the demo database ${database}` : `database ${database}`} under the policy ${policyName}.\n`,
+    connectText(facts),
+    `\nThree things to try there:\n${columns(tries, 80)}`,
+    `\nYou answer from another terminal${hasOperatorToken ? '' : ' (with BACKSTOP_OPERATOR_TOKEN set)'}:\n  ${self} approvals list${dataFlag}\n  ${self} approvals approve ID${dataFlag}\n  ${self} log --follow${dataFlag}\n`,
+    `\nHealth and metrics: ${httpUrl}/readyz  ${httpUrl}/metrics\n`,
+    keptText(facts),
+    `Data: ${dataDir}. Ctrl-C stops everything.\n\n`,
+  ].join('');
+}
+
+function connectText({ agent, self, dataFlag }: UpFacts): string {
+  if (agent === undefined) {
+    return `\nIts agents connect with the tokens they were given. For one more:\n  ${self} agents add NAME${dataFlag}\n`;
+  }
+  const once = agent.isKept ? '' : ' (shown now and never again)';
+  return `\nThe agent's connection string${once}:\n  ${agent.url}\n\nWith psql:\n  psql "${agent.url}"\n`;
+}
+
+function keptText({ agent, hasOperatorToken, dataDir }: UpFacts): string {
+  const files = [...(agent?.isKept === true ? [`the demo agent's token in ${agentTokenFile(agent.name)}`] : []), ...(hasOperatorToken ? [`yours in ${operatorTokenFile}`] : [])];
+  return files.length === 0 ? '' : `Kept in ${dataDir}, readable by you only: ${files.join(' and ')}.\n`;
+}
+
+export function upJson({ agent, ...facts }: UpFacts): string {
+  const { database, policyName, dataDir, httpUrl } = facts;
+  return `${JSON.stringify({ agent: agent?.name ?? null, url: agent?.url ?? null, database, policy: policyName, http: httpUrl, dataDir })}\n`;
+}

@@ -1,0 +1,64 @@
+/**
+ * The executable: one command in, an exit code out. It gives the command line what it needs of the process (streams,
+ * signals, time) and of the app. A Failure becomes one sentence further in; whatever else arrives here is a fault of the
+ * program, is shown whole, and ends with exit code 70.
+ */
+import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { livePlace, offlinePlace, openMemory, startBackstop } from './app.ts';
+import { runCli } from './entry/cli/cli.ts';
+
+const faultExitCode = 70;
+const killedExitCode = 130;
+/** npm passes on the Ctrl-C that the terminal has sent already; later than this it is a second one. */
+const sameSignalMs = 1_000;
+/** Everything is closed when a command returns; what is not must not keep the process. */
+const lingerMsMax = 2_000;
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader has seen enough, as in `backstop log | head`.
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  process.exitCode = await runCli(process.argv.slice(2), {
+    version: version(), self: self(), print, tell: (text) => { process.stderr.write(`${text}\n`); },
+    input: process.stdin, interrupted, now: () => new Date(), openMemory, startBackstop, offlinePlace, livePlace,
+  });
+} catch (error) {
+  process.stderr.write(`backstop: a fault in Backstop; please report it.\n${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+  process.exitCode = faultExitCode;
+}
+setTimeout(() => process.exit(), lingerMsMax).unref();
+
+function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => { process.stdout.write(text, (error) => { if (error == null) resolve(); else reject(error); }); });
+}
+
+/** The first asks to stop, a later one ends the process at once. */
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    let first: number | undefined;
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (first !== undefined && performance.now() - first > sameSignalMs) process.exit(killedExitCode);
+        first ??= performance.now();
+        resolve();
+      });
+    }
+  });
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest && typeof manifest.version === 'string' ? manifest.version : 'unknown';
+}
+
+/** In a checkout the path to its bin/backstop, as seen from here. */
+function self(): string {
+  if (!import.meta.url.endsWith('.ts')) return 'backstop';
+  const path = relative(process.cwd(), fileURLToPath(new URL('../bin/backstop', import.meta.url)));
+  return path.startsWith('..') ? fileURLToPath(new URL('../bin/backstop', import.meta.url)) : path;
+}

@@ -24,6 +24,7 @@ export type TransactionEnd = 'committed' | 'rolled-back';
 
 interface Followed {
   readonly unit: Unit;
+  readonly number: number;
   readonly startedMs: number;
   durationMs: number;
   rows: number | null;
@@ -42,21 +43,23 @@ interface Followed {
 
 export class TransactionFate {
   /** In the order in which they were started. */
-  #open: Followed[] = [];
-  /** Each with the number of open units before it. */
-  #savepoints: { readonly name: string | undefined; readonly at: number }[] = [];
+  #open = new Map<Unit, Followed>();
+  #started = 0;
+  /** Each with the unit that set it, by its number. */
+  #savepoints: { readonly name: string | undefined; readonly number: number }[] = [];
   #hasFailed = false;
 
-  get isFull(): boolean { return this.#open.length >= openUnitsMax; }
-  get size(): number { return this.#open.length; }
+  get isFull(): boolean { return this.#open.size >= openUnitsMax; }
+  get size(): number { return this.#open.size; }
 
   /** It is on its way to the server. Starting it again (a suspended portal) goes on with the same unit. */
   start(unit: Unit, nowMs: number): void {
-    const known = this.#find(unit);
+    const known = this.#open.get(unit);
     if (known !== undefined) known.isRunning = true;
     else {
-      this.#open.push({
-        unit, startedMs: nowMs, durationMs: 0, rows: null, tags: 0, isRunning: true, isPending: false,
+      this.#started += 1;
+      this.#open.set(unit, {
+        unit, number: this.#started, startedMs: nowMs, durationMs: 0, rows: null, tags: 0, isRunning: true, isPending: false,
         isCommitted: false, isRolledBack: false, isUncertain: false, sqlstate: undefined,
       });
     }
@@ -64,7 +67,7 @@ export class TransactionFate {
 
   /** One of its statements has run; returns which, and how the transaction ended if that statement ended it. */
   ran(unit: Unit, tag: CommandTag): { readonly statement: Statement | undefined; readonly ended: TransactionEnd | undefined } {
-    const followed = this.#find(unit);
+    const followed = this.#open.get(unit);
     if (followed === undefined) return { statement: unit.statements[0], ended: undefined };
     const statement = unit.statements[followed.tags];
     followed.tags += 1;
@@ -75,13 +78,13 @@ export class TransactionFate {
 
   /** It ran and gave no command tag: the empty query, a function call, a portal that stopped at its row limit. */
   ranWithoutTag(unit: Unit): void {
-    const followed = this.#find(unit);
+    const followed = this.#open.get(unit);
     if (followed !== undefined) followed.isPending = true;
   }
 
   /** Its last reply has come. */
   finished(unit: Unit, nowMs: number): void {
-    const followed = this.#find(unit);
+    const followed = this.#open.get(unit);
     if (followed === undefined) return;
     followed.isRunning = false;
     followed.durationMs = nowMs - followed.startedMs;
@@ -92,7 +95,7 @@ export class TransactionFate {
   }
 
   failed(unit: Unit, sqlstate: string, nowMs: number): void {
-    const followed = this.#find(unit);
+    const followed = this.#open.get(unit);
     this.#hasFailed = true;
     if (followed === undefined) return;
     followed.sqlstate = sqlstate;
@@ -103,7 +106,7 @@ export class TransactionFate {
 
   /** The server skipped it after an error, or it was never sent. */
   skipped(unit: Unit): void {
-    const followed = this.#find(unit);
+    const followed = this.#open.get(unit);
     if (followed === undefined) unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
     else {
       followed.isRunning = false;
@@ -127,13 +130,15 @@ export class TransactionFate {
 
   /** The connection is gone. `mayHaveCommitted`: something was running that could have committed. */
   lost(mayHaveCommitted: boolean): void {
-    for (const followed of this.#open) {
+    const lost = [...this.#open.values()];
+    this.#open.clear();
+    for (const followed of lost) {
       if (followed.isPending || followed.isRunning) {
         if (mayHaveCommitted) followed.isUncertain = true;
         else followed.isRolledBack = true;
       }
+      report(followed);
     }
-    for (const followed of [...this.#open]) this.#settle(followed);
   }
 
   #follow(statement: Statement | undefined, tag: CommandTag, current: Followed): TransactionEnd | undefined {
@@ -147,11 +152,11 @@ export class TransactionFate {
       }
       case 'prepare':
         // Neither: it now waits for COMMIT PREPARED, which any session may send.
-        for (const followed of this.#open) followed.isUncertain = true;
+        for (const followed of this.#open.values()) followed.isUncertain = true;
         this.#end('committed');
         return 'committed';
       case 'savepoint':
-        if (this.#savepoints.length < savepointsMax) this.#savepoints.push({ name: statement.transaction?.savepoint, at: this.#open.indexOf(current) });
+        if (this.#savepoints.length < savepointsMax) this.#savepoints.push({ name: statement.transaction?.savepoint, number: current.number });
         return undefined;
       case 'release': this.#savepoints.splice(this.#savepointAt(statement) ?? this.#savepoints.length); return undefined;
       case 'rollback-to': this.#rollBackTo(statement, current); return undefined;
@@ -165,8 +170,8 @@ export class TransactionFate {
     const savepoint = this.#savepoints[index ?? 0];
     if (savepoint === undefined) return;
     if (index !== undefined) this.#savepoints.splice(index + 1);
-    for (const followed of this.#open.slice(savepoint.at + 1)) {
-      if (followed === current || followed.isRunning) continue;
+    for (const followed of [...this.#open.values()]) {
+      if (followed.number <= savepoint.number || followed === current || followed.isRunning) continue;
       if (index === undefined) followed.isUncertain = true;
       else {
         followed.isRolledBack = true;
@@ -184,7 +189,7 @@ export class TransactionFate {
 
   #end(how: TransactionEnd): void {
     this.#savepoints = [];
-    for (const followed of [...this.#open]) {
+    for (const followed of [...this.#open.values()]) {
       if (!followed.isPending) continue;
       followed.isPending = false;
       if (how === 'committed') followed.isCommitted = true;
@@ -194,19 +199,13 @@ export class TransactionFate {
   }
 
   #settle(followed: Followed): void {
-    const at = this.#open.indexOf(followed);
-    if (at < 0) return;
-    if (at === 0) this.#open.shift();
-    else this.#open.splice(at, 1);
-    this.#savepoints = this.#savepoints.map((savepoint) => (savepoint.at >= at ? { ...savepoint, at: savepoint.at - 1 } : savepoint));
-    const { rows, durationMs, sqlstate } = followed;
-    followed.unit.settle({ kind: kindOf(followed), rows, durationMs, ...(sqlstate === undefined ? {} : { sqlstate }) });
+    if (this.#open.delete(followed.unit)) report(followed);
   }
+}
 
-  #find(unit: Unit): Followed | undefined {
-    // What replies come for is nearly always the newest.
-    return this.#open.findLast((followed) => followed.unit === unit);
-  }
+function report(followed: Followed): void {
+  const { rows, durationMs, sqlstate } = followed;
+  followed.unit.settle({ kind: kindOf(followed), rows, durationMs, ...(sqlstate === undefined ? {} : { sqlstate }) });
 }
 
 function kindOf(followed: Followed): Outcome['kind'] {

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { Failure } from '../../core/failure.ts';
-import type { Parser } from '../../core/sql/parser.ts';
+import type { Parser } from '../../lib/pgsql/parser.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { encodeBackendKeyData, encodeParameterStatus, encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';

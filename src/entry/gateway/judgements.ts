@@ -4,7 +4,7 @@
  * an open transaction, names of prepared statements) is judged anew each time. Bounded by count and by text length.
  */
 import type { Catalog } from '../../core/sql/catalog.ts';
-import type { Parser } from '../../core/sql/parser.ts';
+import type { Parser } from '../../lib/pgsql/parser.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
 import { judgedTextLengthMax, judgementsMax } from './limits.ts';

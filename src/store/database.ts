@@ -51,10 +51,6 @@ const fileName = 'backstop.db';
 export function openDatabase(folder: string): StoreDatabase {
   const path = join(folder, fileName);
   const database = inStore(path, () => openFile(folder, path));
-  inStore(path, () => {
-    migrate(database, path);
-    database.exec(`PRAGMA busy_timeout = ${busyMs}`);
-  });
   const queries = new Kysely<Tables>({ dialect: sqliteDialect(database) });
   const transact = async <T>(work: (changes: Changes) => Promise<T>, durable: boolean): Promise<T> => {
     try {
@@ -85,8 +81,16 @@ function openFile(folder: string, path: string): DatabaseSync {
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
   const database = new DatabaseSync(path, { timeout: openBusyMsMax });
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
-  return database;
+  try {
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
+    migrate(database, path);
+    database.exec(`PRAGMA busy_timeout = ${busyMs}`);
+    return database;
+  } catch (error) {
+    // Left open it would keep its lock for as long as the process lives.
+    database.close();
+    throw error;
+  }
 }
 
 /** The kernel drops the lock when the process ends, however it ends. */
@@ -108,7 +112,6 @@ function migrate(database: DatabaseSync, path: string): void {
   database.exec('BEGIN IMMEDIATE');
   const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
   if (version > files.length) {
-    database.exec('ROLLBACK');
     throw new Failure('data_version', `${path} was written by a newer Backstop (data version ${version}, this one knows ${files.length})`);
   }
   for (const file of files.slice(version)) database.exec(readFileSync(join(migrationsFolder, file), 'utf8'));

@@ -30,9 +30,6 @@ export function sqliteDialect(database: DatabaseSync): Dialect {
 class SqliteDriver implements Driver {
   readonly #database: DatabaseSync;
   readonly #connection: SqliteConnection;
-  /** Resolves when the connection is free. */
-  #free: Promise<void> = Promise.resolve();
-  #release: () => void = () => undefined;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
@@ -41,14 +38,9 @@ class SqliteDriver implements Driver {
 
   init(): Promise<void> { return Promise.resolve(); }
 
-  async acquireConnection(): Promise<DatabaseConnection> {
-    const before = this.#free;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#free = promise;
-    await before;
-    this.#release = resolve;
-    return this.#connection;
-  }
+  /** Kysely hands it to one caller at a time, because SqliteAdapter says that there is only one. */
+  acquireConnection(): Promise<DatabaseConnection> { return Promise.resolve(this.#connection); }
+  releaseConnection(): Promise<void> { return Promise.resolve(); }
 
   /** Waits for another process's lock in turns of the event loop: SQLite's own waiting would stop every session. */
   async beginTransaction(): Promise<void> {
@@ -68,11 +60,6 @@ class SqliteDriver implements Driver {
   rollbackTransaction(): Promise<void> {
     // SQLite itself has rolled back after some errors, a full disk among them.
     return this.#database.isTransaction ? this.#run('ROLLBACK') : Promise.resolve();
-  }
-
-  releaseConnection(): Promise<void> {
-    this.#release();
-    return Promise.resolve();
   }
 
   destroy(): Promise<void> {

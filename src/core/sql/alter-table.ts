@@ -30,7 +30,8 @@ const commands: Readonly<Record<string, Command>> = {
     'AlterConstraint', 'ValidateConstraint', 'AddIndexConstraint', 'DropConstraint', 'ReAddComment', 'ClusterOn', 'DropCluster', 'SetLogged',
     'SetUnLogged', 'DropOids', 'SetAccessMethod', 'SetTableSpace', 'SetRelOptions', 'ResetRelOptions', 'ReplaceRelOptions', 'AddInherit',
     'DropInherit', 'AddOf', 'DropOf', 'ReplicaIdentity', 'AttachPartition', 'DetachPartition', 'DetachPartitionFinalize', 'AddIdentity',
-    'SetIdentity', 'DropIdentity', 'ReAddStatistics', 'DropExpression',
+    'SetIdentity', 'DropIdentity', 'ReAddStatistics', 'DropExpression', 'AddColumnRecurse', 'AddConstraintRecurse', 'ValidateConstraintRecurse',
+    'DropConstraintRecurse',
   ]),
   ...all(triggers, [
     'EnableTrig', 'EnableAlwaysTrig', 'EnableReplicaTrig', 'DisableTrig', 'EnableTrigAll', 'EnableTrigUser', 'DisableTrigUser', 'EnableRule',
@@ -40,7 +41,7 @@ const commands: Readonly<Record<string, Command>> = {
   ...all(rowSecurity, ['EnableRowSecurity', 'DisableRowSecurity', 'ForceRowSecurity', 'NoForceRowSecurity']),
   ...all(options, ['GenericOptions', 'AlterColumnGenericOptions']),
   AT_ChangeOwner: { level: 'CRITICAL', rule: 'privilege.owner', message: 'It gives a table to another owner.' },
-  AT_DropColumn: { level: 'HIGH', rule: 'alter.drop-column', message: 'It drops a column and what it holds.', lost: 'table' },
+  ...all({ level: 'HIGH', rule: 'alter.drop-column', message: 'It drops a column and what it holds.', lost: 'table' }, ['DropColumn', 'DropColumnRecurse']),
   AT_AlterColumnType: { level: 'HIGH', rule: 'alter.column-type', message: 'It changes the type of a column, which may lose part of its values and rewrites the table.', lost: 'table' },
   AT_SetExpression: { level: 'HIGH', rule: 'alter.generated-column', message: 'It replaces the values of a generated column.', lost: 'table' },
 };
@@ -76,7 +77,7 @@ function commandRisk(tree: Tree, table: string, word: string): Risk {
   const { level, rule, message, lost } = isKnownCommand(subtype) ? commands[subtype] ?? unknownCommand : unknownCommand;
   const cascade = stringIn(tree, 'behavior') === 'DROP_CASCADE';
   const column = `${table}.${stringIn(tree, 'name') ?? ''}`;
-  const main = subtype === 'AT_DropColumn' ? effect('drop', 'column', column, cascade ? 'CASCADE' : undefined)
+  const main = rule === 'alter.drop-column' ? effect('drop', 'column', column, cascade ? 'CASCADE' : undefined)
     : subtype === 'AT_AlterColumnType' ? effect('alter', 'column', column) : effect('alter', word, table, cascade ? 'CASCADE' : undefined);
   const more = rule.startsWith('privilege.') ? [effect('privilege', word, table)] : rule === options.rule ? [effect('network', word, table)] : [];
   const own = risk(level, rule, message, [main, ...more], lost);

@@ -64,13 +64,20 @@ function runsUnreadCode(statement: Statement, own: Risk): boolean {
 }
 
 /** The risk of one statement, for instance when a registered one is executed. */
-export function assessStatement(statement: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
+export function assessStatement(statement: Statement, given: SessionFacts, catalog: Catalog, parser: Parser): Risk {
   const read = nestedReader(parser);
+  const session = trusted(given, catalog);
   const own = ownRisk(statement, session, catalog, read);
   const reached = reach(statement.mentions, session, catalog, read);
   const parts = [own, reached, plannedRisk(statement, session, catalog, read), namedRisk(statement, session, catalog, parser)];
   if (isDdl(statement)) parts.push(reachDdl(session, catalog, read));
   return withoutRepeats(withoutUnqualified(parts.reduce(joinRisks)));
+}
+
+/** Offline nobody knows what a schema holds that stands before PostgreSQL's own in the path (H29). */
+function trusted(session: SessionFacts, catalog: Catalog): SessionFacts {
+  const isHidden = catalog.mode === 'offline' && session.searchPath !== null && session.searchPath.indexOf('pg_catalog') > 0;
+  return isHidden ? { ...session, searchPath: null } : session;
 }
 
 /** EXECUTE, FETCH and MOVE are what they run; PREPARE and DECLARE are at least LOW and as bad as what they name. */

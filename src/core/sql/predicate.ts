@@ -198,7 +198,7 @@ function comparison(node: Node, context: Context): Values {
   const [left, right] = [nodeIn(tree, 'lexpr'), nodeIn(tree, 'rexpr')];
   const operator = namesIn(tree, 'name').at(-1) ?? '';
   if (left === undefined) return anything;
-  const isSame = keyOf(tree['lexpr']) === keyOf(tree['rexpr']) && !isRandom(left);
+  const isSame = keyOf(tree['lexpr']) === keyOf(tree['rexpr']);
   switch (kind) {
     case 'AEXPR_DISTINCT': return isSame ? no : anything;
     case 'AEXPR_NOT_DISTINCT': return isSame ? yes : anything;
@@ -217,13 +217,8 @@ function wrap(node: Node): unknown {
   return { [node.type]: node.tree };
 }
 
-/** Two calls of the same function need not agree: `random() = random()`. */
-function isRandom(node: Node): boolean {
-  return node.type === 'FuncCall' || node.type === 'SubLink';
-}
-
 function membership(left: Node, items: readonly unknown[], isNegated: boolean): Values {
-  const isMember = items.some((item) => keyOf(item) === keyOf(wrap(left))) && !isRandom(left);
+  const isMember = items.some((item) => keyOf(item) === keyOf(wrap(left)));
   if (!isMember) return anything;
   return isNegated ? no : yes;
 }

@@ -29,3 +29,5 @@ export const drainMsMax = 10_000;
 export const revocationCheckMs = 1_000;
 /** Refused logins that reach the record; more are only logged. */
 export const refusedLoginsPerMinuteMax = 60;
+/** How long a server may take to end what its client left behind. */
+export const abandonMsMax = 5_000;

@@ -18,6 +18,7 @@ import { encodeCopyFail, encodeFlush, encodeSync } from '../../lib/pgwire/fronte
 import { frontendType } from '../../lib/pgwire/message-type.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import type { Link } from '../../remote/postgres/link.ts';
+import { abandon } from './abandon.ts';
 import { Admission, type Candidate } from './admission.ts';
 import { BatchCollector, joinFrames, type Batch, type ExtendedBatch } from './batch.ts';
 import type { SessionContext } from './context.ts';
@@ -43,8 +44,6 @@ export interface SessionDeps {
 
 const syncMessage = encodeSync();
 const flushMessage = encodeFlush();
-/** How long a server may take to end what its client left behind. */
-const abandonMsMax = 5_000;
 
 export class Session {
   readonly #deps: SessionDeps;
@@ -366,27 +365,8 @@ export class Session {
     this.#isOver = true;
     this.#admission.stopWaiting();
     this.#deps.socket.end();
-    void this.#abandon().catch((error: unknown) => { this.#deps.log.error({ error }, 'a session did not end well'); })
+    void abandon(this.#deps.link, this.#replies, this.#fate, (onSettled) => { this.#onSettled = onSettled; }).catch((error: unknown) => { this.#deps.log.error({ error }, 'a session did not end well'); })
       .finally(() => { this.#deps.socket.destroySoon(); this.#deps.onEnd(); });
-  }
-
-  async #abandon(): Promise<void> {
-    const { link } = this.#deps;
-    link.resume();
-    if (this.#replies.isCopyIn) {
-      this.#replies.isCopyIn = false;
-      link.write(encodeCopyFail('the client is gone'));
-    } else if (!this.#replies.isSettled) await link.cancel().catch(() => { /* the server is gone as well: nothing to cancel */ });
-    if (!this.#replies.isSettled) await this.#settledOrLate();
-    this.#fate.lost(this.#replies.mayCommit);
-    await link.end();
-  }
-
-  #settledOrLate(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, abandonMsMax);
-      this.#onSettled = () => { clearTimeout(timer); resolve(); };
-    });
   }
 
   #serverGone(): void {

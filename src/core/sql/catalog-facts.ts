@@ -93,6 +93,8 @@ export interface FunctionFact {
   /** Element type of the VARIADIC argument (`pg_catalog.any` for VARIADIC "any"). */
   readonly variadic?: QualifiedName;
   readonly returns: QualifiedName;
+  /** Types of OUT, INOUT and TABLE columns. */
+  readonly resultTypes?: readonly QualifiedName[];
   readonly kind: 'function' | 'procedure' | 'aggregate' | 'window';
   readonly volatility: 'immutable' | 'stable' | 'volatile';
   readonly language: string;

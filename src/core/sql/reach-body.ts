@@ -9,7 +9,7 @@ import { keyOf, signatureOf } from './catalog.ts';
 import { builtinFunction } from './functions.ts';
 import { reachBound, reachNested } from './reach-names.ts';
 import { boundScope, callerScope, deeper, depthMax, joinAll, opaque, scopeWithPath, through, type Scope } from './reach-scope.ts';
-import { anyUnsafeType, typeRisk } from './reach-type.ts';
+import { typeRisk } from './reach-type.ts';
 import { functionRisk } from './reach-function.ts';
 
 export function bodyRisk(scope: Scope, fact: FunctionFact): Risk {
@@ -24,7 +24,6 @@ export function bodyRisk(scope: Scope, fact: FunctionFact): Risk {
   if (fact.kind === 'aggregate') return aggregateRisk(deeper(scope), fact, unproved);
   if (language !== 'sql' && language !== 'plpgsql') return internalRisk(fact, unproved);
   if (fact.source === undefined) return unproved('has no readable body');
-  if (language === 'plpgsql' && anyUnsafeType(scope)) return unproved('may make values of a type whose checks are not proved harmless');
   // A recursive call finds this entry active: its own work is what is being proved.
   const statements = scope.read(fact.source, language === 'sql' ? 'statement' : 'plpgsql');
   if (statements === null) return unproved('has a body that cannot be read or builds SQL at run time');
@@ -70,7 +69,7 @@ function internalRisk(fact: FunctionFact, unproved: (why: string) => Risk): Risk
 
 /** Arguments and result are coerced to their types, and omitted arguments run their defaults. */
 function signatureRisk(scope: Scope, fact: FunctionFact): Risk {
-  const types: readonly QualifiedName[] = [...fact.args, fact.returns];
+  const types: readonly QualifiedName[] = [...fact.args, fact.returns, ...fact.resultTypes ?? []];
   const defaults = fact.defaultExpressions === undefined
     ? nothing : reachBound(scope, `(${fact.defaultExpressions})`, 'expression', `the defaults of ${keyOf(fact)}`);
   return joinAll([defaults, ...types.map((type) => typeRisk(scope, type))]);

@@ -5,7 +5,7 @@
 import { joinRisks, nothing, type Risk } from '../risk.ts';
 import type { Mentions } from './mentions.ts';
 import { reachAttribute, reachFunction } from './reach-function.ts';
-import { reachOperator } from './reach-operator.ts';
+import { equalityRisk, reachOperator } from './reach-operator.ts';
 import { reachRelation } from './reach-relation.ts';
 import { boundScope, joinAll, opaque, type Scope } from './reach-scope.ts';
 import { ambientRisk, coercionRisk, reachType } from './reach-type.ts';
@@ -24,8 +24,7 @@ export function reachMentions(scope: Scope, mentions: Mentions): Risk {
 
 /** IN, CASE, USING, DISTINCT, UNION and ORDER BY look up `=` or an operator class; any expression may be coerced. */
 function reachUnnamed(scope: Scope, mentions: Mentions): Risk {
-  const equality = scope.session.searchPath === null || scope.session.catalogChanged
-    ? nothing : reachOperator(scope, { name: '=', arity: 2 });
+  const equality = scope.session.catalogChanged ? nothing : equalityRisk(scope);
   const writes = mentions.relations.some((mention) => mention.use === 'insert' || mention.use === 'update');
   return joinAll([equality, ambientRisk(scope, writes), coercionRisk(scope, mentions)]);
 }
@@ -38,7 +37,8 @@ function isEmpty(mentions: Mentions): boolean {
 /** SQL that runs inside another statement: never anything that changes the session or its transaction. */
 export function reachNested(scope: Scope, statements: readonly Statement[]): Risk {
   return joinAll(statements.map((statement) => {
-    const own = joinRisks(statement.own, reachMentions(scope, statement.mentions));
+    const named = joinRisks(statement.own, reachMentions(scope, statement.mentions));
+    const own = statement.planned === undefined ? named : joinRisks(named, reachMentions(scope, statement.planned));
     const leaves = statement.changes.length > 0 || statement.transaction !== undefined || statement.runs !== undefined
       || statement.copy !== undefined;
     if (!leaves) return own;

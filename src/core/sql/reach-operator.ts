@@ -21,6 +21,13 @@ export function reachOperator(scope: Scope, mention: OperatorMention): Risk {
   });
 }
 
+/** `=` as the grammar itself looks it up; where the search_path is not known, any schema's may be meant. */
+export function equalityRisk(scope: Scope): Risk {
+  if (scope.session.searchPath !== null) return reachOperator(scope, { name: '=', arity: 2 });
+  const own = scope.catalog.operatorsAnywhere('=', 2).filter((fact) => fact.builtin !== true);
+  return joinAll(own.map((fact) => operatorRisk(scope, fact)));
+}
+
 function operatorRisk(scope: Scope, fact: OperatorFact): Risk {
   const name = `${fact.schema}.${fact.name}`;
   const risk = signedFunctionRisk(scope, fact.function, `operator ${name}`);

@@ -52,7 +52,8 @@ export const functionsQuery = (where: string): string => `
     (SELECT array_to_json(ARRAY(SELECT f FROM unnest(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
        a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]) f WHERE f <> 0))
      FROM pg_aggregate a WHERE a.aggfnoid = p.oid),
-    pg_get_userbyid(p.proowner), ${extensionOf('pg_proc', 'p.oid')}, ${functionHash}
+    pg_get_userbyid(p.proowner), ${extensionOf('pg_proc', 'p.oid')}, ${functionHash},
+    array_to_json(p.proallargtypes::oid[])
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
   WHERE ${where}`;
 
@@ -135,7 +136,7 @@ const ofOrdinaryRelation = (column: string): string =>
   `${column} >= ${firstUserOid} AND ${column} IN (SELECT oid FROM pg_class WHERE relpersistence <> 't')`;
 
 /** Marks of every catalog whose rows decide a judgement; any DDL on them changes one. Temporary objects do not count. */
-export const versionQuery = `SELECT concat_ws('/', ${[
+export const versionQuery = `SELECT md5(concat_ws('/', ${[
   ['pg_namespace', 'x.oid', `nspname !~ '^pg_(toast|temp)'`],
   ['pg_class', 'x.oid', `oid >= ${firstUserOid} AND relpersistence <> 't' AND relkind <> 't'`],
   ['pg_attribute', '(x.attrelid::int8 * 1700 + x.attnum)', ofOrdinaryRelation('attrelid')],
@@ -157,4 +158,4 @@ export const versionQuery = `SELECT concat_ws('/', ${[
   ['pg_extension', 'x.oid', 'true'],
   ['pg_foreign_table', 'x.ftrelid', 'true'],
   ['pg_db_role_setting', '(x.setdatabase::int8 * 31 + x.setrole::int8)', 'true'],
-].map(([catalog, oid, where]) => `(SELECT ${rowMark(oid ?? '', 'x')} FROM ${catalog} x WHERE ${where})`).join(',\n')})`;
+].map(([catalog, oid, where]) => `(SELECT ${rowMark(oid ?? '', 'x')} FROM ${catalog} x WHERE ${where})`).join(',\n')}))`;

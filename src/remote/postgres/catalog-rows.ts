@@ -84,12 +84,13 @@ const volatilities: ReadonlyMap<string, FunctionFact['volatility']> = new Map([[
 
 export function readFunction(row: Row, names: Names): FunctionFact {
   const [, schema, name, args, argNames, defaults, variadic, returns, kind, volatility, language, definer, config, support,
-    source, bound, defaultExpressions, uses, owner, extension] = row;
+    source, bound, defaultExpressions, uses, owner, extension, , allTypes] = row;
   return {
     schema: text(schema), name: text(name), args: oids(args).map((oid) => names.type(oid)), argNames: texts(argNames),
     defaults: Number(text(defaults)), returns: names.type(returns), kind: kinds.get(text(kind)) ?? 'procedure',
     volatility: volatilities.get(text(volatility)) ?? 'volatile', language: text(language), securityDefiner: definer === 't',
     config: texts(config), hasSupport: support === 't', owner: text(owner), boundBody: bound === 't',
+    ...(allTypes === null || allTypes === undefined ? {} : { resultTypes: oids(allTypes).map((oid) => names.type(oid)) }),
     ...(variadic === '0' ? {} : { variadic: names.type(variadic) }),
     ...(extension === null || extension === undefined ? {} : { extension }),
     ...(source === null || source === undefined ? {} : { source: bound === 't' ? statementsOf(source) : source }),

@@ -6,7 +6,7 @@ import type { Approval } from '../../core/approval.ts';
 import { explainForApprover } from '../../core/policy/explain.ts';
 import { columns, printable } from './columns.ts';
 
-export function approvalText(approval: Approval, now: Date): string {
+export function approvalText(approval: Approval, now: Date, self: string): string {
   const { id, agent, database, redacted, risk, verdict } = approval;
   const { message, detail, hint } = explainForApprover(verdict, risk);
   const head = columns([
@@ -17,7 +17,7 @@ export function approvalText(approval: Approval, now: Date): string {
     ['Policy', `${verdict.policyName} (${verdict.policyHash.slice(0, 12)})`],
   ]);
   const body = [message, ...detail.split('\n')].map((line) => `  ${printable(line)}`).join('\n');
-  const next = approval.state === 'pending' ? `\n${printable(hint)}\n  backstop approvals approve ${id}\n  backstop approvals deny ${id} --reason "…"\n` : '';
+  const next = approval.state === 'pending' ? `\n${printable(hint)}\n  ${self} approvals approve ${id}\n  ${self} approvals deny ${id} --reason "…"\n` : '';
   return `${head}\n${body}\n${next}`;
 }
 

@@ -68,7 +68,7 @@ function operatorToken({ operatorToken: configured, dataDir }: Config, options: 
 }
 
 async function printOne(deps: CliDeps, approval: Approval, options: Options): Promise<void> {
-  await deps.print(options['json'] === true ? `${JSON.stringify(approvalJson(approval))}\n` : approvalText(approval, deps.now()));
+  await deps.print(options['json'] === true ? `${JSON.stringify(approvalJson(approval))}\n` : approvalText(approval, deps.now(), deps.self));
 }
 
 function shared(command: Command): Command { return withDataFolder(withJson(command, 'print one JSON object a line')); }

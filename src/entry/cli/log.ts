@@ -11,6 +11,8 @@ import { type Options, wholeNumber, withDataFolder, withJson, withMemory } from 
 const pageEntries = 500;
 const linesMax = 1_000_000;
 const followEveryMs = 200;
+/** For people; JSON has all that is kept. */
+const statementCharactersMax = 120;
 
 interface Wanted { readonly agent: string | undefined; readonly limit: number }
 
@@ -85,14 +87,20 @@ function pastText(lines: readonly LogLine[], isFollowing: boolean): string {
 function liveText(lines: readonly LogLine[]): string {
   return lines.map((line) => {
     const [time, action, agent, level, verdict, outcome, rows, statement] = cells(line).map(printable);
-    return `${time}  ${action}  ${agent?.padEnd(12)}  ${level?.padEnd(8)}  ${verdict?.padEnd(5)}  ${outcome?.padEnd(11)}  ${rows?.padStart(6)}  ${statement}\n`;
+    return `${time}  ${action}  ${agent?.padEnd(12)}  ${level?.padEnd(8)}  ${verdict?.padEnd(8)}  ${outcome?.padEnd(11)}  ${rows?.padStart(6)}  ${statement}\n`;
   }).join('');
 }
 
+function shortened(statement: string): string {
+  return statement.length <= statementCharactersMax ? statement : `${statement.slice(0, statementCharactersMax)}…`;
+}
+
 function cells(line: LogLine): readonly string[] {
-  const verdict = line.wouldBe === line.verdict ? line.verdict : `${line.verdict} (${line.wouldBe})`;
+  const isApproved = line.verdict === 'allow' && line.approvalId !== null;
+  // Under observe everything is let through; what would have been said stands beside it.
+  const verdict = isApproved ? 'approved' : line.wouldBe === line.verdict ? line.verdict : `${line.verdict} (${line.wouldBe})`;
   return [
     line.at.slice(0, 23).replace('T', ' '), line.actionId, line.agent, line.level, verdict,
-    line.outcome === 'none' ? '-' : line.outcome, line.rows === null ? '' : String(line.rows), line.statement,
+    line.outcome === 'none' ? '-' : line.outcome, line.rows === null ? '' : String(line.rows), shortened(line.statement),
   ];
 }

@@ -3,7 +3,7 @@
  *   ```sh       each line is a shell command; from `#` on it is a remark
  *   ```console  `$ ` begins a shell command, `shop=> ` a statement typed into the open psql; what follows is its output,
  *               and lines before the first prompt are what psql prints next
- * In shown output `…` stands for anything. Times, ids, digests and widths of columns may differ from run to run.
+ * In shown output `…` stands for anything. Times, ids, digests, widths of columns and where lines are broken may differ.
  */
 export type Step =
   | { readonly kind: 'shell' | 'sql'; readonly line: number; readonly text: string; readonly shown: readonly string[] }
@@ -66,7 +66,7 @@ export function steady(text: string): string {
     .replaceAll(/\b(apr|act|ses|con)_[a-z0-9]+\b/gi, '$1_ID')
     .replaceAll(/\b[0-9a-f]{12,64}\b/g, 'DIGEST')
     .replaceAll(/\b\d+(?:\.\d+)? ?(ms|s|min|seconds|minutes)\b/g, 'N $1')
-    .replaceAll(/[ \t]+/g, ' ').replaceAll(/-{2,}/g, '--').replaceAll(/ ?\n ?/g, '\n').trim();
+    .replaceAll(/-{2,}/g, '--').replaceAll(/\s+/g, ' ').trim();
 }
 
 export interface CommandUse { readonly line: number; readonly words: readonly string[] }

@@ -27,7 +27,7 @@ const checkedOtherwise: Readonly<Record<string, (at: Newcomer) => void>> = {
   },
 };
 /** They stay in the foreground until Ctrl-C, after having printed this. */
-const staying: readonly (readonly [command: RegExp, printed: RegExp])[] = [[/^npm run up\b/, /^\s*(?:\$ )?psql .*$/m], [/ --follow\b/, /\n/]];
+const staying: readonly (readonly [command: RegExp, printed: RegExp])[] = [[/^npm run up\b/, /Ctrl-C/], [/ --follow\b/, /\n/]];
 const upstreamInReadme = 'postgres://app:secret@db.internal:5432/app';
 
 let at: Newcomer;
@@ -90,14 +90,17 @@ async function stay(line: string, printed: RegExp): Promise<void> {
 }
 
 /** Types into the psql that the printed line opens, and waits for all that README shows. */
-async function followInPsql({ text, shown }: Step): Promise<void> {
-  assert.doesNotMatch(shown.join('\n').trim(), /…$/, 'what psql shows must not end in …, or nobody knows when it has ended');
+async function followInPsql({ line, text, shown }: Step): Promise<void> {
   psql ??= openPsql();
-  if (text !== '') psql.type(`${text}\n`);
-  const pattern = patternOf(shown);
+  const mark = text !== '' && isOpenEnded(shown) ? `line ${line} has ended` : undefined;
+  if (text !== '') psql.type(`${text}\n${mark === undefined ? '' : `\\echo ${mark}\n`}`);
+  const pattern = patternOf(mark === undefined ? shown : [...shown, mark]);
   await psql.reads(`prints what is shown:\n${shown.join('\n')}\n`, (printed) => pattern.test(steady(printed.slice(seen))), commandMsMax);
   seen = psql.printed().length;
 }
+
+/** Then what ends it must be printed too, or nobody knows that it has ended. */
+function isOpenEnded(shown: readonly string[]): boolean { return shown.join('\n').trimEnd().endsWith('…'); }
 
 function openPsql(): Foreground {
   const line = /^\s*(?:\$ )?(psql .*)$/m.exec(serving?.printed() ?? '')?.[1];

@@ -83,7 +83,7 @@ const foreignKeyTriggers: readonly FunctionGroup[] = [{
 const sqlAsText: readonly FunctionGroup[] = [
   { names: 'query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat', level: 'SAFE', effect: 'call', note: 'runs SQL given as text', hazard: 'H27', argument: { kind: 'sql', at: 0 } },
   { names: 'ts_rewrite', level: 'SAFE', effect: 'call', note: 'runs SQL given as text', hazard: 'H27', argument: { kind: 'sql', at: 1 } },
-  { names: 'table_to_xml table_to_xml_and_xmlschema', level: 'SAFE', effect: 'read', note: 'reads a whole table', hazard: 'H52', argument: { kind: 'relation', at: 0 } },
+  { names: 'table_to_xml table_to_xml_and_xmlschema', level: 'LOW', effect: 'read', note: 'exports a whole table in one value', hazard: 'H52', argument: { kind: 'relation', at: 0 } },
   { names: 'cursor_to_xml cursor_to_xmlschema', level: 'SAFE', effect: 'call', note: 'fetches from a cursor', hazard: 'H27', argument: { kind: 'cursor', at: 0 } },
   { names: 'schema_to_xml schema_to_xml_and_xmlschema database_to_xml database_to_xml_and_xmlschema', level: 'HIGH', effect: 'read', note: 'exports every table and view of a schema or of the database', hazard: 'H52' },
   { names: 'pg_input_is_valid pg_input_error_info', level: 'SAFE', effect: 'call', note: 'runs the input function and the checks of a type', hazard: 'H23', argument: { kind: 'type', at: 1 } },

@@ -26,6 +26,7 @@ export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMe
   const statements = scope.depth >= depthMax ? null : scope.read(sql, 'statement');
   if (statements === null) return computedRisk(scope, argument.kind, mention);
   const nested = through(reachNested(deeper(scope), statements), via);
+  if (row.level !== 'SAFE') return joinAll([nested, danger(row.level, `function.${row.effect}`, `${mention.name} ${row.note}.`, { kind: row.effect, object: mention.name, objectKind: 'function', detail: row.note })]);
   return argument.kind === 'sql' ? joinAll([nested, { ...nothing, effects: [{ kind: 'call', object: mention.name, objectKind: 'function', detail: row.note }] }]) : nested;
 }
 

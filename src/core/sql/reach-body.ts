@@ -8,7 +8,7 @@ import type { FunctionFact, QualifiedName } from './catalog-facts.ts';
 import { keyOf, signatureOf } from './catalog.ts';
 import { builtinFunction } from './functions.ts';
 import { reachBound, reachNested } from './reach-names.ts';
-import { boundScope, callerScope, deeper, depthMax, joinAll, opaque, scopeWithPath, through, type Scope } from './reach-scope.ts';
+import { boundScope, callerScope, danger, deeper, depthMax, joinAll, opaque, scopeWithPath, through, type Scope } from './reach-scope.ts';
 import { typeRisk } from './reach-type.ts';
 import { functionRisk } from './reach-function.ts';
 
@@ -29,7 +29,15 @@ export function bodyRisk(scope: Scope, fact: FunctionFact): Risk {
   if (statements === null) return unproved('has a body that cannot be read or builds SQL at run time');
   const body = through(reachNested(at, statements), `function ${keyOf(fact)}`);
   const whole = joinAll([body, signatureRisk(deeper(scope), fact)]);
-  return isAtLeast(whole.level, 'HIGH') ? joinRisks(whole, unproved('is not proved harmless by its body')) : whole;
+  if (!isAtLeast(whole.level, 'HIGH')) return whole;
+  const isKnown = whole.effects.every((effect) => effect.kind !== 'unknown');
+  return isKnown ? joinRisks(whole, actingRisk(fact)) : joinRisks(whole, unproved('is not proved harmless by its body'));
+}
+
+/** Everything it does was found, and speaks for itself. */
+function actingRisk(fact: FunctionFact): Risk {
+  return danger('HIGH', 'function.acts', `${keyOf(fact)} does more than read, as its body shows.`,
+    { kind: 'call', object: signatureOf(fact), objectKind: 'function' });
 }
 
 /** Where the body's names are resolved; null when its SET clauses do more than fix the search_path. */

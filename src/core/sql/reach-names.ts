@@ -37,13 +37,20 @@ function isEmpty(mentions: Mentions): boolean {
 /** SQL that runs inside another statement: never anything that changes the session or its transaction. */
 export function reachNested(scope: Scope, statements: readonly Statement[]): Risk {
   return joinAll(statements.map((statement) => {
-    const named = joinRisks(statement.own, reachMentions(scope, statement.mentions));
+    const named = joinOwn(statement.own, reachMentions(scope, statement.mentions));
     const own = statement.planned === undefined ? named : joinRisks(named, reachMentions(scope, statement.planned));
     const leaves = statement.changes.length > 0 || statement.transaction !== undefined || statement.runs !== undefined
       || statement.copy !== undefined;
     if (!leaves) return own;
     return joinRisks(own, opaque('body.session-change', 'Nested SQL changes the session, its transaction or runs what is prepared elsewhere.', { kind: 'unknown' }));
   }));
+}
+
+/** The shape names an object as written; where the catalog says which one it is, that says it all. */
+function joinOwn(own: Risk, reached: Risk): Risk {
+  const effects = own.effects.filter((effect) => effect.detail !== undefined || !reached.effects.some((other) =>
+    other.kind === effect.kind && (other.object === effect.object || other.object?.endsWith(`.${effect.object}`) === true)));
+  return joinRisks({ ...own, effects }, reached);
 }
 
 /** An expression or query that the server deparsed with an empty search_path. */

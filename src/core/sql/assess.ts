@@ -69,7 +69,9 @@ export function assessStatement(statement: Statement, given: SessionFacts, catal
   const session = trusted(given, catalog);
   const own = ownRisk(statement, session, catalog, read);
   const reached = reach(statement.mentions, session, catalog, read);
-  const parts = [own, reached, plannedRisk(statement, session, catalog, read), namedRisk(statement, session, catalog, parser)];
+  const parts = [
+    own, reached, plannedRisk(statement, session, catalog, read), namedRisk(statement, session, catalog, parser), blockRisk(statement, session, catalog, parser),
+  ];
   if (isDdl(statement)) parts.push(reachDdl(session, catalog, read));
   return withoutRepeats(withoutUnqualified(parts.reduce(joinRisks)));
 }
@@ -101,6 +103,14 @@ function unknownName(kind: 'prepared' | 'cursor', name: string): Risk {
   return kind === 'prepared'
     ? risk('HIGH', 'prepared.unknown', 'It runs a prepared statement that was not seen being prepared.', [effect('unknown', 'prepared statement', name)], 'none')
     : risk('HIGH', 'cursor.unknown', 'It reads from a cursor that was not seen being opened.', [effect('unknown', 'cursor', name)], 'none');
+}
+
+/** What can be seen in a DO block adds to what cannot; its level is never milder for it. */
+function blockRisk({ block }: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
+  if (block === undefined) return nothing;
+  const read = nestedReader(parser);
+  const statements = read(`CREATE FUNCTION block() RETURNS void LANGUAGE plpgsql AS '${block.replaceAll("'", "''")}'`, 'plpgsql') ?? [];
+  return statements.filter((one) => one.block === undefined).map((one) => assessStatement(one, session, catalog, parser)).reduce(joinRisks, nothing);
 }
 
 /** Plain EXPLAIN writes nothing, but planning a write may run functions behind defaults, rules and policies. */
@@ -157,7 +167,7 @@ function withoutUnqualified(all: Risk): Risk {
 
 function isSameButQualified(one: Effect, other: Effect): boolean {
   if (one.object === undefined || one.object.includes('.') || other.object === undefined || one.kind !== other.kind || one.detail !== undefined) return false;
-  return other.via === undefined && other.object.endsWith(`.${one.object}`) && other.objectKind === one.objectKind;
+  return other.via?.join() === one.via?.join() && other.object.endsWith(`.${one.object}`) && other.objectKind === one.objectKind;
 }
 
 function withoutRepeats(all: Risk): Risk {

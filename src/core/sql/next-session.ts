@@ -27,6 +27,7 @@ function changed(session: SessionFacts, change: SessionChange): SessionFacts {
     case 'setting': return session;
     case 'reset-all': return { ...session, searchPath: null, pathMayRevert: true };
     case 'temporary-relation': return withTemporary(session, change.name, change.opaque === true);
+    case 'may-be-temporary': return session.temporary.size + session.temporaryOpaque.size === 0 ? session : withTemporary(session, change.name, true);
     case 'catalog': return { ...session, catalogChanged: true };
     case 'prepare': return { ...session, prepared: withEntry(session.prepared, change.name, change.body) };
     case 'deallocate': return { ...session, prepared: withoutEntry(session.prepared, change.name) };
@@ -54,9 +55,12 @@ function dropped(session: SessionFacts, statement: Statement): SessionFacts {
   return names.size === 0 ? session : { ...session, temporary: new Set([...session.temporary].filter((name) => !names.has(name))) };
 }
 
-/** A rule, trigger or policy on a temporary table makes it run code. */
+const attaching: ReadonlySet<string> = new Set(['CreateTrigStmt', 'RuleStmt', 'CreatePolicyStmt', 'RenameStmt', 'AlterTableStmt']);
+
+/** A rule, trigger, policy, default or index expression on a temporary table makes it run code. */
 function attached(session: SessionFacts, { node, mentions }: Statement): SessionFacts {
-  if (node !== 'CreateTrigStmt' && node !== 'RuleStmt' && node !== 'CreatePolicyStmt' && node !== 'RenameStmt') return session;
+  const isExpression = node === 'IndexStmt' && mentions.functions.length + mentions.operators.length + mentions.types.length > 0;
+  if (!attaching.has(node) && !isExpression) return session;
   const names = mentions.relations.filter(({ use, name }) => use === 'alter' && session.temporary.has(name)).map(({ name }) => name);
   return names.length === 0 ? session : { ...session, temporaryOpaque: new Set([...session.temporaryOpaque, ...names]) };
 }

@@ -19,6 +19,7 @@ export interface OwnReading {
   readonly transaction?: NonNullable<Statement['transaction']>;
   readonly runs?: NonNullable<Statement['runs']>;
   readonly copy?: NonNullable<Statement['copy']>;
+  readonly block?: string;
   /** What the statements inside are: run with it (absent), only planned, or stored for later. */
   readonly inner?: 'planned' | 'stored';
 }

@@ -30,7 +30,7 @@ interface Reading extends MentionSink {
   /** Unqualified names that were taken for temporary relations. */
   readonly assumed: Set<string>;
   risk: Risk;
-  ends: Pick<OwnReading, 'transaction' | 'runs' | 'copy'>;
+  ends: Pick<OwnReading, 'transaction' | 'runs' | 'copy' | 'block'>;
 }
 
 export function readStatement(parsed: { readonly node: string; readonly tree: Tree; readonly text: string }): Statement {
@@ -101,8 +101,10 @@ function addStatement(own: OwnReading, mode: Mode, reading: Reading): Mode {
   reading.risk = joinRisks(reading.risk, own.risk);
   reading.relations.push(...own.relations ?? []);
   reading.changes.push(...own.changes ?? []);
-  const { transaction, copy } = own;
-  reading.ends = { ...reading.ends, ...(transaction === undefined ? {} : { transaction }), ...(copy === undefined ? {} : { copy }) };
+  const { transaction, copy, block } = own;
+  reading.ends = {
+    ...reading.ends, ...(transaction === undefined ? {} : { transaction }), ...(copy === undefined ? {} : { copy }), ...(block === undefined ? {} : { block }),
+  };
   return own.inner ?? mode;
 }
 

@@ -12,6 +12,8 @@ export type SessionChange =
   | { readonly kind: 'setting'; readonly name: string }
   | { readonly kind: 'reset-all' }
   | { readonly kind: 'temporary-relation'; readonly name: string; /** It may run code when used: a view, a default, a check, a parent. */ readonly opaque?: boolean }
+  /** The name may from now on mean a temporary object that runs code, if the session has temporary objects at all. */
+  | { readonly kind: 'may-be-temporary'; readonly name: string }
   | { readonly kind: 'catalog' }
   | { readonly kind: 'prepare'; readonly name: string; readonly body: Statement }
   | { readonly kind: 'deallocate'; /** null: all */ readonly name: string | null }
@@ -38,6 +40,8 @@ export interface Statement {
   readonly ifTemporary?: { readonly names: readonly string[]; readonly own: Risk };
   /** Plain EXPLAIN: what planning reaches if it were run; planning itself can run functions, but writes nothing. */
   readonly planned?: Mentions;
+  /** The code of a DO block. */
+  readonly block?: string;
   /** COPY … FROM STDIN / TO STDOUT. */
   readonly copy?: 'in' | 'out';
 }

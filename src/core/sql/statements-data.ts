@@ -31,7 +31,7 @@ function select(tree: Tree): OwnReading {
   const locks = nodesIn(tree, 'lockingClause');
   // FOR UPDATE OF names what stands in FROM, not relations.
   const uses = locks.flatMap((lock) => nodesIn(lock.tree, 'lockedRels')).flatMap(({ tree: named }) => useOf(named));
-  const lock = locks.length === 0 ? nothing : risk('LOW', 'select.locks-rows', 'It locks the rows that it reads until the transaction ends.', locks.map(lockEffect));
+  const lock = locks.length === 0 ? nothing : risk('LOW', 'select.locks-rows', 'It locks the rows that it reads until the transaction ends.', locks.flatMap((one) => lockEffects(one, tree)));
   if (into === undefined) return { risk: lock, uses };
   const created = createdBy(into);
   return { ...created, risk: joinRisks(lock, created.risk), uses: [...uses, ...created.uses ?? []] };
@@ -41,8 +41,29 @@ const lockNames: ReadonlyMap<string, string> = new Map([
   ['LCS_FORKEYSHARE', 'FOR KEY SHARE'], ['LCS_FORSHARE', 'FOR SHARE'], ['LCS_FORNOKEYUPDATE', 'FOR NO KEY UPDATE'], ['LCS_FORUPDATE', 'FOR UPDATE'],
 ]);
 
-function lockEffect({ tree }: Node): Effect {
-  return effect('lock', 'row', undefined, lockNames.get(stringIn(tree, 'strength') ?? '') ?? 'FOR UPDATE');
+/** One effect for each table that stands in FROM; those hidden in subqueries count as one without a name. */
+function lockEffects({ tree }: Node, select: Tree): readonly Effect[] {
+  const detail = `rows ${lockNames.get(stringIn(tree, 'strength') ?? '') ?? 'FOR UPDATE'}`;
+  const named = new Set(nodesIn(tree, 'lockedRels').map((node) => stringIn(node.tree, 'relname')));
+  const sources = sourcesOf(select).filter(({ alias }) => named.size === 0 || named.has(alias));
+  const isWhole = sources.length > 0 && sources.every(({ relation }) => relation !== undefined);
+  return isWhole ? sources.map(({ relation }) => effect('lock', 'table', nameOf(relation), detail)) : [effect('lock', 'table', undefined, detail)];
+}
+
+interface Source { readonly alias: string | undefined; readonly relation: Tree | undefined }
+
+function sourcesOf(select: Tree): readonly Source[] {
+  const sources: Source[] = [];
+  const waiting: Node[] = [...nodesIn(select, 'fromClause')];
+  for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) {
+    if (item.type === 'JoinExpr') {
+      waiting.push(...[nodeIn(item.tree, 'larg'), nodeIn(item.tree, 'rarg')].filter((side) => side !== undefined));
+      continue;
+    }
+    const alias = stringIn(treeIn(item.tree, 'alias') ?? {}, 'aliasname') ?? stringIn(item.tree, 'relname');
+    sources.push({ alias, relation: item.type === 'RangeVar' ? item.tree : undefined });
+  }
+  return sources;
 }
 
 /** SELECT INTO, CREATE TABLE AS, CREATE MATERIALIZED VIEW (H8). */

@@ -19,11 +19,11 @@ export const schemaRows: Readonly<Record<string, StatementRow>> = {
   IndexStmt: createIndex,
   ViewStmt: createView,
   CreateSeqStmt: (tree) => created(tree, 'sequence', 'sequence'),
-  CompositeTypeStmt: (tree) => ({ ...ddl('HIGH', 'create', 'type', nameOf(treeIn(tree, 'typevar'))), uses: useOf(treeIn(tree, 'typevar')) }),
-  CreateEnumStmt: (tree) => ddl('HIGH', 'create', 'type', namesIn(tree, 'typeName')),
-  CreateRangeStmt: (tree) => ddl('HIGH', 'create', 'type', namesIn(tree, 'typeName')),
-  CreateDomainStmt: (tree) => ddl('HIGH', 'create', 'domain', namesIn(tree, 'domainname')),
-  DefineStmt: (tree) => ddl('HIGH', 'create', objectKind(stringIn(tree, 'kind')).word, namesIn(tree, 'defnames')),
+  CompositeTypeStmt: (tree) => ({ ...createdType('type', rangeVarNames(treeIn(tree, 'typevar') ?? {})), uses: useOf(treeIn(tree, 'typevar')) }),
+  CreateEnumStmt: (tree) => createdType('type', namesIn(tree, 'typeName')),
+  CreateRangeStmt: (tree) => createdType('type', namesIn(tree, 'typeName')),
+  CreateDomainStmt: (tree) => createdType('domain', namesIn(tree, 'domainname')),
+  DefineStmt: (tree) => createdType(objectKind(stringIn(tree, 'kind')).word, namesIn(tree, 'defnames')),
   CreateCastStmt: () => ddl('HIGH', 'create', 'cast'),
   CreateConversionStmt: (tree) => ddl('HIGH', 'create', 'conversion', namesIn(tree, 'conversion_name')),
   CreateOpClassStmt: (tree) => ddl('HIGH', 'create', 'operator class', namesIn(tree, 'opclassname')),
@@ -53,7 +53,7 @@ export const schemaRows: Readonly<Record<string, StatementRow>> = {
   AlterStatsStmt: (tree) => ddl('HIGH', 'alter', 'statistics object', namesIn(tree, 'defnames')),
   AlterTSDictionaryStmt: (tree) => ddl('HIGH', 'alter', 'text search dictionary', namesIn(tree, 'dictname')),
   AlterTSConfigurationStmt: (tree) => ddl('HIGH', 'alter', 'text search configuration', namesIn(tree, 'cfgname')),
-  RenameStmt: (tree) => altering(tree, 'renameType'),
+  RenameStmt: (tree) => ({ ...altering(tree, 'renameType'), changes: [...catalogChange, { kind: 'may-be-temporary', name: stringIn(tree, 'newname') ?? '' }] }),
   AlterObjectSchemaStmt: (tree) => altering(tree, 'objectType'),
   AlterObjectDependsStmt: (tree) => altering(tree, 'objectType'),
   AlterOwnerStmt: (tree) => {
@@ -82,6 +82,13 @@ export function ddl(level: Exclude<Level, 'SAFE'>, kind: EffectKind, object: str
 
 function reference(names: readonly string[]): FunctionMention {
   return { ...qualified(names), constants: [], kind: 'reference' };
+}
+
+/** A type in pg_temp is found before every other of its name. */
+function createdType(word: string, names: readonly string[]): OwnReading {
+  const own = ddl('HIGH', 'create', word, names);
+  if (names.at(-2) !== 'pg_temp') return own;
+  return { ...own, changes: [...catalogChange, { kind: 'temporary-relation', name: names.at(-1) ?? '', opaque: true }] };
 }
 
 function createdTemporary(objectWord: string, relation: Tree | undefined, isOpaque: boolean): OwnReading {
@@ -141,7 +148,9 @@ function createIndex(tree: Tree, context: RowContext): OwnReading {
 function createView(tree: Tree): OwnReading {
   const view = treeIn(tree, 'view');
   if (isCreatedTemporary(view)) return { ...createdTemporary('view', view, true), inner: 'stored' };
-  return { ...ddl('HIGH', 'create', 'view', nameOf(view)), uses: useOf(view), inner: 'stored' };
+  // A view over a temporary table is itself temporary, whatever the statement says.
+  const changes: readonly SessionChange[] = [...catalogChange, { kind: 'may-be-temporary', name: stringIn(view ?? {}, 'relname') ?? '' }];
+  return { ...ddl('HIGH', 'create', 'view', nameOf(view)), uses: useOf(view), inner: 'stored', changes };
 }
 
 /** Languages whose functions can do whatever the server process can. */

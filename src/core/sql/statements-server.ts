@@ -17,7 +17,11 @@ export const serverRows: Readonly<Record<string, StatementRow>> = {
   ...replicationRows(),
   ...outsideRows(),
   ...maintenanceRows(),
-  DoStmt: (tree) => ({ risk: opaque('do.block', 'It runs a block of code that is not judged statement by statement.', 'block', languageOf(tree)) }),
+  DoStmt: (tree) => {
+    const block = blockOf(tree);
+    const own = opaque('do.block', 'It runs a block of code that can build and run any statement.', 'block', languageOf(tree));
+    return { risk: own, ...(block === undefined ? {} : { block }) };
+  },
   CallStmt: () => ({ risk: opaque('call.procedure', 'It runs a procedure, which may do anything and commit in between.', 'procedure') }),
 };
 
@@ -39,7 +43,7 @@ function privilegeRows(): Readonly<Record<string, StatementRow>> {
     AlterDefaultPrivilegesStmt: () => ({ risk: risk('CRITICAL', 'privilege.default', 'It changes who may use what is made later.', [effect('privilege', 'default privileges')]), changes: catalogChange }),
     CreateRoleStmt: role('It makes a role.'),
     AlterRoleStmt: role('It changes what a role may do or how it logs in.'),
-    AlterRoleSetStmt: role('It changes the settings of every later session of a role'),
+    AlterRoleSetStmt: (tree, context) => ({ ...role('It changes the settings of every later session of a role.')(tree, context), inner: 'stored' }),
     DropRoleStmt: () => ({ risk: risk('CRITICAL', 'privilege.role', 'It drops roles.', [effect('drop', 'role'), effect('privilege', 'role')]), changes: catalogChange }),
     ReassignOwnedStmt: () => ({ risk: risk('CRITICAL', 'privilege.owner', 'It gives everything that a role owns to another.', [effect('privilege', 'role')]), changes: catalogChange }),
     DropOwnedStmt: () => ({
@@ -53,7 +57,9 @@ function privilegeRows(): Readonly<Record<string, StatementRow>> {
 function grant(tree: Tree): OwnReading {
   const { word } = objectKind(stringIn(tree, 'objtype'));
   const objects = nodesIn(tree, 'objects');
-  const effects = objects.map((node) => effect('privilege', word, namesOf(node).join('.')));
+  // ON ALL TABLES IN SCHEMA names schemas, and means every table in them.
+  const isWholeSchema = stringIn(tree, 'targtype') === 'ACL_TARGET_ALL_IN_SCHEMA';
+  const effects = objects.map((node) => (isWholeSchema ? effect('privilege', word, undefined, `all in schema ${namesOf(node).join('.')}`) : effect('privilege', word, namesOf(node).join('.'))));
   const verb = flagIn(tree, 'is_grant') ? 'gives' : 'takes';
   const own = risk('CRITICAL', flagIn(tree, 'is_grant') ? 'privilege.grant' : 'privilege.revoke', `It ${verb} privileges.`, effects.length > 0 ? effects : [effect('privilege', word)]);
   return { risk: own, uses: objects.filter(({ type }) => type === 'RangeVar').flatMap((node) => useOf(node.tree)), changes: catalogChange };
@@ -151,3 +157,8 @@ function languageOf(tree: Tree): string | undefined {
   return option === undefined ? undefined : namesOf(nodeIn(option.tree, 'arg'))[0]?.toLowerCase();
 }
 
+
+function blockOf(tree: Tree): string | undefined {
+  const option = nodesIn(tree, 'args').find((arg) => stringIn(arg.tree, 'defname') === 'as');
+  return option === undefined ? undefined : namesOf(nodeIn(option.tree, 'arg'))[0];
+}

@@ -55,13 +55,14 @@ export class SessionState {
     if (statement.changes.length === 0 && statement.transaction === undefined && !opaque) return;
     const { searchPath, role, temporary, temporaryOpaque, catalogChanged } = this.#advance(this.#facts, statement);
     const hadTemporary = this.#hasTemporary;
+    const isDoubtful = !sameList(searchPath, this.#facts.searchPath) || role !== this.#facts.role;
     const isMoved = statement.changes.some(({ kind }) => kind === 'search-path' || kind === 'role' || kind === 'reset-all' || kind === 'setting');
     // Names stay live in the registry, which knows what the server confirmed.
     this.#set({
       searchPath: opaque ? null : searchPath, role, temporary, temporaryOpaque: union(this.#facts.temporaryOpaque, temporaryOpaque),
       catalogChanged: this.#facts.catalogChanged || catalogChanged,
     });
-    if (isMoved || opaque) this.#changedInTransaction = this.isStale = true;
+    if (isMoved || isDoubtful || opaque) this.#changedInTransaction = this.isStale = true;
     if (this.#hasTemporary && !hadTemporary) this.#madeTemporary = true;
     if (opaque || (hadTemporary && definesSomething.test(statement.node))) this.#doubtNames();
     if (statement.transaction?.verb === 'rollback-to') this.#reverted();

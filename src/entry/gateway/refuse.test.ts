@@ -1,0 +1,45 @@
+/** A refusal is one well-formed PostgreSQL error with everything that a person or a model needs. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Approval } from '../../core/approval.ts';
+import { Failure } from '../../core/failure.ts';
+import { nothing } from '../../core/risk.ts';
+import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
+import { decodeFrontend } from '../../lib/pgwire/frontend-decode.ts';
+import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
+import { errorOf, failingExecute, failureOf, holdNotice, ownErrors } from './refuse.ts';
+
+const read = (message: Buffer) => decodeDiagnostic(message.subarray(5));
+
+test('a Failure becomes severity, SQLSTATE, message, detail and hint', () => {
+  const fields = read(errorOf(new Failure('statement_denied', 'no', { detail: 'rule x: observed 1; threshold 0', hint: 'do this' })));
+  assert.deepEqual(fields, { severity: 'ERROR', code: '42501', message: 'no', detail: 'rule x: observed 1; threshold 0', hint: 'do this' });
+});
+
+test('every error of our own has a SQLSTATE and ends no connection unless it says FATAL', () => {
+  const fatal = Object.entries(ownErrors).flatMap(([name, make]) => (read(make('x')).severity === 'FATAL' ? [name] : []));
+  assert.deepEqual(fatal.toSorted(), ['revoked', 'shutDown', 'tooManyClients', 'upstreamLost']);
+  for (const make of Object.values(ownErrors)) assert.match(read(make('x')).code, /^[0-9A-Z]{5}$/);
+});
+
+test('what makes the upstream fail is an Execute of a portal that no client can name', () => {
+  const message = decodeFrontend({ type: failingExecute[0] ?? 0, whole: failingExecute, body: failingExecute.subarray(5) });
+  assert.ok(message.kind === 'execute' && /^backstop_refused_[0-9a-f]{24}$/.test(message.portal));
+});
+
+test('the notice of a hold names the approval and how to answer it', () => {
+  const approval: Approval = {
+    id: 'apr_7', state: 'pending', actionId: 'act_1', binding: '', agent: 'ada', database: 'd', redacted: '', risk: { ...nothing, level: 'HIGH', reasons: [{ rule: 'a', level: 'HIGH', message: 'It writes.' }] },
+    verdict: { decision: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: '', wouldBe: 'hold' },
+    requestedAt: '', expiresAt: '', answeredAt: null, answeredBy: null, reason: null,
+  };
+  const fields = read(holdNotice(approval, 55_000));
+  assert.equal(fields.severity, 'NOTICE');
+  assert.match(`${fields.message} ${fields.detail} ${fields.hint}`, /apr_7.*55 seconds.*It writes\..*backstop approvals approve apr_7/);
+});
+
+test('a malformed message is a failure of the client, and anything unknown stays a fault', () => {
+  assert.equal(failureOf(new ProtocolError('not-utf8', 'text')).code, 'statement_unreadable');
+  assert.equal(failureOf(new ProtocolError('malformed', 'text')).code, 'protocol_violation');
+  assert.throws(() => failureOf(new TypeError('a bug')), TypeError);
+});

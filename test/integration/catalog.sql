@@ -67,3 +67,9 @@ CREATE POLICY good_policy ON secured_well USING (owner = current_user AND id IN 
 CREATE TABLE parted (id int, at date) PARTITION BY RANGE (at);
 CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM ('2020-01-01') TO ('2030-01-01');
 CREATE TABLE strings (d email, m mood, c citext, h hstore, a email[]);
+CREATE FUNCTION noisy(a int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'ran'; EXECUTE 'SELECT 1'; RETURN true; END $$;
+CREATE TABLE folded_check (id int CHECK (id > 0 OR noisy(5)));
+CREATE TABLE folded_index (id int);
+CREATE INDEX ON folded_index (id) WHERE noisy(7);
+CREATE TABLE folded_statistics (id int);
+CREATE STATISTICS folded ON (id + noisy(9)::int), (id + 2) FROM folded_statistics;

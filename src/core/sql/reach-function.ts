@@ -65,26 +65,29 @@ function isCastName(scope: Scope, mention: FunctionMention): boolean {
     || (mention.schema === undefined && !scope.bound && scope.session.temporaryOpaque.has(mention.name));
 }
 
-/** H20: `x.name` calls name(x) unless x has that column. A column of the composite type itself always wins. */
-export function reachAttribute(scope: Scope, name: string): Risk {
+/**
+ * H20: `x.name` calls name(x) unless x has that column, which always wins. A relation's name stands for its row;
+ * `(expression).name` may call any function of one argument, whatever the expression's type.
+ */
+export function reachAttribute(scope: Scope, name: string, ofRow: boolean): Risk {
   if (scope.session.catalogChanged) {
     return opaque('session.catalog-changed', `Objects were changed in this transaction, so .${name} may be a call.`, { kind: 'unknown', object: name });
   }
   if (scope.catalog.functionsAnywhere(name).length === 0) return nothing;
-  return remember(scope, `attribute|${name}`, () => {
+  return remember(scope, `attribute|${name}|${ofRow}`, () => {
     const path = pathFor(scope, undefined);
     const all = path === null ? scope.catalog.functionsAnywhere(name) : scope.catalog.functions(path, name);
-    const risks = all.filter((fact) => takes(fact, 1) && mayTakeRow(scope, fact, name)).map((fact) => functionRisk(scope, fact));
+    const risks = all.filter((fact) => takes(fact, 1) && mayTake(scope, fact, name, ofRow)).map((fact) => functionRisk(scope, fact));
     return through(joinAll(risks), `attribute .${name}`);
   });
 }
 
-function mayTakeRow(scope: Scope, fact: FunctionFact, name: string): boolean {
+function mayTake(scope: Scope, fact: FunctionFact, name: string, ofRow: boolean): boolean {
   const type = fact.variadic ?? fact.args[0];
   if (type === undefined) return false;
-  if (scope.catalog.userCasts.some((cast) => cast.context === 'implicit' && isCompositeLike(scope, cast.source))) return true;
-  if (!isCompositeLike(scope, type)) return false;
-  return scope.catalog.relationNamed(type)?.columns.some((column) => column.name === name) !== true;
+  if (scope.catalog.relationNamed(type)?.columns.some((column) => column.name === name) === true) return false;
+  if (!ofRow || isCompositeLike(scope, type)) return true;
+  return scope.catalog.userCasts.some((cast) => cast.context === 'implicit' && isCompositeLike(scope, cast.source));
 }
 
 /** What calling exactly this function does, apart from what its constant arguments decide. */

@@ -18,7 +18,11 @@ export function reachMentions(scope: Scope, mentions: Mentions): Risk {
   for (const mention of mentions.operators) risk = joinRisks(risk, reachOperator(scope, mention));
   for (const mention of mentions.types) risk = joinRisks(risk, reachType(scope, mention));
   // Deparsed SQL writes such a call as a function, so there x.name is a column.
-  if (!scope.bound) for (const name of mentions.attributes) risk = joinRisks(risk, reachAttribute(scope, name));
+  if (!scope.bound) {
+    const ofRow = mentions.fields !== undefined;
+    for (const name of mentions.attributes) risk = joinRisks(risk, reachAttribute(scope, name, ofRow));
+    for (const name of mentions.fields ?? []) risk = joinRisks(risk, reachAttribute(scope, name, false));
+  }
   return isEmpty(mentions) ? risk : joinRisks(risk, reachUnnamed(scope, mentions));
 }
 
@@ -31,7 +35,7 @@ function reachUnnamed(scope: Scope, mentions: Mentions): Risk {
 
 function isEmpty(mentions: Mentions): boolean {
   return mentions.relations.length === 0 && mentions.functions.length === 0 && mentions.operators.length === 0
-    && mentions.types.length === 0 && mentions.attributes.length === 0;
+    && mentions.types.length === 0 && mentions.attributes.length === 0 && (mentions.fields?.length ?? 0) === 0;
 }
 
 /** SQL that runs inside another statement: never anything that changes the session or its transaction. */

@@ -78,10 +78,11 @@ function systemRisk(fact: RelationFact, use: RelationUse): Risk {
 export function readRisk(scope: Scope, fact: RelationFact): Risk {
   const isView = fact.kind === 'view';
   const hasMore = isView || fact.foreign !== undefined || fact.children !== undefined || fact.rowSecurity === true
+    || (fact.checks?.length ?? 0) + (fact.indexExpressions?.length ?? 0) > 0
     || fact.columns.some((column) => column.generated === 'virtual');
   if (!hasMore) return nothing;
   return remember(scope, `read|${keyOf(fact)}`, () => joinAll([
-    isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select']),
+    isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select']), plannedRisk(scope, fact),
     ...fact.columns.filter((column) => column.generated === 'virtual').map((column) =>
       reachBound(scope, column.default ?? '', 'expression', `the generated column ${keyOf(fact)}.${column.name}`)),
     ...childrenOf(scope, fact).map((child) => through(readRisk(scope, child), `partition ${keyOf(child)}`)),
@@ -92,6 +93,13 @@ function viewRisk(scope: Scope, fact: RelationFact): Risk {
   const key = keyOf(fact);
   if (fact.definition === undefined) return opaque('relation.unknown', `The definition of the view ${key} is not known.`, { kind: 'unknown', object: key, objectKind: 'view' });
   return through(reachBound(scope, fact.definition, 'statement', `the view ${key}`), `view ${key}`);
+}
+
+/** To plan even a read, the server computes what is constant in checks, index expressions and predicates. */
+function plannedRisk(scope: Scope, fact: RelationFact): Risk {
+  const key = keyOf(fact);
+  return joinAll([...fact.checks ?? [], ...fact.indexExpressions ?? []].map((sql) =>
+    through(reachBound(scope, sql, 'expression', `a check or index of ${key}`), `check or index of ${key}`)));
 }
 
 export function foreignRisk(fact: RelationFact): Risk {

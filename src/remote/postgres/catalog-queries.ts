@@ -112,7 +112,9 @@ export const checksQuery = `
 
 export const indexExpressionsQuery = `
   SELECT indrelid, pg_get_expr(indexprs, indrelid), pg_get_expr(indpred, indrelid) FROM pg_index
-  WHERE indexrelid >= ${firstUserOid} AND (indexprs IS NOT NULL OR indpred IS NOT NULL)`;
+  WHERE indexrelid >= ${firstUserOid} AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+  UNION ALL SELECT stxrelid, array_to_string(pg_get_statisticsobjdef_expressions(oid), ', '), NULL
+  FROM pg_statistic_ext WHERE stxexprs IS NOT NULL`;
 
 const columnNames = (relation: string, numbers: string): string => `(SELECT json_agg(a.attname ORDER BY k.ord)
   FROM unnest(${numbers}) WITH ORDINALITY k(num, ord) JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = k.num)`;
@@ -146,6 +148,7 @@ export const versionQuery = `SELECT md5(concat_ws('/', ${[
   ['pg_trigger', 'x.oid', ofOrdinaryRelation('tgrelid')],
   ['pg_rewrite', 'x.oid', ofOrdinaryRelation('ev_class')],
   ['pg_policy', 'x.oid', 'true'],
+  ['pg_statistic_ext', 'x.oid', 'true'],
   ['pg_constraint', 'x.oid', `oid >= ${firstUserOid} AND ${ordinarySchema('connamespace')}`],
   ['pg_proc', 'x.oid', 'true'],
   ['pg_type', 'x.oid', `oid >= ${firstUserOid} AND ${ordinarySchema('typnamespace')}`],

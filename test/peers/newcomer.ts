@@ -25,8 +25,9 @@ export interface Foreground {
 export interface Newcomer {
   readonly checkout: string;
   readonly home: string;
-  /** Runs a line in a shell, in the checkout. */
+  /** Starts one program in the checkout, in the shell's place, so that its exit code is seen. */
   start(line: string): Foreground;
+  /** Runs a line in a shell to its end, with nothing to read. */
   run(line: string, msMax: number): Promise<{ readonly code: number | null; readonly printed: string }>;
   leave(): Promise<void>;
 }
@@ -49,7 +50,7 @@ export async function newcomer(): Promise<Newcomer> {
   };
   const running = new Set<Foreground>();
   const start = (line: string): Foreground => {
-    const begun = startForeground(line, checkout, env);
+    const begun = startForeground(`exec ${line}`, checkout, env);
     running.add(begun);
     return begun;
   };

@@ -59,6 +59,14 @@ describe('README, followed literally', { skip }, () => {
     });
   }
 
+  it('lets the agent that was added in front of the real server in, and records what protect would have said', async () => {
+    const url = (await at.run('bin/backstop agents rotate reporting --json', commandMsMax)).printed.match(/postgres:\/\/[^"]+/)?.[0];
+    const ran = await at.run(`psql -X -q '${url}' -c 'CREATE TABLE notes (id int)' -c 'DROP TABLE notes'`, commandMsMax);
+    assert.deepEqual(ran, { code: 0, printed: '' });
+    const { printed } = await at.run('bin/backstop log --json', commandMsMax);
+    assert.match(printed, /"agent":"reporting".*"wouldBe":"deny".*DROP TABLE notes/);
+  });
+
   it('ends with Ctrl-C and exit code 0', async () => {
     assert.equal(await serving?.interrupt(), 0, serving?.printed());
   });
@@ -83,7 +91,7 @@ async function stay(line: string, printed: RegExp): Promise<void> {
     assert.equal(await following.interrupt(), 0, following.printed());
     return;
   }
-  assert.equal(await serving?.interrupt() ?? 0, 0, serving?.printed());
+  if (serving !== undefined) assert.equal(await serving.interrupt(), 0, serving.printed());
   serving = at.start(line);
   psql = undefined;
   await serving.reads(`prints ${printed}`, (text) => printed.test(text), installMsMax);

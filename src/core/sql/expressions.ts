@@ -14,7 +14,6 @@ export interface MentionSink {
   readonly types: TypeMention[];
   readonly attributes: string[];
   readonly fields: string[];
-  readonly fields?: string[];
   /** TypeName nodes that are option words, not types. */
   readonly notTypes: Set<Tree>;
 }
@@ -42,7 +41,7 @@ const silent = [
 export const expressionRows: ReadonlyMap<string, ExpressionRow> = new Map<string, ExpressionRow>([
   ...silent.map((type) => [type, runsNothing] as const),
   ['A_Expr', (tree, sink) => { sink.operators.push(...operatorsOf(tree)); }],
-  ['A_Indirection', (tree, sink) => { (sink.fields ?? sink.attributes).push(...nodesIn(tree, 'indirection').flatMap(textOfString)); }],
+  ['A_Indirection', (tree, sink) => { sink.fields.push(...nodesIn(tree, 'indirection').flatMap(textOfString)); }],
   ['ColumnRef', (tree, sink) => { sink.attributes.push(...attributeOf(tree)); }],
   ['DefElem', (tree, sink) => { const arg = nodeIn(tree, 'arg'); if (arg?.type === 'TypeName') sink.notTypes.add(arg.tree); }],
   ['FuncCall', (tree, sink) => { sink.functions.push(callOf(tree)); }],

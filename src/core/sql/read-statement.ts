@@ -46,14 +46,14 @@ export function readStatement(parsed: { readonly node: string; readonly tree: Tr
   };
 }
 
-function mentionsOf({ functions, operators, types, attributes }: Reading, relations: readonly RelationMention[]): Mentions {
-  return { relations, functions, operators, types, attributes, ctes: [] };
+function mentionsOf({ functions, operators, types, attributes, fields }: Reading, relations: readonly RelationMention[]): Mentions {
+  return { relations, functions, operators, types, attributes, fields, ctes: [] };
 }
 
 function read(root: Node, text: string, assumesTemporary: boolean): Reading {
   const reading: Reading = {
     relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(),
-    functions: [], operators: [], types: [], attributes: [], notTypes: new Set(), risk: nothing, ends: {},
+    functions: [], operators: [], types: [], attributes: [], fields: [], notTypes: new Set(), risk: nothing, ends: {},
   };
   const context: RowContext = {
     isTemporary: (names) => isTemporary(names, reading.assumed, assumesTemporary),

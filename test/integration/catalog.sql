@@ -1,3 +1,4 @@
+-- Objects for catalog.test.ts: for each hidden call a real one that deletes from t, and harmless equivalents beside it.
 CREATE EXTENSION citext; CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore;
 CREATE TABLE t (id int PRIMARY KEY, v text, n int);
 INSERT INTO t SELECT i, 'v' || i, i FROM generate_series(1, 20) i;

@@ -1,3 +1,4 @@
+/** The reviewed tables against the generated snapshots: nothing volatile is missing, and no row is for nothing. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

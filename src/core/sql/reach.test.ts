@@ -1,3 +1,4 @@
+/** Claims about reach, each on a small catalog made by hand, judged through assess as the gateway would. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Level, Risk } from '../risk.ts';

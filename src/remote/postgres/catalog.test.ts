@@ -1,3 +1,4 @@
+/** Loading a catalog: refused versions, failed questions, and what the shipped snapshots know. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../../core/failure.ts';

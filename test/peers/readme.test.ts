@@ -133,6 +133,11 @@ describe('every command that the documents name exists', { skip }, () => {
     });
   }
 
+  it('and what does not exist is found out', async () => {
+    const wrong = [['approvels', 'list'], ['agents', 'ad', 'NAME'], ['log', '--folow'], ['classify', '--db-url', 'x'], ['--json']];
+    for (const words of wrong) assert.equal((await problemsOf({ line: 1, words })).length, 1, words.join(' '));
+  });
+
   it('and every link of README leads to something', () => {
     const targets = [...readme.matchAll(/\]\(([^)#:]+)\)/g)].map(([, target = '']) => target);
     assert.deepEqual(targets.filter((target) => !existsSync(join(at.checkout, target))), []);

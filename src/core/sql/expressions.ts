@@ -24,9 +24,9 @@ const runsNothing: ExpressionRow = () => {};
 
 const silent = [
   'A_ArrayExpr', 'A_Const', 'A_Indices', 'A_Star', 'ATAlterConstraint', 'AccessPriv', 'Alias', 'AlterTableCmd', 'BitString', 'BoolExpr', 'Boolean',
-  'BooleanTest', 'CTECycleClause', 'CTESearchClause', 'CaseExpr', 'CaseWhen', 'CoalesceExpr', 'CollateClause', 'ColumnDef', 'CommonTableExpr',
+  'BooleanTest', 'CTECycleClause', 'CTESearchClause', 'CaseWhen', 'CoalesceExpr', 'CollateClause', 'ColumnDef', 'CommonTableExpr',
   'Constraint', 'CreateOpClassItem', 'CurrentOfExpr', 'Float', 'FunctionParameter', 'GroupingFunc', 'GroupingSet', 'IndexElem', 'InferClause',
-  'Integer', 'IntoClause', 'JoinExpr', 'JsonAggConstructor', 'JsonArgument', 'JsonArrayAgg', 'JsonArrayConstructor', 'JsonArrayQueryConstructor',
+  'Integer', 'IntoClause', 'JsonAggConstructor', 'JsonArgument', 'JsonArrayAgg', 'JsonArrayConstructor', 'JsonArrayQueryConstructor',
   'JsonBehavior', 'JsonFormat', 'JsonFuncExpr', 'JsonIsPredicate', 'JsonKeyValue', 'JsonObjectAgg', 'JsonObjectConstructor', 'JsonOutput',
   'JsonParseExpr', 'JsonReturning', 'JsonScalarExpr', 'JsonSerializeExpr', 'JsonTable', 'JsonTableColumn', 'JsonTablePathSpec', 'JsonValueExpr',
   'List', 'LockingClause', 'MergeSupportFunc', 'MergeWhenClause', 'MinMaxExpr', 'MultiAssignRef', 'NamedArgExpr', 'NullTest', 'ObjectWithArgs',
@@ -47,9 +47,19 @@ export const expressionRows: ReadonlyMap<string, ExpressionRow> = new Map<string
   ['FuncCall', (tree, sink) => { sink.functions.push(callOf(tree)); }],
   ['RangeTableSample', (tree, sink) => { sink.functions.push({ ...qualified(namesIn(tree, 'method')), argCount: 1, constants: [null], kind: 'call' }); }],
   ['SortBy', (tree, sink) => { sink.operators.push(...named(namesIn(tree, 'useOp'), 2)); }],
-  ['SubLink', (tree, sink) => { sink.operators.push(...named(namesIn(tree, 'operName'), 2)); }],
+  ['CaseExpr', (tree, sink) => { if (nodeIn(tree, 'arg') !== undefined) sink.operators.push(equality); }],
+  ['JoinExpr', (tree, sink) => { if (flagIn(tree, 'isNatural') || nodesIn(tree, 'usingClause').length > 0) sink.operators.push(equality); }],
+  ['SubLink', (tree, sink) => { sink.operators.push(...comparisonOf(tree)); }],
   ['TypeName', (tree, sink) => { if (!sink.notTypes.has(tree)) sink.types.push(typeOf(tree)); }],
 ]);
+
+/** CASE x WHEN, JOIN USING and IN (SELECT …) look up `=` like a written one. */
+const equality: OperatorMention = { name: '=', arity: 2 };
+
+function comparisonOf(subLink: Tree): readonly OperatorMention[] {
+  const written = named(namesIn(subLink, 'operName'), 2);
+  return written.length > 0 || stringIn(subLink, 'subLinkType') !== 'ANY_SUBLINK' ? written : [equality];
+}
 
 /** What BETWEEN stands for; the grammar makes operators of it that are looked up like written ones. */
 const impliedOperators: ReadonlyMap<string, readonly string[]> = new Map([

@@ -12,6 +12,8 @@ export interface ExtendedBatch {
   readonly frames: readonly Frame[];
   /** `open`: something else follows without Sync or Flush, so we add a Flush to get the answers. */
   readonly end: 'sync' | 'flush' | 'open';
+  /** That Sync or Flush; with the frames it is usually one piece of what was received. */
+  readonly terminator?: Frame;
 }
 
 export type Batch =
@@ -31,8 +33,8 @@ export class BatchCollector {
 
   add(frame: Frame): readonly Batch[] {
     switch (frame.type) {
-      case frontendType.sync: return [this.#take('sync')];
-      case frontendType.flush: return this.isEmpty ? [] : [this.#take('flush')];
+      case frontendType.sync: return [this.#take('sync', frame)];
+      case frontendType.flush: return this.isEmpty ? [] : [this.#take('flush', frame)];
       case frontendType.query: return [...this.#rest(), { kind: 'query', frame }];
       case frontendType.functionCall: return [...this.#rest(), { kind: 'function-call', frame }];
       case frontendType.copyData:
@@ -61,8 +63,8 @@ export class BatchCollector {
     return this.isEmpty ? [] : [this.#take('open')];
   }
 
-  #take(end: ExtendedBatch['end']): Batch {
-    const batch: Batch = { kind: 'extended', frames: this.#frames, end };
+  #take(end: ExtendedBatch['end'], terminator?: Frame): Batch {
+    const batch: Batch = { kind: 'extended', frames: this.#frames, end, ...(terminator === undefined ? {} : { terminator }) };
     this.clear();
     return batch;
   }

@@ -11,7 +11,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Log } from '../../lib/log.ts';
 import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
-import { FrameReader } from '../../lib/pgwire/frame-reader.ts';
+import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { serverLimits, sessionLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameScanner } from '../../lib/pgwire/frame-scanner.ts';
 import { encodeCopyFail, encodeFlush, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
@@ -44,6 +44,7 @@ export interface SessionDeps {
 
 const syncMessage = encodeSync();
 const flushMessage = encodeFlush();
+const noBytes = Buffer.alloc(0);
 
 export class Session {
   readonly #deps: SessionDeps;
@@ -258,7 +259,7 @@ export class Session {
   async #judgeExtended(batch: ExtendedBatch, catalog: Catalog): Promise<void> {
     const plan = new ExtendedPlan(this.#deps.context, this.#admission, batch.frames, () => this.#settingWith(catalog));
     const made = await plan.make((unit) => { this.#fate.skipped(unit); });
-    if (!this.#isOver) return this.#forward(made, batch.end);
+    if (!this.#isOver) return this.#forward(made, batch.end, batch.terminator);
     for (const expected of made.expected) if ('unit' in expected) this.#fate.skipped(expected.unit);
   }
 
@@ -303,20 +304,13 @@ export class Session {
     this.#forward({ frames: [], expected: [], refusal: error }, 'sync');
   }
 
-  #forward(plan: Plan, end: ExtendedBatch['end']): void {
-    const { link } = this.#deps;
-    link.cork();
+  #forward(plan: Plan, end: ExtendedBatch['end'], terminator?: Frame): void {
     for (const expected of plan.expected) this.#replies.expect(expected);
-    if (plan.frames.length > 0) this.#toServer(joinFrames(plan.frames));
-    if (plan.refusal !== undefined) {
-      this.#replies.expect({ kind: 'refusal', error: plan.refusal });
-      this.#toServer(failingExecute);
-    }
-    if (end === 'sync') {
-      this.#replies.expect({ kind: 'sync' });
-      this.#toServer(syncMessage);
-    } else this.#toServer(flushMessage);
-    link.uncork();
+    if (plan.refusal !== undefined) this.#replies.expect({ kind: 'refusal', error: plan.refusal });
+    if (end === 'sync') this.#replies.expect({ kind: 'sync' });
+    // One write: as received where nothing stands between, which is nearly always.
+    if (plan.refusal === undefined && terminator !== undefined) return this.#toServer(joinFrames([...plan.frames, terminator]));
+    this.#toServer(Buffer.concat([joinFrames(plan.frames), plan.refusal === undefined ? noBytes : failingExecute, end === 'sync' ? syncMessage : flushMessage]));
   }
 
   #toServer(bytes: Buffer): void {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { loadParser } from '../../lib/pgsql/parser.ts';
-import type { Parser } from './parser.ts';
+import type { Parser } from '../../lib/pgsql/parser.ts';
 import { fingerprint, redact, redactedCharsMax } from './redact.ts';
 
 let parser: Parser;

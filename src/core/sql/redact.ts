@@ -6,7 +6,7 @@
 import { sha256Hex } from '../../lib/sha256.ts';
 import { tokensOf } from '../../lib/pgsql/tokens.ts';
 import type { Token } from '../../lib/pgsql/tokens.ts';
-import type { Parser } from './parser.ts';
+import type { Parser } from '../../lib/pgsql/parser.ts';
 
 export const redactedCharsMax = 8_000;
 const fingerprintHexChars = 32;

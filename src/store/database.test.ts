@@ -6,9 +6,11 @@ import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { sql } from 'kysely';
 import { Failure } from '../core/failure.ts';
 import { openDatabase, type StoreDatabase } from './database.ts';
+import { isBusy } from './sqlite-dialect.ts';
 import { newFolder } from './store-fixture.ts';
 
 function temporaryFolder(t: TestContext): string {
@@ -133,4 +135,41 @@ for (const [what, make] of unusable) {
 test('a value that the store cannot keep is a bug, not a null', async (t) => {
   const { database } = openSqlite(t);
   await assert.rejects(sql`SELECT ${true}`.execute(database.queries), { name: 'Bug' });
+});
+
+/** Opens a new folder in each round, at the same moment as the other one; says what failed. */
+const opener = `
+  const { parentPort, workerData: { place, rounds, counter } } = require('node:worker_threads');
+  import(${JSON.stringify(new URL('database.ts', import.meta.url).href)}).then(async ({ openDatabase }) => {
+    const arrived = new Int32Array(counter);
+    const failures = [];
+    for (let round = 1; round <= rounds; round += 1) {
+      Atomics.add(arrived, 0, 1);
+      while (Atomics.load(arrived, 0) < 2 * round);
+      try { await openDatabase(place + '/' + round).close(); } catch (error) { failures.push(error.message); }
+    }
+    parentPort.postMessage(failures);
+  });
+`;
+
+test('two that open a new store at the same moment both succeed', async (t) => {
+  const workerData = { place: temporaryFolder(t), rounds: 80, counter: new SharedArrayBuffer(4) };
+  const failures = await Promise.all([1, 2].map(() => new Promise((resolve, reject) => {
+    new Worker(opener, { eval: true, workerData }).once('message', resolve).once('error', reject);
+  })));
+  assert.deepEqual(failures, [[], []]);
+});
+
+test('every kind of busy counts as busy, and nothing else does', (t) => {
+  const path = join(temporaryFolder(t), 'busy.db');
+  const [one, two] = [new DatabaseSync(path), new DatabaseSync(path)];
+  one.exec('PRAGMA journal_mode = WAL; CREATE TABLE t (a)');
+  one.exec('BEGIN');
+  one.prepare('SELECT * FROM t').all();
+  two.exec('INSERT INTO t VALUES (1)');
+  assert.throws(() => { one.exec('INSERT INTO t VALUES (2)'); }, isBusy, 'SQLITE_BUSY_SNAPSHOT');
+  assert.throws(() => { one.exec('nonsense'); }, (error) => !isBusy(error));
+  assert.equal(isBusy(new Error('busy')), false);
+  one.close();
+  two.close();
 });

@@ -9,7 +9,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { Kysely, type Transaction } from 'kysely';
 import { Failure } from '../core/failure.ts';
-import { sqliteDialect } from './sqlite-dialect.ts';
+import { isBusy, sqliteDialect } from './sqlite-dialect.ts';
 
 export interface Tables {
   readonly ledger: { readonly seq: number; readonly at: string; readonly kind: string; readonly body: string; readonly hash: string };
@@ -82,7 +82,8 @@ function openFile(folder: string, path: string): DatabaseSync {
   chmodSync(path, 0o600);
   const database = new DatabaseSync(path, { timeout: openBusyMsMax });
   try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
+    writeAhead(database);
+    database.exec('PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
     migrate(database, path);
     database.exec(`PRAGMA busy_timeout = ${busyMs}`);
     return database;
@@ -90,6 +91,20 @@ function openFile(folder: string, path: string): DatabaseSync {
     // Left open it would keep its lock for as long as the process lives.
     database.close();
     throw error;
+  }
+}
+
+/** Two processes that open a new file at once meet here, and SQLite does not wait by itself for this lock. */
+function writeAhead(database: DatabaseSync): void {
+  const turn = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  for (const deadline = performance.now() + openBusyMsMax; ;) {
+    try {
+      database.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > deadline) throw error;
+    }
+    Atomics.wait(turn, 0, 0, busyMs);
   }
 }
 

@@ -15,8 +15,9 @@ import { Bug } from '../lib/assert.ts';
 const preparedMax = 200;
 const busyMsMax = 5_000;
 const busyRetryMs = 5;
-/** https://www.sqlite.org/rescode.html#busy */
+/** https://www.sqlite.org/rescode.html: extended codes, such as SQLITE_BUSY_RECOVERY, carry it in their lowest byte. */
 const sqliteBusy = 5;
+const primaryCodeMask = 0xff;
 
 export function sqliteDialect(database: DatabaseSync): Dialect {
   return {
@@ -99,8 +100,9 @@ class SqliteConnection implements DatabaseConnection {
   }
 }
 
-function isBusy(error: unknown): boolean {
-  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
+/** Another connection holds the lock. */
+export function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' && (error.errcode & primaryCodeMask) === sqliteBusy;
 }
 
 function asInput(value: unknown): SQLInputValue {

@@ -92,6 +92,11 @@ describe('a simple Query', () => {
     assert.ok(!forwardedText().includes('DROP'));
   }));
 
+  it('that is longer than can be judged is refused as too large, and the session goes on', () => withClient(async (client) => {
+    client.send(query(`SELECT '${'x'.repeat(2_000_000)}'`), parse(`SELECT '${'x'.repeat(2_000_000)}'`), sync, query('SELECT 4'));
+    assert.deepEqual([...await client.until('Z'), ...await client.until('Z'), ...await client.until('Z')], ['E:54000', 'Z:I', 'E:54000', 'Z:I', 'T', 'D:4', 'C:SELECT 1', 'Z:I']);
+  }));
+
   it('with a COMMIT inside is settled by what became durable', () => withClient(async (client) => {
     client.send(query("BEGIN; INSERT INTO t VALUES (20, 'a'); COMMIT; SELECT 1/0"));
     await client.until('Z');
@@ -259,52 +264,6 @@ describe('a cancel request', () => {
     socket.end(say.encodeCancelRequest(client.key?.processId ?? 0, Buffer.alloc(4)));
     client.send(query('SELECT pg_sleep(0.2)'));
     assert.ok((await client.until('Z')).includes('C:SELECT 1'));
-  }));
-});
-
-describe('COPY', () => {
-  const rows = [say.encodeCopyData(Buffer.from('100\ta\n')), say.encodeCopyData(Buffer.from('101\tb\n'))];
-
-  it('in and out passes in both protocols', () => withClient(async (client) => {
-    client.send(query('COPY t FROM STDIN'));
-    await client.until('G');
-    client.send(...rows, say.encodeCopyDone());
-    assert.deepEqual(await client.until('Z'), ['C:COPY 2', 'Z:I']);
-    client.send(parse('COPY t FROM STDIN'), bind(), execute(), sync);
-    assert.deepEqual(await client.until('G'), ['1', '2', 'G']);
-    client.send(say.encodeCopyData(Buffer.from('102\tc\n')), say.encodeCopyDone(), sync);
-    assert.deepEqual(await client.until('Z'), ['C:COPY 1', 'Z:I']);
-    client.send(query('COPY (SELECT id FROM t WHERE id > 100 ORDER BY id) TO STDOUT'));
-    assert.deepEqual(await client.until('Z'), ['H', 'd', 'd', 'c', 'C:COPY 2', 'Z:I']);
-  }));
-
-  it('data sent without waiting is taken, and drained when the COPY was refused (H83)', () => withClient(async (client) => {
-    client.send(query('COPY t FROM STDIN'), ...rows, say.encodeCopyDone(), query('SELECT 1'));
-    assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['G', 'C:COPY 2', 'Z:I', 'T', 'D:1', 'C:SELECT 1', 'Z:I']);
-    client.send(query('COPY forbidden FROM STDIN'), ...rows, say.encodeCopyDone(), query('SELECT 2'));
-    assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['E:42501', 'Z:I', 'T', 'D:2', 'C:SELECT 1', 'Z:I']);
-    client.send(parse('COPY forbidden FROM STDIN'), bind(), execute(), ...rows, say.encodeCopyDone(), sync, query('SELECT 3'));
-    assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['1', 'E:42501', 'Z:I', 'T', 'D:3', 'C:SELECT 1', 'Z:I']);
-  }));
-
-  it('that fails in the middle recovers at Sync', () => withClient(async (client) => {
-    client.send(parse('COPY t FROM STDIN'), bind(), execute(), sync);
-    await client.until('G');
-    client.send(say.encodeCopyData(Buffer.from('not a number\tc\n')), ...rows, say.encodeCopyDone(), sync, query('SELECT 1'));
-    assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['E:22P02', 'Z:I', 'T', 'D:1', 'C:SELECT 1', 'Z:I']);
-  }));
-
-  it('is broken off by CopyFail or by a message that does not belong there', () => withClient(async (client) => {
-    client.send(query('COPY t FROM STDIN'));
-    await client.until('G');
-    client.send(...rows, say.encodeCopyFail('changed my mind'));
-    assert.deepEqual(await client.until('Z'), ['E:57014', 'Z:I']);
-    client.send(query('COPY t FROM STDIN'));
-    await client.until('G');
-    client.send(...rows, query('DELETE FROM t'));
-    assert.deepEqual(await client.until('Z'), ['E:57014', 'Z:I']);
-    assert.equal(await count('t'), 5);
-    assert.ok(!forwardedText().includes('DELETE'));
   }));
 });
 

@@ -127,9 +127,14 @@ export class Admission {
   }
 
   #unit(candidate: Candidate, action: SqlAction, risk: Risk, settle: (outcome: Outcome) => Promise<void> | void): Unit {
+    let isSettled = false;
     return {
       actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'),
-      settle: (outcome) => { void Promise.resolve(settle(outcome)).catch(this.#hooks.onFault); },
+      settle: (outcome) => {
+        if (isSettled) return;
+        isSettled = true;
+        void Promise.resolve(settle(outcome)).catch(this.#hooks.onFault);
+      },
     };
   }
 }

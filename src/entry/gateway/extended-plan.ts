@@ -9,6 +9,7 @@ import {
   decodeFrontend, type BindMessage, type CloseMessage, type ExecuteMessage, type ParseMessage,
 } from '../../lib/pgwire/frontend-decode.ts';
 import type { Frame } from '../../lib/pgwire/frame-reader.ts';
+import { sqlBytesMax } from '../../lib/pgsql/parser.ts';
 import { frontendType } from '../../lib/pgwire/message-type.ts';
 import type { Admission, Candidate } from './admission.ts';
 import type { SessionContext } from './context.ts';
@@ -74,7 +75,7 @@ export class ExtendedPlan {
   /** Readable, or refused here; its verdict falls at Execute, where the values are known. */
   #parse(message: ParseMessage): Step {
     const { assessment } = this.#context.judgements.judge(message.sql, this.#newSetting());
-    if (assessment.error !== undefined) throw unreadable(assessment.error);
+    if (assessment.error !== undefined) throw unreadable(assessment.error, message.sql);
     if (assessment.statements.length > 1) throw new Failure('statement_unreadable', 'cannot insert multiple commands into a prepared statement');
     const undo = this.#context.registry.prepare(message.statement, {
       source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes,
@@ -160,7 +161,7 @@ export class ExtendedPlan {
     const setting = this.#settingOf(portal);
     const isInDoubt = this.#isInDoubt;
     const { assessment, redacted, fingerprint } = this.#context.judgements.judge(portal.source, setting);
-    if (assessment.error !== undefined) throw unreadable(assessment.error);
+    if (assessment.error !== undefined) throw unreadable(assessment.error, portal.source);
     const ofPortal = (under: Setting): Risk => {
       const own = this.#riskOf(portal, under);
       const all = casts.map((cast) => this.#context.judgements.judge(cast, under).assessment.risk);
@@ -212,6 +213,7 @@ export function bodiesOf(statements: readonly Statement[], { registry }: Pick<Se
   });
 }
 
-export function unreadable(message: string): Failure {
+export function unreadable(message: string, sql: string): Failure {
+  if (Buffer.byteLength(sql) > sqlBytesMax) return new Failure('too_large', `Backstop reads statements of up to ${sqlBytesMax} bytes; this one is longer, so it was not sent.`);
   return new Failure('statement_unreadable', `Backstop cannot read this statement, so it was not sent: ${message}`);
 }

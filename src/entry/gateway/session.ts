@@ -44,6 +44,7 @@ export interface SessionDeps {
 
 const syncMessage = encodeSync();
 const flushMessage = encodeFlush();
+const nothingPlanned: Plan = { frames: [], expected: [], refusal: undefined };
 const noBytes = Buffer.alloc(0);
 
 export class Session {
@@ -67,6 +68,8 @@ export class Session {
   #isDraining = false;
   /** The link took more than it can send. */
   #isLinkFull = false;
+  /** A Sync came while the server copied in. */
+  #hasSyncInCopy = false;
   #onSettled: (() => void) | undefined;
 
   constructor(deps: SessionDeps) {
@@ -87,7 +90,11 @@ export class Session {
       isAborted: () => this.#replies.status === 'failed',
       isTextPinned: () => this.#isTextPinned,
       notify: (notice) => { deps.socket.write(notice); },
-      onFault: (error) => { this.#fault(error); },
+      onFault: (error) => {
+        // The record has it in memory and writes it when it can; it permits nothing risky until then.
+        if (error instanceof Failure) deps.log.error({ error }, 'an outcome could not be recorded at once');
+        else this.#fault(error);
+      },
     });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
@@ -161,6 +168,10 @@ export class Session {
   /** Takes the next batches as far as the state of the session allows. */
   #pump(): void {
     try {
+      if (this.#hasSyncInCopy && this.#replies.isSettled) {
+        this.#hasSyncInCopy = false;
+        if (this.#replies.isSkipping) this.#forward(nothingPlanned, 'sync');
+      }
       while (this.#mayTake) {
         const batch = this.#nextBatch();
         if (batch === undefined) {
@@ -202,7 +213,7 @@ export class Session {
     else if (this.#replies.isCopyIn) this.#copy(batch);
     else if (this.#replies.isSkipping) {
       // As the server does after an error: everything up to Sync is dropped, judged or not.
-      if (batch.kind === 'extended' && batch.end === 'sync') this.#forward({ frames: [], expected: [], refusal: undefined }, 'sync');
+      if (batch.kind === 'extended' && batch.end === 'sync') this.#forward(nothingPlanned, 'sync');
     } else if (batch.kind !== 'copy') {
       this.#isJudging = true;
       void this.#judge(batch).then(() => { this.#isJudging = false; this.#pump(); }, (error: unknown) => { this.#fault(error); });
@@ -214,17 +225,18 @@ export class Session {
     if (batch.kind === 'copy') {
       this.#toServer(batch.frame.whole);
       if (batch.frame.type === frontendType.copyData) return;
-      this.#replies.isCopyIn = false;
+      this.#replies.isCopyIn = this.#hasSyncInCopy = false;
       // The Sync behind it waits until the answer is here, and the server would wait for that Sync to send it.
       if (this.#replies.isUnsynced) this.#toServer(flushMessage);
       return;
     }
     const isSync = batch.kind === 'extended' && batch.end === 'sync';
-    if (isSync && batch.frames.length === 0) this.#toServer(syncMessage);
+    // The server ignores it as long as it copies. If an error ends the COPY, this is the Sync that it waits for.
+    if (isSync && batch.frames.length === 0) this.#hasSyncInCopy = true;
     else {
       this.#replies.isCopyIn = false;
       this.#toServer(encodeCopyFail('the client sent another message during COPY'));
-      if (isSync) this.#forward({ frames: [], expected: [], refusal: undefined }, 'sync');
+      if (isSync) this.#forward(nothingPlanned, 'sync');
     }
   }
 

@@ -34,7 +34,7 @@ export async function functionCandidate(frame: Frame, context: SessionContext, s
 
 function candidateOf(sql: string, context: SessionContext, setting: Setting, digest: (statements: readonly Statement[]) => string): Candidate {
   const { assessment, redacted, fingerprint } = context.judgements.judge(sql, setting);
-  if (assessment.error !== undefined) throw unreadable(assessment.error);
+  if (assessment.error !== undefined) throw unreadable(assessment.error, sql);
   const statements = assessment.statements.map(({ statement }) => statement);
   return {
     text: sql, facts: { redacted, fingerprint }, statements, digest: digest(statements), setting,

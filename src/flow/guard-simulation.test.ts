@@ -21,7 +21,7 @@ import { newFolder, openStore } from '../store/store-fixture.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type Guard, type GuardRequest, type Permitted } from './guard.ts';
 
-const seeds = 40;
+const seeds = 24;
 const stepsPerSeed = 150;
 const inFlightMax = 6;
 const secret = 'secret-4711';

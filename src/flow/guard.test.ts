@@ -1,3 +1,6 @@
+/**
+ * The guard's path with a real store: what passes at once, what is held, answered, judged again, refused and recorded.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SqlAction } from '../core/action.ts';

@@ -1,3 +1,6 @@
+/**
+ * Approvals in the store: asked for once, answered once, used once, waited for across processes, and kept over a restart.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';

@@ -153,7 +153,7 @@ const opener = `
 `;
 
 test('two that open a new store at the same moment both succeed', async (t) => {
-  const workerData = { place: temporaryFolder(t), rounds: 80, counter: new SharedArrayBuffer(4) };
+  const workerData = { place: temporaryFolder(t), rounds: 50, counter: new SharedArrayBuffer(4) };
   const failures = await Promise.all([1, 2].map(() => new Promise((resolve, reject) => {
     new Worker(opener, { eval: true, workerData }).once('message', resolve).once('error', reject);
   })));

@@ -1,3 +1,7 @@
+/**
+ * The ledger with a real file: permits only after the record, batches of reads, a bound when it cannot be written, tampering
+ * that is found, several processes, and a process that is killed.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -34,6 +34,7 @@ let at: Newcomer;
 let upstream: PostgresServer;
 let serving: Foreground | undefined;
 let psql: Foreground | undefined;
+let firstPsqlLine: string | undefined;
 let seen = 0;
 
 before(async () => {
@@ -69,6 +70,22 @@ describe('README, followed literally', { skip }, () => {
 
   it('ends with Ctrl-C and exit code 0', async () => {
     assert.equal(await serving?.interrupt(), 0, serving?.printed());
+  });
+
+  it('finds everything again with the next `npm run up`', async () => {
+    await stay('npm run up', /Ctrl-C/);
+    assert.equal(psqlLine(), firstPsqlLine, 'the connection string is the same');
+    const { printed } = await at.run(`${psqlLine()} -X -A -t -c 'SELECT tier FROM customers WHERE id = 42'`, commandMsMax);
+    assert.equal(printed, 'gold\n');
+    assert.match((await at.run('bin/backstop log', commandMsMax)).printed, /approved +committed +1 +UPDATE customers/);
+    assert.equal(await serving?.interrupt(), 0, serving?.printed());
+  });
+
+  it('has a bin/backstop that works from any folder, also through a link', async () => {
+    const link = join(at.home, 'backstop');
+    const { code, printed } = await at.run(`ln -s "$PWD/bin/backstop" '${link}' && cd / && '${link}' log && '${link}' version`, commandMsMax);
+    assert.equal(code, 0, printed);
+    assert.match(printed, /UPDATE customers[^]*^backstop \d/m);
   });
 });
 
@@ -110,9 +127,15 @@ async function followInPsql({ line, text, shown }: Step): Promise<void> {
 /** Then what ends it must be printed too, or nobody knows that it has ended. */
 function isOpenEnded(shown: readonly string[]): boolean { return shown.join('\n').trimEnd().endsWith('…'); }
 
-function openPsql(): Foreground {
-  const line = /^\s*(?:\$ )?(psql .*)$/m.exec(serving?.printed() ?? '')?.[1];
+function psqlLine(): string {
+  const line = /^\s*(psql .*)$/m.exec(serving?.printed() ?? '')?.[1];
   assert.ok(line !== undefined, 'no psql line was printed');
+  return line;
+}
+
+function openPsql(): Foreground {
+  const line = psqlLine();
+  firstPsqlLine ??= line;
   seen = 0;
   return at.start(`stdbuf -oL ${line}`);
 }

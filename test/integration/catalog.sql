@@ -74,3 +74,5 @@ CREATE TABLE folded_index (id int);
 CREATE INDEX ON folded_index (id) WHERE noisy(7);
 CREATE TABLE folded_statistics (id int);
 CREATE STATISTICS folded ON (id + noisy(9)::int), (id + 2) FROM folded_statistics;
+CREATE TYPE span AS RANGE (subtype = int);
+CREATE TABLE spans (s span);

@@ -57,6 +57,7 @@ const reads: readonly (readonly [sql: string, why: string])[] = [
   ['SELECT c, similarity(c::text, $1), h -> $2, m FROM strings WHERE c = $3', 'reviewed extensions and an enum'],
   ["SELECT 'ok'::mood, 'a@b'::email, lower(c) FROM strings", 'a domain checked by built-ins'],
   ['SELECT * FROM secured_well', 'a policy that only reads'],
+  ['SELECT span(1, 2) @> 1, s && span(1, 2) FROM spans', 'a range type'],
   ['SELECT * FROM parted', 'a partitioned table'],
   ['SELECT * FROM "Tricky.name"', 'a name with a dot'],
   ["SELECT query_to_xml('SELECT id FROM t', true, false, '')", 'constant SQL that is a read'],

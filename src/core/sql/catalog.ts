@@ -40,13 +40,13 @@ export function keyOf(fact: { readonly schema: string; readonly name: string }):
   return qualify(fact.schema, fact.name);
 }
 
-/** A part that holds a dot is quoted, so that no two objects share a key. */
+/** A part that holds a separator is quoted, so that no two objects share a key or signature. */
 export function qualify(schema: string, name: string): QualifiedName {
   return `${part(schema)}.${part(name)}`;
 }
 
 function part(name: string): string {
-  return name.includes('.') || name.includes('"') ? `"${name.replaceAll('"', '""')}"` : name;
+  return /[".,()]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name;
 }
 
 /** `schema.name(type, type)` with qualified types: unique, as PostgreSQL identifies a function. */

@@ -41,7 +41,7 @@ export interface Mentions {
   readonly types: readonly TypeMention[];
   /** Last names of `x.name`, where x may be a relation: a column, or a call of name(x) in attribute notation (H20). */
   readonly attributes: readonly string[];
-  /** Names selected as `(expression).name`: a field, or a call of name(expression) for a value of any type. Absent: they stand among `attributes`. */
+  /** Names selected as `(expression).name`: a field, or a call of name(expression) for a value of any type. Absent: they may stand among `attributes`. */
   readonly fields?: readonly string[];
   /** Names of CTEs in scope anywhere in the statement: an unqualified read of one is no relation. */
   readonly ctes: readonly string[];

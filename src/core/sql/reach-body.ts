@@ -6,7 +6,6 @@
 import { isAtLeast, joinRisks, nothing, type Risk } from '../risk.ts';
 import type { FunctionFact, QualifiedName } from './catalog-facts.ts';
 import { keyOf, signatureOf } from './catalog.ts';
-import { builtinFunction } from './functions.ts';
 import { reachBound, reachNested } from './reach-names.ts';
 import { boundScope, callerScope, danger, deeper, depthMax, joinAll, opaque, scopeWithPath, through, type Scope } from './reach-scope.ts';
 import { typeRisk } from './reach-type.ts';
@@ -22,7 +21,8 @@ export function bodyRisk(scope: Scope, fact: FunctionFact): Risk {
   const at = configuredScope(deeper(scope), fact);
   if (at === null) return unproved('changes settings while it runs');
   if (fact.kind === 'aggregate') return aggregateRisk(deeper(scope), fact, unproved);
-  if (language !== 'sql' && language !== 'plpgsql') return internalRisk(fact, unproved);
+  if (language === 'internal' && rangeConstructors.has(fact.source ?? '')) return signatureRisk(deeper(scope), fact);
+  if (language !== 'sql' && language !== 'plpgsql') return unproved(`is written in ${language}, which cannot be read`);
   if (fact.source === undefined) return unproved('has no readable body');
   // A recursive call finds this entry active: its own work is what is being proved.
   const statements = scope.read(fact.source, language === 'sql' ? 'statement' : 'plpgsql');
@@ -66,14 +66,10 @@ function aggregateRisk(scope: Scope, fact: FunctionFact, unproved: (why: string)
   return fact.uses === undefined ? unproved('is an aggregate of unknown parts') : joinAll([...parts, signatureRisk(scope, fact)]);
 }
 
-/** `LANGUAGE internal AS 'symbol'` is another name for a built-in; without a row and not volatile it is trusted. */
-function internalRisk(fact: FunctionFact, unproved: (why: string) => Risk): Risk {
-  if (fact.language === 'internal' && fact.source !== undefined) {
-    const row = builtinFunction(fact.source);
-    if (row !== undefined && row.level !== 'SAFE') return joinRisks(unproved(`is another name for ${fact.source}`), nothing);
-  }
-  return unproved(`is written in ${fact.language}, which cannot be read`);
-}
+/** What CREATE TYPE … AS RANGE makes: they compare their bounds, as the type's own functions do. */
+const rangeConstructors: ReadonlySet<string> = new Set([
+  'range_constructor2', 'range_constructor3', 'multirange_constructor0', 'multirange_constructor1', 'multirange_constructor2',
+]);
 
 /** Arguments and result are coerced to their types, and omitted arguments run their defaults. */
 function signatureRisk(scope: Scope, fact: FunctionFact): Risk {

@@ -21,7 +21,7 @@ export function reachFunction(scope: Scope, mention: FunctionMention): Risk {
   const distrust = untrustedSession(scope, mention.schema, `The function ${shown}`);
   if (distrust !== null) return joinRisks(distrust, namedRow(scope, mention));
   const candidates = candidatesFor(scope, mention);
-  const byName = remember(scope, `call|${mention.schema ?? ''}|${mention.name}|${mention.argCount ?? ''}`, () => joinAll([
+  const byName = remember(scope, `call\u0000${mention.schema ?? ''}\u0000${mention.name}\u0000${mention.argCount ?? ''}`, () => joinAll([
     asCast(scope, mention, candidates.length > 0), ...candidates.map((fact) => functionRisk(scope, fact)),
   ]));
   const rows = new Set(candidates.map(rowWithArgument).filter((row) => row !== undefined));
@@ -74,7 +74,7 @@ export function reachAttribute(scope: Scope, name: string, ofRow: boolean): Risk
     return opaque('session.catalog-changed', `Objects were changed in this transaction, so .${name} may be a call.`, { kind: 'unknown', object: name });
   }
   if (scope.catalog.functionsAnywhere(name).length === 0) return nothing;
-  return remember(scope, `attribute|${name}|${ofRow}`, () => {
+  return remember(scope, `attribute\u0000${name}\u0000${ofRow}`, () => {
     const path = pathFor(scope, undefined);
     const all = path === null ? scope.catalog.functionsAnywhere(name) : scope.catalog.functions(path, name);
     const risks = all.filter((fact) => takes(fact, 1) && mayTake(scope, fact, name, ofRow)).map((fact) => functionRisk(scope, fact));
@@ -99,7 +99,7 @@ export function functionRisk(scope: Scope, fact: FunctionFact): Risk {
     if (row !== undefined) return rowRisk(row, signatureOf(fact));
     return fact.volatility === 'volatile' ? volatileRisk(fact) : nothing;
   }
-  const risk = remember(scope, `function|${signatureOf(fact)}`, () => bodyRisk(scope, fact));
+  const risk = remember(scope, `function\u0000${signatureOf(fact)}`, () => bodyRisk(scope, fact));
   return row === undefined ? risk : joinRisks(risk, rowRisk(row, signatureOf(fact)));
 }
 

@@ -81,7 +81,7 @@ export function readRisk(scope: Scope, fact: RelationFact): Risk {
     || (fact.checks?.length ?? 0) + (fact.indexExpressions?.length ?? 0) > 0
     || fact.columns.some((column) => column.generated === 'virtual');
   if (!hasMore) return nothing;
-  return remember(scope, `read|${keyOf(fact)}`, () => joinAll([
+  return remember(scope, `read\u0000${keyOf(fact)}`, () => joinAll([
     isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select']), plannedRisk(scope, fact),
     ...fact.columns.filter((column) => column.generated === 'virtual').map((column) =>
       reachBound(scope, column.default ?? '', 'expression', `the generated column ${keyOf(fact)}.${column.name}`)),

@@ -42,7 +42,7 @@ export function boundScope(scope: Scope): Scope {
   const session: SessionFacts = {
     ...scope.session, searchPath: [], temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false,
   };
-  return { ...scope, session, bound: true, key: scope.key === null ? null : `bound\u0001${scope.key}` };
+  return { ...scope, session, bound: true, key: scope.key === null ? null : `bound\u0000${scope.key}` };
 }
 
 /** For the body of a function without a search_path of its own: the names follow the session that calls. */
@@ -63,7 +63,7 @@ export function deeper(scope: Scope): Scope {
 function sessionKey(session: SessionFacts): string | null {
   if (session.searchPath === null || session.catalogChanged) return null;
   if (session.temporary.size > 0 || session.temporaryOpaque.size > 0) return null;
-  return session.searchPath.join('\u0001');
+  return session.searchPath.join('\u0000');
 }
 
 /** Schemas to look in for a name of the SQL at hand; null when the search_path is not known. */
@@ -72,9 +72,10 @@ export function pathFor(scope: Scope, schema: string | undefined): readonly stri
   return scope.session.searchPath === null ? null : effectivePath(undefined, scope.session.searchPath);
 }
 
+/** Names hold any character but NUL, so NUL separates the parts of `what`. */
 export function remember(scope: Scope, what: string, compute: () => Risk): Risk {
   const { memo } = scope;
-  const key = `${scope.key ?? ''}\u0002${what}`;
+  const key = `${scope.key ?? ''}\u0000\u0000${what}`;
   const found = scope.key === null ? undefined : memo.risks.get(key);
   if (found !== undefined) return found;
   if (memo.active.has(key)) { memo.cuts += 1; return nothing; }

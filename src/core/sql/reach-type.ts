@@ -37,7 +37,7 @@ function isTemporaryType(scope: Scope, name: string): boolean {
 export function typeRisk(scope: Scope, key: QualifiedName): Risk {
   const fact = scope.catalog.typeNamed(key);
   if (fact?.builtin === true && scope.catalog.userCasts.length === 0) return nothing;
-  return remember(scope, `type|${key}`, () => {
+  return remember(scope, `type\u0000${key}`, () => {
     if (fact === undefined) return opaque('type.unknown', `The type ${key} is not known.`, { kind: 'unknown', object: key, objectKind: 'type' }, 'none');
     const casts = scope.catalog.userCasts.filter((cast) => cast.target === key).map((cast) => castRisk(scope, cast));
     return joinAll([...casts, partsRisk(scope, fact)]);
@@ -67,10 +67,25 @@ function castRisk(scope: Scope, cast: CastFact): Risk {
 export function ambientRisk(scope: Scope, writes: boolean): Risk {
   const { userCasts, facts } = scope.catalog;
   if (userCasts.length === 0 && facts.operatorClassFunctions.length === 0) return nothing;
-  return remember(scope, `ambient|${writes}`, () => joinAll([
-    ...userCasts.filter((cast) => isAmbient(cast, writes)).map((cast) => castRisk(scope, cast)),
-    ...facts.operatorClassFunctions.map((signature) => through(signedFunctionRisk(scope, signature, 'An operator class'), 'operator class')),
+  return remember(scope, `ambient\u0000${writes}`, () => joinAll([
+    ...userCasts.filter((cast) => isAmbient(cast, writes) && !isGuarded(scope, cast.source)).map((cast) => castRisk(scope, cast)),
+    ...facts.operatorClassFunctions.filter((signature) => !needsGuarded(scope, signature)).map((signature) => through(signedFunctionRisk(scope, signature, 'An operator class'), 'operator class')),
   ]));
+}
+
+/** A function that takes such a value cannot be called unseen. */
+function needsGuarded(scope: Scope, signature: string): boolean {
+  return scope.catalog.functionSigned(signature)?.args.some((type) => isGuarded(scope, type)) === true;
+}
+
+/**
+ * A base type whose own input and output functions are not proved harmless: every way to a value of it (a column, a
+ * cast, a function's result) counts by itself, so what takes such a value need not count where none is in play.
+ */
+export function isGuarded(scope: Scope, key: QualifiedName): boolean {
+  const fact = scope.catalog.typeNamed(key);
+  if (fact === undefined || fact.kind !== 'base' || fact.builtin === true) return false;
+  return (fact.functions ?? []).some((signature) => isAtLeast(signedFunctionRisk(boundScope(scope), signature, key).level, 'HIGH'));
 }
 
 function isAmbient(cast: CastFact, writes: boolean): boolean {

@@ -19,7 +19,7 @@ export type Write = Pick<RelationMention, 'use' | 'columns' | 'cascade'>;
 export function writeRisk(scope: Scope, fact: RelationFact, write: Write): Risk {
   if (scope.depth >= depthMax) return opaque('reach.too-deep', `What writing ${keyOf(fact)} reaches is too deep to follow.`, { kind: 'unknown', object: keyOf(fact) });
   const at = deeper(scope);
-  const key = `write|${keyOf(fact)}|${write.use}|${write.cascade === true}|${write.columns?.join(',') ?? '*'}`;
+  const key = ['write', keyOf(fact), write.use, write.cascade === true, ...write.columns ?? ['*', '*']].join('\u0000');
   return remember(at, key, () => joinAll([attachedRisk(at, fact, write), cascadeRisk(at, fact, write)]));
 }
 

@@ -86,6 +86,24 @@ for (const [claim, sql, facts, level] of rows) {
   });
 }
 
+const foreignType: Partial<CatalogFacts> = {
+  types: [{ schema: 'public', name: 'ip', kind: 'base', functions: ['public.ip_in(pg_catalog.cstring)'] }],
+  functions: [fn('ip_in', { args: ['pg_catalog.cstring'], returns: 'public.ip', language: 'c' }), fn('ip_eq', { args: ['public.ip', 'public.ip'], language: 'c' }),
+    builtin('texteq', ['pg_catalog.text', 'pg_catalog.text'])],
+  operators: [{ schema: 'public', name: '=', left: 'public.ip', right: 'public.ip', function: 'public.ip_eq(public.ip, public.ip)' },
+    { schema: 'pg_catalog', name: '=', left: 'pg_catalog.text', right: 'pg_catalog.text', function: 'pg_catalog.texteq(pg_catalog.text, pg_catalog.text)', builtin: true }],
+  operatorClassFunctions: ['public.ip_eq(public.ip, public.ip)'],
+  relations: [table('t'), table('hosts', { columns: [{ name: 'address', type: 'public.ip' }] })],
+};
+
+test('operators of a type nobody reviewed count where a value of that type is in play, and only there', () => {
+  assert.equal(judge('SELECT id FROM t WHERE id = 1', foreignType).level, 'SAFE');
+  assert.equal(judge('SELECT * FROM hosts', foreignType).level, 'HIGH');
+  assert.equal(judge('SELECT $1::ip = $2', foreignType).level, 'HIGH');
+  const withCast: Partial<CatalogFacts> = { ...foreignType, casts: [{ source: int4, target: 'public.ip', context: 'implicit' }] };
+  assert.equal(judge('SELECT id FROM t WHERE id = 1', withCast).level, 'HIGH');
+});
+
 test('a rule whose text has another shape than expected is not taken for nothing', () => {
   const risk = judge('UPDATE t SET id = 1 WHERE id = 2', { relations: [table('t', { rules: [{ name: 'r', event: 'update', instead: true, definition: 'no such text' }] })] });
   assert.ok(risk.reasons.some((reason) => reason.rule === 'catalog.unreadable'));

@@ -4,7 +4,7 @@
  * expression adds what it mentions. What the tables do not know makes the statement CRITICAL.
  */
 import type { Risk } from '../risk.ts';
-import { joinRisks, nothing } from '../risk.ts';
+import { isAtLeast, joinRisks, nothing } from '../risk.ts';
 import { expressionRows } from './expressions.ts';
 import type { MentionSink } from './expressions.ts';
 import type { Mentions, RelationMention } from './mentions.ts';
@@ -29,19 +29,21 @@ interface Reading extends MentionSink {
   readonly changes: SessionChange[];
   /** Unqualified names that were taken for temporary relations. */
   readonly assumed: Set<string>;
+  /** The risks that make up `risk`, and how to ask again for those that depend on what is temporary. */
+  readonly ran: { readonly risk: Risk; readonly again?: (isTemporary: RowContext['isTemporary']) => Risk }[];
+  asksOfTemporary: boolean;
   risk: Risk;
   ends: Pick<OwnReading, 'transaction' | 'runs' | 'copy' | 'block'>;
 }
 
 export function readStatement(parsed: { readonly node: string; readonly tree: Tree; readonly text: string }): Statement {
   const root: Node = { type: parsed.node, tree: parsed.tree };
-  const reading = read(root, parsed.text, false);
-  const assuming = reading.assumed.size > 0 && reading.risk.level !== 'SAFE' && reading.risk.level !== 'LOW' ? read(root, parsed.text, true) : undefined;
+  const reading = read(root, parsed.text);
   const mentions = mentionsOf(reading, reading.relations);
   const isPlanned = reading.plannedRelations.some(({ use }) => use !== 'read');
   return {
     node: parsed.node, text: parsed.text, own: reading.risk, mentions, changes: reading.changes, ...reading.ends,
-    ...(assuming === undefined ? {} : { ifTemporary: { names: [...assuming.assumed], own: assuming.risk } }),
+    ...(reading.assumed.size > 0 && isAtLeast(reading.risk.level, 'HIGH') ? { ifTemporary: ifTemporary(reading) } : {}),
     ...(isPlanned ? { planned: mentionsOf(reading, reading.plannedRelations) } : {}),
   };
 }
@@ -50,38 +52,57 @@ function mentionsOf({ functions, operators, types, attributes, fields }: Reading
   return { relations, functions, operators, types, attributes, fields, ctes: [] };
 }
 
-function read(root: Node, text: string, assumesTemporary: boolean): Reading {
+function read(root: Node, text: string): Reading {
   const reading: Reading = {
-    relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(),
+    relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(), ran: [], asksOfTemporary: false,
     functions: [], operators: [], types: [], attributes: [], fields: [], notTypes: new Set(), risk: nothing, ends: {},
   };
   const context: RowContext = {
-    isTemporary: (names) => isTemporary(names, reading.assumed, assumesTemporary),
+    isTemporary(names) {
+      reading.asksOfTemporary = true;
+      const [only] = names;
+      if (names.length === 1 && only !== undefined) reading.assumed.add(only);
+      return isInTemporarySchema(names);
+    },
     readBody: (node) => readStatement({ node: node.type, tree: node.tree, text }),
   };
   walk<Mode>(root, 'runs', (visit) => visitNode(visit, reading, context));
   return reading;
 }
 
-function isTemporary(names: readonly string[], assumed: Set<string>, assumes: boolean): boolean {
-  const [first, second] = names;
-  if (names.length === 2 && first === 'pg_temp') return true;
-  if (names.length !== 1 || first === undefined || second !== undefined) return false;
-  assumed.add(first);
-  return assumes;
+function isInTemporarySchema(names: readonly string[]): boolean {
+  return names.length === 2 && names[0] === 'pg_temp';
+}
+
+/** What the same rows say when the unqualified names that are written mean temporary relations. */
+function ifTemporary({ assumed, ran }: Reading): NonNullable<Statement['ifTemporary']> {
+  const own = ran.map(({ risk: said, again }) => again?.((names) => names.length === 1 || isInTemporarySchema(names)) ?? said);
+  return { names: [...assumed], own: own.reduce(joinRisks, nothing) };
 }
 
 function visitNode({ node, scope, context: mode }: Visit<Mode>, reading: Reading, context: RowContext): Mode {
   const statement = statementRows.get(node.type);
-  if (statement !== undefined) return addStatement(statement(node.tree, context), mode, reading);
+  if (statement !== undefined) {
+    reading.asksOfTemporary = false;
+    const own = statement(node.tree, context);
+    const again = (isTemporary: RowContext['isTemporary']): Risk => statement(node.tree, { ...context, isTemporary }).risk;
+    if (mode === 'runs') addRisk(own.risk, reading, reading.asksOfTemporary ? again : undefined);
+    return addStatement(own, mode, reading);
+  }
   const expression = expressionRows.get(node.type);
   if (expression === undefined) {
-    reading.risk = joinRisks(reading.risk, unknownNodeRisk);
+    addRisk(unknownNodeRisk, reading, undefined);
     return mode;
   }
   expression(node.tree, reading);
   if (node.type === 'RangeVar') addRelation(node.tree, scope, reading);
   return mode;
+}
+
+function addRisk(own: Risk, reading: Reading, again: ((isTemporary: RowContext['isTemporary']) => Risk) | undefined): void {
+  if (own === nothing) return;
+  reading.ran.push(again === undefined ? { risk: own } : { risk: own, again });
+  reading.risk = joinRisks(reading.risk, own);
 }
 
 const unknownNodeRisk = risk('CRITICAL', 'statement.unknown-node', 'It holds something of the grammar that is not known here.', [effect('unknown', 'statement')], 'none');
@@ -98,7 +119,6 @@ function addStatement(own: OwnReading, mode: Mode, reading: Reading): Mode {
   reading.functions.push(...own.functions ?? []);
   if (own.runs !== undefined) reading.ends = { ...reading.ends, runs: own.runs };
   if (mode !== 'runs') return mode;
-  reading.risk = joinRisks(reading.risk, own.risk);
   reading.relations.push(...own.relations ?? []);
   reading.changes.push(...own.changes ?? []);
   const { transaction, copy, block } = own;

@@ -1,37 +1,57 @@
 /**
- * The ledger's form of a verdict: names, digests and redacted text, cut to a bounded size, never a literal.
+ * The ledger's form of a verdict: names, digests and redacted text, never a literal. However long the statement and
+ * however many objects it reaches, an entry stays below 64 KiB; a text or list of names that is cut says so.
  */
 import type { VerdictBody } from '../core/ledger/entry.ts';
 import type { Effect } from '../core/risk.ts';
-import type { Verdict } from '../core/verdict.ts';
+import type { FiredRule, Verdict } from '../core/verdict.ts';
 import type { GuardRequest } from './guard.ts';
 
-/** Together these keep an entry well below 64 KiB. */
-const itemsMax = 50;
-const textUnitsMax = 8_000;
+/** Bytes as JSON; together with the names and digests they stay below 64 KiB. */
+const textBytesMax = 24_000;
+const listBytesMax = 6_000;
+const firedBytesMax = 15_000;
 const itemUnitsMax = 300;
+/** A control character takes six bytes as JSON; nothing takes more. */
+const bytesPerUnitMax = 6;
 
 export function verdictBody({ action, risk, catalogVersion }: GuardRequest, verdict: Verdict, approvalId: string | null): VerdictBody {
   const { id: actionId, sessionId, actor, database, role, searchPath, digest, fingerprint, redacted } = action;
   const { decision, wouldBe, policyName, policyHash } = verdict;
   return {
     kind: 'verdict', actionId, sessionId, agent: actor.name, database, role, searchPath: listed(searchPath), digest, fingerprint,
-    text: cut(redacted, textUnitsMax), level: risk.level,
+    text: cutToBytes(redacted, textBytesMax), level: risk.level,
     reasons: listed([...new Set(risk.reasons.map((reason) => reason.rule))]), effects: listed([...new Set(risk.effects.map(named))]),
-    destroys: risk.destroys, recoverability: risk.recoverability, decision, wouldBe,
-    fired: verdict.fired.slice(0, itemsMax).map(({ rule, decision: given, observed, threshold, message }) => ({
-      rule, decision: given, observed: cut(observed, itemUnitsMax), threshold: cut(threshold, itemUnitsMax), message: cut(message, itemUnitsMax),
-    })),
+    destroys: risk.destroys, recoverability: risk.recoverability, decision, wouldBe, fired: firstThatFit(verdict.fired.map(cutRule), firedBytesMax),
     policyName, policyHash, catalogVersion, approvalId,
   };
 }
 
 function named({ kind, object }: Effect): string { return object === undefined ? kind : `${kind} ${object}`; }
 
-function listed(items: readonly string[]): readonly string[] {
-  const shown = items.slice(0, itemsMax).map((item) => cut(item, itemUnitsMax));
-  return items.length <= itemsMax ? shown : [...shown, `and ${items.length - itemsMax} more`];
+function cutRule({ rule, decision, observed, threshold, message }: FiredRule): FiredRule {
+  return { rule, decision, observed: cut(observed, itemUnitsMax), threshold: cut(threshold, itemUnitsMax), message: cut(message, itemUnitsMax) };
 }
+
+function listed(items: readonly string[]): readonly string[] {
+  const shown = firstThatFit(items.map((item) => cut(item, itemUnitsMax)), listBytesMax);
+  return shown.length === items.length ? shown : [...shown, `and ${items.length - shown.length} more`];
+}
+
+function firstThatFit<T>(items: readonly T[], bytesMax: number): readonly T[] {
+  let bytes = 0;
+  const tooMany = items.findIndex((item) => {
+    bytes += bytesOf(item);
+    return bytes > bytesMax;
+  });
+  return tooMany < 0 ? items : items.slice(0, tooMany);
+}
+
+function cutToBytes(text: string, bytesMax: number): string {
+  return bytesOf(text) <= bytesMax ? text.toWellFormed() : cut(text, Math.floor(bytesMax / bytesPerUnitMax));
+}
+
+function bytesOf(value: unknown): number { return Buffer.byteLength(JSON.stringify(value)); }
 
 function cut(text: string, most: number): string {
   return (text.length <= most ? text : `${text.slice(0, most - 1)}…`).toWellFormed();

@@ -16,11 +16,8 @@ const sameSignalMs = 1_000;
 /** Everything is closed when a command returns; what is not must not keep the process. */
 const lingerMsMax = 2_000;
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader has seen enough, as in `backstop log | head`.
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+// Whoever prints gets the error; without a listener it would end the process before anything is stopped.
+process.stdout.on('error', () => undefined);
 
 try {
   process.exitCode = await runCli(process.argv.slice(2), {
@@ -28,6 +25,8 @@ try {
     input: process.stdin, interrupted, now: () => new Date(), openMemory, startBackstop, offlinePlace, livePlace,
   });
 } catch (error) {
+  // The reader has seen enough, as in `backstop log | head`: that is no fault.
+  if (isBrokenPipe(error)) process.exit(0);
   process.stderr.write(`backstop: a fault in Backstop; please report it.\n${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
   process.exitCode = faultExitCode;
 }
@@ -49,6 +48,10 @@ function interrupted(): Promise<void> {
       });
     }
   });
+}
+
+function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED');
 }
 
 function version(): string {

@@ -6,7 +6,10 @@ import type { Approval } from '../../core/approval.ts';
 import { explainForApprover } from '../../core/policy/explain.ts';
 import { columns, printable } from './columns.ts';
 
-export function approvalText(approval: Approval, now: Date, self: string): string {
+/** How the next command is called from here. */
+export interface Call { readonly self: string; readonly dataFlag: string }
+
+export function approvalText(approval: Approval, now: Date, call: Call): string {
   const { id, agent, database, redacted, risk, verdict } = approval;
   const { message, detail, hint } = explainForApprover(verdict, risk);
   const head = columns([
@@ -17,14 +20,23 @@ export function approvalText(approval: Approval, now: Date, self: string): strin
     ['Policy', `${verdict.policyName} (${verdict.policyHash.slice(0, 12)})`],
   ]);
   const body = [message, ...detail.split('\n')].map((line) => `  ${printable(line)}`).join('\n');
-  const next = approval.state === 'pending' ? `\n${printable(hint)}\n  ${self} approvals approve ${id}\n  ${self} approvals deny ${id} --reason "…"\n` : '';
+  const next = approval.state === 'pending' ? `\n${printable(hint)}\n  ${call.self} approvals approve ${id}${call.dataFlag}\n  ${call.self} approvals deny ${id} --reason "…"${call.dataFlag}\n` : '';
   return `${head}\n${body}\n${next}`;
+}
+
+/** What a person wants to know who has just answered. */
+export function answerText({ id, state, agent, expiresAt, reason }: Approval, now: Date): string {
+  if (state !== 'approved') return `${id} is denied${reason === null ? '' : `: ${printable(reason)}`}. Agent ${agent} is told so.\n`;
+  return `${id} is approved. The statement of agent ${agent} runs now if it still waits, or once when it is sent again within ${minutesLeft(expiresAt, now)} min.\n`;
+}
+
+function minutesLeft(expiresAt: string, now: Date): number {
+  return Math.max(0, Math.floor((Date.parse(expiresAt) - now.getTime()) / 60_000));
 }
 
 function stateText({ state, answeredAt, answeredBy, reason, expiresAt }: Approval, now: Date): string {
   const answer = answeredBy === null ? '' : ` by ${answeredBy} at ${String(answeredAt)}${reason === null ? '' : `: ${reason}`}`;
-  const minutes = Math.max(0, Math.round((Date.parse(expiresAt) - now.getTime()) / 60_000));
-  return `${state}${answer}${state === 'pending' || state === 'approved' ? `, valid for ${minutes} min more` : ''}`;
+  return `${state}${answer}${state === 'pending' || state === 'approved' ? `, valid for ${minutesLeft(expiresAt, now)} min more` : ''}`;
 }
 
 /** Everything that is kept, with the explanation beside it. */

@@ -6,10 +6,10 @@ import type { Command } from 'commander';
 import type { Config } from '../../config.ts';
 import type { Approval, ApprovalState } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
-import { approvalJson, approvalText } from './approval-text.ts';
+import { answerText, approvalJson, approvalText } from './approval-text.ts';
 import { columns } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
-import { type Options, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
+import { type Options, dataFlagOf, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
 import { operatorTokenFile, readPrivateFile } from './private-file.ts';
 
 const states: readonly (ApprovalState | 'all')[] = ['pending', 'approved', 'denied', 'expired', 'used', 'all'];
@@ -24,8 +24,9 @@ Examples:
   backstop approvals deny apr_7k2m9q4d1x --reason "use the archive table instead"`);
   addList(approvals, deps);
   shared(approvals.command('show <id>').description('Show what a statement is, what it reaches and why it is held'))
-    .action((id: string, options: Options) => withMemory(deps, options, async (memory) => {
-      await printOne(deps, await memory.approvals.get(id), options);
+    .action((id: string, options: Options) => withMemory(deps, options, async (memory, config) => {
+      const approval = await memory.approvals.get(id);
+      await deps.print(options['json'] === true ? jsonLine(approval) : approvalText(approval, deps.now(), { self: deps.self, dataFlag: dataFlagOf(config) }));
     }));
   addAnswer(approvals, deps, 'approve', 'approved', 'Let the statement run, once');
   addAnswer(approvals, deps, 'deny', 'denied', 'Refuse the statement; the agent is told the reason');
@@ -39,7 +40,7 @@ function addList(approvals: Command, deps: CliDeps): void {
       const state = states.find((known) => known === options['state']);
       if (state === undefined) throw new Failure('usage', `--state takes ${states.join(', ')}`);
       const found = await memory.approvals.list(state, wholeNumber(String(options['limit']), '--limit', 1, listMax));
-      await deps.print(options['json'] === true ? found.map((approval) => `${JSON.stringify(approvalJson(approval))}\n`).join('') : listText(found, state));
+      await deps.print(options['json'] === true ? found.map(jsonLine).join('') : listText(found, state));
     }));
 }
 
@@ -57,7 +58,8 @@ function addAnswer(approvals: Command, deps: CliDeps, name: 'approve' | 'deny', 
     .option('--token <token>', 'the operator\'s token (better: BACKSTOP_OPERATOR_TOKEN, which no list of processes shows)')
     .action((id: string, options: Options) => withMemory(deps, options, async (memory, config) => {
       const reason = typeof options['reason'] === 'string' ? options['reason'] : null;
-      await printOne(deps, await memory.answer(operatorToken(config, options), id, { answer, reason }), options);
+      const approval = await memory.answer(operatorToken(config, options), id, { answer, reason });
+      await deps.print(options['json'] === true ? jsonLine(approval) : answerText(approval, deps.now()));
     }));
 }
 
@@ -67,8 +69,6 @@ function operatorToken({ operatorToken: configured, dataDir }: Config, options: 
   throw new Failure('not_permitted', 'an answer needs the operator\'s token', { hint: 'Give it as BACKSTOP_OPERATOR_TOKEN or with --token.' });
 }
 
-async function printOne(deps: CliDeps, approval: Approval, options: Options): Promise<void> {
-  await deps.print(options['json'] === true ? `${JSON.stringify(approvalJson(approval))}\n` : approvalText(approval, deps.now(), deps.self));
-}
+function jsonLine(approval: Approval): string { return `${JSON.stringify(approvalJson(approval))}\n`; }
 
 function shared(command: Command): Command { return withDataFolder(withJson(command, 'print one JSON object a line')); }

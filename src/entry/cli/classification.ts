@@ -39,9 +39,14 @@ export function unreadable(error: string): Classification {
   };
 }
 
+const undoNeeds: Readonly<Record<Recoverability, string>> = {
+  'not-needed': 'nothing', 'exact-rows': 'the old rows', table: 'a copy of the table', schema: 'a copy of the schema',
+  'point-in-time': 'a restore to a point in time', none: 'more than any copy of the database holds',
+};
+
 export function classificationText(found: Classification): string {
   const parts = [
-    `${found.level}${found.destroys ? `, would lose data (it could be brought back: ${found.recoverability})` : ''}\n`,
+    `${found.level}${found.destroys ? `, would lose data; to undo it would take: ${undoNeeds[found.recoverability]} (Backstop takes no recovery point yet)` : ''}\n`,
     ...(found.error === undefined ? [] : [`\nIt could not be read: ${printable(found.error)}\n`]),
     section('Why', found.reasons.map(({ level, rule, message }) => [level, rule, message])),
     section('Effects', found.effects.map(effectCells)),

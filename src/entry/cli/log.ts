@@ -9,6 +9,7 @@ import { LogLines, type LogLine } from './log-lines.ts';
 import { type Options, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
 
 const pageEntries = 500;
+const limitDefault = 50;
 const linesMax = 1_000_000;
 const followEveryMs = 200;
 /** For people; JSON has all that is kept. */
@@ -25,9 +26,13 @@ Examples:
   withDataFolder(withJson(log, 'print one JSON object a line'))
     .option('--follow', 'go on with what comes, until Ctrl-C')
     .option('--agent <name>', 'only of this agent')
-    .option('--limit <count>', 'at most so many of the past', '50')
+    .option('--limit <count>', 'at most so many of the past (default 50; with --json all)')
     .action((options: Options) => withMemory(deps, options, async (memory) => {
-      const wanted: Wanted = { agent: typeof options['agent'] === 'string' ? options['agent'] : undefined, limit: wholeNumber(String(options['limit']), '--limit', 0, linesMax) };
+      if (options['json'] === true && options['follow'] !== true && options['limit'] === undefined) {
+        await printAll(deps, memory, typeof options['agent'] === 'string' ? options['agent'] : undefined);
+        return;
+      }
+      const wanted: Wanted = { agent: typeof options['agent'] === 'string' ? options['agent'] : undefined, limit: wholeNumber(String(options['limit'] ?? limitDefault), '--limit', 0, linesMax) };
       const show = (lines: readonly LogLine[]): string => (options['json'] === true ? jsonText(lines) : liveText(lines));
       const isFollowing = options['follow'] === true;
       const { lines, past, seq } = await readPast(memory, wanted, !isFollowing);
@@ -35,6 +40,19 @@ Examples:
       if (isFollowing) await follow(deps, memory, { lines, seq, wanted, show });
     }));
 };
+
+/** From the first entry on, page by page, so that a record of any length can be written out. */
+async function printAll(deps: CliDeps, { ledger }: Memory, agent: string | undefined): Promise<void> {
+  const isWanted = (line: LogLine): boolean => agent === undefined || line.agent === agent;
+  const lines = new LogLines();
+  for (let seq = 0; ;) {
+    const page = await ledger.entriesAfter(seq, pageEntries);
+    await deps.print(jsonText(page.flatMap((entry) => lines.add(entry)).filter(isWanted)));
+    if (page.length < pageEntries) break;
+    seq = page.at(-1)?.seq ?? seq;
+  }
+  await deps.print(jsonText(lines.open().filter(isWanted)));
+}
 
 /** Backwards in pages until there are enough lines, then forwards once. */
 async function readPast({ ledger }: Memory, { agent, limit }: Wanted, withOpen: boolean): Promise<{ readonly lines: LogLines; readonly past: readonly LogLine[]; readonly seq: number }> {

@@ -43,6 +43,11 @@ export function configOf(options: Options): Config {
   return loadConfig({ flags });
 }
 
+/** What other commands need to find the same data from here: ` --data DIR`, or nothing. */
+export function dataFlagOf({ dataDir }: Config): string {
+  return configOf({}).dataDir === dataDir ? '' : ` --data ${dataDir}`;
+}
+
 /** Opens the store of the data folder for as long as `work` takes. Throws Failure `not_found` when there is none. */
 export async function withMemory<T>(deps: CliDeps, options: Options, work: (memory: Memory, config: Config) => Promise<T>): Promise<T> {
   const config = configOf(options);

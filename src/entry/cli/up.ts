@@ -8,7 +8,7 @@ import type { Config } from '../../config.ts';
 import { Failure } from '../../core/failure.ts';
 import { createLog } from '../../lib/log.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
-import { type Options, configOf, withEverySetting, withJson } from './options.ts';
+import { type Options, configOf, dataFlagOf, withEverySetting, withJson } from './options.ts';
 import { agentTokenFile, operatorTokenFile, readPrivateFile, writePrivateFile } from './private-file.ts';
 import { connectionString, writeServing, type Serving } from './serving.ts';
 import { upJson, upText, type UpFacts } from './up-text.ts';
@@ -65,7 +65,7 @@ async function settle(backstop: Backstop, config: Config, deps: CliDeps): Promis
   const agent = await firstAgent(backstop, config, isDemo);
   return {
     isDemo, database: backstop.database, policyName: backstop.policyName, dataDir: config.dataDir, self: deps.self,
-    dataFlag: configOf({}).dataDir === config.dataDir ? '' : ` --data ${config.dataDir}`,
+    dataFlag: dataFlagOf(config),
     agent: agent === undefined ? undefined : { name: agent.name, url: connectionString(serving, agent.name, agent.token), isKept: isDemo },
     httpUrl: `http://${shownHost(backstop.http.address)}:${backstop.http.port}`,
     hasOperatorToken: readPrivateFile(config.dataDir, operatorTokenFile) !== undefined,

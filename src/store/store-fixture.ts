@@ -21,7 +21,15 @@ export interface TestStore {
   close(): Promise<void>;
 }
 
-export function newFolder(): string { return mkdtempSync(join(tmpdir(), 'backstop-store-')); }
+const made: string[] = [];
+process.once('exit', () => { for (const folder of made) rmSync(folder, { recursive: true, force: true }); });
+
+/** Removed when the process ends, if not before. */
+export function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'backstop-store-'));
+  made.push(folder);
+  return folder;
+}
 
 export function openStore(folder = newFolder(), clock: Clock = systemClock): TestStore {
   const database = openDatabase(folder);

@@ -219,7 +219,7 @@ async function settleTheLastRun({ ledger }: Memory, log: Log): Promise<void> {
 function counted(approvals: Approvals, observe: (seconds: number) => void, count: (change: 1 | -1) => void): Approvals {
   return {
     request: (wanted) => approvals.request(wanted), get: (id) => approvals.get(id), list: (state, limit) => approvals.list(state, limit),
-    answer: (id, given) => approvals.answer(id, given), use: (id, binding) => approvals.use(id, binding), findLive: (binding) => approvals.findLive(binding),
+    answer: (id, given) => approvals.answer(id, given), use: (id, binding) => approvals.use(id, binding),
     waitForAnswer: async (id, limits) => {
       const since = systemClock.monotonicMs();
       count(1);

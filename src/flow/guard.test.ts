@@ -111,6 +111,16 @@ test('without an answer the approval id is returned, and the same action runs la
   assert.equal(held, 0, 'with wait 0 nobody is told to wait');
 }, policyWith({ wait: 0 })));
 
+test('a denial given after the wait reaches whoever sends the same statement again, at once and with its reason', () => scene(async (on) => {
+  await on.guard.admit(request('HIGH'), quiet);
+  await answerApproval(on.store, on.operator, 'apr_1', { answer: 'denied', reason: 'use the API' });
+  on.setPolicy(policyWith({ wait: 0 }));
+  const again = await on.guard.admit(request('HIGH'), quiet);
+  assert.ok(again.kind === 'refused' && again.failure.code === 'approval_denied');
+  assert.match(again.failure.message, /olga.*apr_1.*use the API/);
+  assert.equal(codeOf(await on.guard.admit(request('HIGH', { digest: 'another' }), quiet)), 'approval_pending');
+}, policyWith({ wait: 0 })));
+
 test('an approval fits nothing but the very action it was given for', () => scene(async (on) => {
   await on.guard.admit(request('HIGH'), quiet);
   await answerApproval(on.store, on.operator, 'apr_1', { answer: 'approved', reason: null });

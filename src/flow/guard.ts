@@ -123,7 +123,7 @@ async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hoo
     expiresAt: new Date(deps.clock.now().getTime() + deps.policy().approval.expires * 1000).toISOString(),
   });
   if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
-  const waitMs = deps.policy().approval.wait * 1000;
+  const waitMs = approval.state === 'pending' ? deps.policy().approval.wait * 1000 : 0;
   if (waitMs > 0) hooks.onHold(approval, waitMs);
   const answered = waitMs > 0 ? await deps.approvals.waitForAnswer(approval.id, { timeoutMs: waitMs, signal: hooks.signal }) : approval;
   switch (answered.state) {

@@ -32,8 +32,20 @@ test('an approval is used once, by the binding it was given for, and never when 
   await approvals.request(wanted('apr_2', 'x'));
   assert.equal((await approvals.answer('apr_2', no)).reason, 'not today');
   assert.equal(await approvals.use('apr_2', 'x'), false);
-  assert.equal((await approvals.request(wanted('apr_3', 'x'))).id, 'apr_3', 'a denial answers one request, not every later one');
 }));
+
+test('a denial stands for its binding until its time is over, and for no other', async () => {
+  const clock = clockAt(Date.UTC(2026, 0, 1));
+  await withStore(async ({ approvals }) => {
+    await approvals.request(wanted('apr_1', 'x', new Date(clock.ms + 1000).toISOString()));
+    await approvals.answer('apr_1', no);
+    const again = await approvals.request(wanted('apr_2', 'x'));
+    assert.deepEqual([again.id, again.state, again.reason], ['apr_1', 'denied', 'not today']);
+    assert.equal((await approvals.request(wanted('apr_3', 'y'))).id, 'apr_3');
+    clock.ms += 1000;
+    assert.equal((await approvals.request(wanted('apr_4', 'x'))).id, 'apr_4');
+  }, clock);
+});
 
 test('of many sessions that race for one approval exactly one gets it', () => withStore(async ({ approvals, folder }) => {
   await approvals.request(wanted('apr_1', 'x'));

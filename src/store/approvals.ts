@@ -13,7 +13,10 @@ import type { Changes, Queries, StoreDatabase, Tables } from './database.ts';
 import { appendEntries } from './ledger-append.ts';
 
 export interface Approvals {
-  /** A new pending approval, or the live one of the same binding. */
+  /**
+   * A new pending approval, or what stands for the same binding: the live one, or a denial whose time is not over, so
+   * that whoever sends the statement again hears the no, and nobody is asked the same thing twice.
+   */
   request(wanted: Wanted): Promise<Approval>;
   /** As it is now: one whose time is over is marked expired first. Throws Failure `not_found`. */
   get(id: string): Promise<Approval>;
@@ -23,8 +26,6 @@ export interface Approvals {
   answer(id: string, given: Answer): Promise<Approval>;
   /** True for exactly one caller, and only for an approved, unexpired approval of this binding. */
   use(id: string, binding: string): Promise<boolean>;
-  /** The live (pending or approved) approval of a binding. */
-  findLive(binding: string): Promise<Approval | undefined>;
   /** The approval once it is no longer pending, or as it is when the time is over or the signal aborts. */
   waitForAnswer(id: string, limits: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Approval>;
 }
@@ -53,6 +54,8 @@ class SqlApprovals implements Approvals {
     return this.#database.transact(async (changes) => {
       const live = await this.#expireIfDue(changes, await findLive(changes, wanted.binding));
       if (live !== undefined) return live;
+      const denial = await findDenial(changes, wanted.binding, this.#clock.now());
+      if (denial !== undefined) return denial;
       const approval: Approval = { ...wanted, state: 'pending', requestedAt: this.#clock.now().toISOString(), answeredAt: null, answeredBy: null, reason: null };
       await changes.insertInto('approval').values(toRow(approval)).execute();
       await this.#record(changes, 'requested', approval);
@@ -94,10 +97,6 @@ class SqlApprovals implements Approvals {
       await this.#change(changes, change, 'used');
       return true;
     });
-  }
-
-  findLive(binding: string): Promise<Approval | undefined> {
-    return this.#database.transact(async (changes) => this.#expireIfDue(changes, await findLive(changes, binding)));
   }
 
   async waitForAnswer(id: string, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Approval> {
@@ -157,8 +156,14 @@ class SqlApprovals implements Approvals {
   }
 }
 
-async function findLive(queries: Queries | Changes, binding: string): Promise<Approval | undefined> {
+async function findLive(queries: Changes, binding: string): Promise<Approval | undefined> {
   const row = await queries.selectFrom('approval').selectAll().where('binding', '=', binding).where('state', 'in', ['pending', 'approved']).executeTakeFirst();
+  return row === undefined ? undefined : fromRow(row);
+}
+
+async function findDenial(changes: Changes, binding: string, now: Date): Promise<Approval | undefined> {
+  const row = await changes.selectFrom('approval').selectAll().where('binding', '=', binding).where('state', '=', 'denied')
+    .where('expires_at', '>', now.toISOString()).orderBy('requested_at', 'desc').executeTakeFirst();
   return row === undefined ? undefined : fromRow(row);
 }
 

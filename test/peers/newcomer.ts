@@ -3,7 +3,7 @@
  * the machine had before. Programs that stay in the foreground are ended as a terminal's Ctrl-C does, all at once.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +40,8 @@ const endMsMax = 30_000;
 export async function newcomer(): Promise<Newcomer> {
   const folder = mkdtempSync(join(tmpdir(), 'backstop-newcomer-'));
   const [checkout, home] = [join(folder, 'backstop'), join(folder, 'home')];
+  // As root, PostgreSQL runs as another user, who must be able to enter.
+  chmodSync(folder, 0o711);
   mkdirSync(home);
   const cloned = await runProgram('git', ['clone', '--quiet', '--no-hardlinks', root, checkout]);
   if (cloned.code !== 0) throw new Error(`git clone failed: ${cloned.stderr}`);

@@ -4,7 +4,7 @@
  * checked in another way. Every `backstop …` that README and docs/cli.md name exists, with each of its flags.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
@@ -61,11 +61,23 @@ describe('README, followed literally', { skip }, () => {
   }
 
   it('lets the agent that was added in front of the real server in, and records what protect would have said', async () => {
+    const following = at.start('bin/backstop log --follow --limit 0');
     const url = (await at.run('bin/backstop agents rotate reporting --json', commandMsMax)).printed.match(/postgres:\/\/[^"]+/)?.[0];
     const ran = await at.run(`psql -X -q '${url}' -c 'CREATE TABLE notes (id int)' -c 'DROP TABLE notes'`, commandMsMax);
     assert.deepEqual(ran, { code: 0, printed: '' });
     const { printed } = await at.run('bin/backstop log --json', commandMsMax);
     assert.match(printed, /"agent":"reporting".*"wouldBe":"deny".*DROP TABLE notes/);
+    await following.reads('shows the record live', (live) => /allow \(deny\).*DROP TABLE notes/.test(live), commandMsMax);
+    assert.equal(await following.interrupt(), 0, following.printed());
+  });
+
+  it('classifies thousands of lines in seconds and in their order', async () => {
+    const texts = Array.from({ length: 20_000 }, (_, index) => (index % 3 === 0 ? `DELETE FROM t${index}` : `SELECT ${index} FROM t WHERE id = ${index}`));
+    writeFileSync(join(at.home, 'many.jsonl'), texts.map((sql) => `${JSON.stringify({ sql })}\n`).join(''));
+    const { code, printed } = await at.run(`bin/backstop classify --jsonl '${join(at.home, 'many.jsonl')}'`, commandMsMax);
+    assert.equal(code, 0, printed.slice(-1_000));
+    const found = printed.trimEnd().split('\n').map((line): unknown => JSON.parse(line).level);
+    assert.deepEqual(found, texts.map((sql) => (sql.startsWith('SELECT') ? 'SAFE' : 'CRITICAL')));
   });
 
   it('ends with Ctrl-C and exit code 0', async () => {

@@ -20,18 +20,18 @@ CREATE FUNCTION wr_named(a int DEFAULT 1, b int DEFAULT 2) RETURNS int LANGUAGE 
 CREATE FUNCTION definer() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN DELETE FROM one; RETURN 1; END $$;
 CREATE FUNCTION lies_immutable(x int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT wr(x) $$;
 CREATE FUNCTION lies_stable() RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN wr(); END $$;
-CREATE FUNCTION sets_path() RETURNS int LANGUAGE sql SET search_path = evil, pg_catalog AS $$ SELECT 1 $$;
 CREATE FUNCTION kills() RETURNS bool LANGUAGE sql AS $$ SELECT pg_terminate_backend(0) $$;
 CREATE FUNCTION locks() RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_lock(4711) $$;
 CREATE FUNCTION sets() RETURNS text LANGUAGE sql AS $$ SELECT set_config('work_mem', '5MB', false) $$;
 CREATE FUNCTION notifies() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('ch', 'x'); END $$;
 CREATE FUNCTION makes() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE made (a int); END $$;
 CREATE FUNCTION evil.lower(x text) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT wr()::text $$;
+CREATE FUNCTION sets_path() RETURNS text LANGUAGE sql SET search_path = evil, pg_catalog AS $$ SELECT lower('X') $$;
 CREATE FUNCTION app.lower(x int) RETURNS int LANGUAGE sql VOLATILE AS $$ SELECT wr() $$;
 CREATE FUNCTION public.lower(x int) RETURNS int LANGUAGE sql VOLATILE AS $$ SELECT wr() $$;
 CREATE PROCEDURE proc() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO victim (how) VALUES ('proc'); END $$;
 CREATE AGGREGATE agg_wr (int) (SFUNC = int4pl, STYPE = int, FINALFUNC = wr, INITCOND = '0');
-CREATE FUNCTION step(s int, x int) RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM wr(); RETURN s; END $$;
+CREATE FUNCTION step(s int, x int) RETURNS int LANGUAGE plpgsql VOLATILE STRICT AS $$ BEGIN PERFORM wr(); RETURN s; END $$;
 CREATE AGGREGATE agg_step (int) (SFUNC = step, STYPE = int, INITCOND = '0');
 CREATE AGGREGATE win_wr (int) (SFUNC = int4pl, STYPE = int, INITCOND = '0', MSFUNC = step, MINVFUNC = int4mi, MSTYPE = int, MINITCOND = '0');
 
@@ -42,18 +42,12 @@ CREATE FUNCTION purge(r one) RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN I
 CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = step);
 CREATE OPERATOR @#@ (RIGHTARG = int, FUNCTION = wr);
 CREATE OPERATOR evil.+ (LEFTARG = int, RIGHTARG = int, FUNCTION = step);
-CREATE FUNCTION cmp_wr(a one, b int) RETURNS bool LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM wr(); RETURN true; END $$;
-CREATE OPERATOR = (LEFTARG = one, RIGHTARG = int, FUNCTION = cmp_wr);
 
 -- Casts, types and domains (H22, H23).
 CREATE TYPE wrap AS (v int);
 CREATE FUNCTION to_wrap(x int) RETURNS wrap LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM wr(); RETURN ROW(x)::wrap; END $$;
 CREATE CAST (int AS wrap) WITH FUNCTION to_wrap(int) AS ASSIGNMENT;
 CREATE TYPE mood AS ENUM ('ok', 'bad');
-CREATE FUNCTION mood_int(m mood) RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM wr(); RETURN 1; END $$;
-CREATE CAST (mood AS int) WITH FUNCTION mood_int(mood) AS IMPLICIT;
-CREATE FUNCTION wrap_json(w wrap) RETURNS json LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM wr(); RETURN '1'; END $$;
-CREATE CAST (wrap AS json) WITH FUNCTION wrap_json(wrap);
 CREATE FUNCTION chk(x int) RETURNS bool LANGUAGE plpgsql VOLATILE AS $$ BEGIN INSERT INTO victim (how) VALUES ('chk'); RETURN true; END $$;
 CREATE DOMAIN dom AS int CHECK (chk(value));
 CREATE DOMAIN dom2 AS dom;
@@ -113,6 +107,6 @@ CREATE VIEW v_far AS SELECT * FROM far;
 CREATE FUNCTION full_label(o one) RETURNS text LANGUAGE sql STABLE AS $$ SELECT o.label || '!' $$;
 CREATE FUNCTION twice(x int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT x * 2 $$;
 CREATE FUNCTION biggest() RETURNS int LANGUAGE plpgsql STABLE AS $$ DECLARE m int; BEGIN SELECT max(a) INTO m FROM one; RETURN coalesce(m, 0); END $$;
-CREATE FUNCTION labels(least int) RETURNS TABLE (label text) LANGUAGE sql STABLE AS $$ SELECT o.label FROM one o WHERE o.a >= least $$;
+CREATE FUNCTION labels(minimum int) RETURNS TABLE (label text) LANGUAGE sql STABLE AS $$ SELECT o.label FROM one o WHERE o.a >= minimum $$;
 CREATE FUNCTION grade(x int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN IF x > 15 THEN RETURN 'high'; END IF; RETURN 'low'; END $$;
 CREATE FUNCTION atomic(x int) RETURNS int LANGUAGE sql IMMUTABLE BEGIN ATOMIC SELECT x + 1; END;

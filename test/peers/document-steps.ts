@@ -65,7 +65,7 @@ export function steady(text: string): string {
     .replaceAll(/\b\d{2}:\d{2}:\d{2}(?:\.\d+)?\b/g, 'TIME')
     .replaceAll(/\b(apr|act|ses|con)_[a-z0-9]+\b/gi, '$1_ID')
     .replaceAll(/\b[0-9a-f]{12,64}\b/g, 'DIGEST')
-    .replaceAll(/\b\d+(?:\.\d+)? ?(ms|s|min|seconds|minutes)\b/g, 'N $1')
+    .replaceAll(/\b\d+(?:\.\d+)? ?(ms|s|min|seconds|minutes|entries)\b/g, 'N $1')
     .replaceAll(/-{2,}/g, '--').replaceAll(/\s+/g, ' ').trim();
 }
 

@@ -25,6 +25,8 @@ export const failureKinds = {
   not_permitted: { sqlstate: '42501', httpStatus: 403, exitCode: 6, hint: 'This needs an operator token.' },
   not_found: { sqlstate: '02000', httpStatus: 404, exitCode: 7, hint: 'List what exists and use one of those names.' },
   conflict: { sqlstate: '55000', httpStatus: 409, exitCode: 8, hint: 'Look at its present state before you try again.' },
+  undefined_relation: { sqlstate: '42P01', httpStatus: 404, exitCode: 9, hint: 'Look the name up, for example in information_schema.tables, and mind the schema.' },
+  undefined_function: { sqlstate: '42883', httpStatus: 404, exitCode: 9, hint: 'Look the name up, for example in pg_catalog.pg_proc, and mind the schema.' },
   statement_denied: { sqlstate: '42501', httpStatus: 403, exitCode: 9, hint: 'Do not retry the same statement. Choose a milder one, or ask an operator to run it.' },
   approval_pending: { sqlstate: '55000', httpStatus: 409, exitCode: 9, hint: 'Wait for an operator, then send exactly the same statement again.' },
   approval_denied: { sqlstate: '42501', httpStatus: 403, exitCode: 9, hint: 'A person said no. Do not retry; ask what to do instead.' },

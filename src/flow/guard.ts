@@ -14,6 +14,7 @@ import { decide } from '../core/policy/decide.ts';
 import { explain } from '../core/policy/explain.ts';
 import type { Policy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
+import { missingRules } from '../core/sql/missing-names.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Approvals } from '../store/approvals.ts';
@@ -162,7 +163,15 @@ function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgemen
 
 function denied(verdict: Verdict, risk: Risk): Failure {
   const { message, detail, hint } = explain(verdict, risk);
-  return new Failure('statement_denied', message, { detail, hint });
+  return missingName(verdict, risk) ?? new Failure('statement_denied', message, { detail, hint });
+}
+
+/** Where a name that is not there is the only reason to deny, the client hears what PostgreSQL would have said. */
+function missingName({ fired }: Verdict, { reasons }: Risk): Failure | undefined {
+  const refusing = fired.filter(({ decision }) => decision === 'deny');
+  if (refusing.some(({ rule }) => rule !== 'name.missing')) return undefined;
+  const reason = reasons.find(({ rule }) => rule === missingRules.relation || rule === missingRules.function);
+  return reason === undefined ? undefined : new Failure(reason.rule === missingRules.relation ? 'undefined_relation' : 'undefined_function', reason.message);
 }
 
 function deniedByPerson({ id, answeredBy, reason, verdict, risk }: Approval): Failure {

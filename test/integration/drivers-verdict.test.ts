@@ -32,6 +32,17 @@ async function refusal(statement: Promise<unknown>): Promise<PgError> {
 const count = async (from: string): Promise<number> => Number((await backstop.upstream.run(`SELECT count(*) AS n FROM ${from}`, 'shop'))[0]?.['n']);
 const isUsable = async (client: pg.Client): Promise<void> => { assert.deepEqual((await client.query('SELECT 1 AS one')).rows, [{ one: 1 }]); };
 
+describe('a mistyped name', () => {
+  it('is refused at once with PostgreSQL\'s own code, and nobody is asked', async () => {
+    await viaGateway(async (client) => {
+      assert.deepEqual(await refusal(client.query('SELECT * FROM custmers')).then(({ code, message }) => [code, message]), ['42P01', 'relation "custmers" does not exist']);
+      assert.equal((await refusal(client.query('SELECT lowr($1::text)', ['x']))).code, '42883');
+      assert.equal((await refusal(client.query('SELECT nme FROM customers'))).code, '42703');
+      await isUsable(client);
+    });
+  });
+});
+
 describe('a held write', () => {
   it('really happens once it is approved while it waits, and a notice tells how to answer', async () => {
     await viaGateway(async (client) => {

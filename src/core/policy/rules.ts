@@ -4,6 +4,7 @@
  * or nothing; the decision that joins them is decide.ts. Ids appear in errors, records and documentation: never reuse one.
  */
 import { isAtLeast, levels } from '../risk.ts';
+import { missingRules } from '../sql/missing-names.ts';
 import type { Effect, EffectKind, Level } from '../risk.ts';
 import type { Decision } from '../verdict.ts';
 import type { Facts } from './facts.ts';
@@ -43,6 +44,15 @@ export const rules: readonly Rule[] = [
       const observed = `unknown effect: ${listObjects(unknown)}`;
       const message = `What it would do is not known, and unknown is never safe; policy ${policy.name} ${phrases[policy.unknown]}.`;
       return { decision: policy.unknown, observed, threshold: `unknown: ${policy.unknown}`, message };
+    },
+  },
+  {
+    id: 'name.missing', version: 1, reads: ['reasons'],
+    compares: 'fires when the live catalog holds no relation or function of a name that is used; denies, because it could only fail',
+    evaluate(facts) {
+      const missing = facts.reasons.find(({ rule }) => rule === missingRules.relation || rule === missingRules.function);
+      if (missing === undefined) return undefined;
+      return { decision: 'deny', observed: missing.message, threshold: 'every name exists', message: 'It could only fail, so nobody is asked about it.' };
     },
   },
   {

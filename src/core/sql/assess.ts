@@ -12,6 +12,7 @@ import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
 import { reach, reachDdl } from './reach.ts';
 import type { ReadNested } from './reach.ts';
+import { missingNames } from './missing-names.ts';
 import { readStatement } from './read-statement.ts';
 import type { SessionFacts, Statement } from './statement.ts';
 
@@ -64,7 +65,11 @@ function runsUnreadCode(statement: Statement, own: Risk): boolean {
 }
 
 /** The risk of one statement, for instance when a registered one is executed. */
-export function assessStatement(statement: Statement, given: SessionFacts, catalog: Catalog, parser: Parser): Risk {
+export function assessStatement(statement: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
+  return joinRisks(missingNames(statement, session, catalog), riskOf(statement, session, catalog, parser));
+}
+
+function riskOf(statement: Statement, given: SessionFacts, catalog: Catalog, parser: Parser): Risk {
   const read = nestedReader(parser);
   const session = trusted(given, catalog);
   const own = ownRisk(statement, session, catalog, read);
@@ -85,13 +90,13 @@ function trusted(session: SessionFacts, catalog: Catalog): SessionFacts {
 /** EXECUTE, FETCH and MOVE are what they run; PREPARE and DECLARE are at least LOW and as bad as what they name. */
 function namedRisk({ runs, changes }: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
   const bodies = changes.flatMap((change) => (change.kind === 'prepare' || change.kind === 'declare' ? [change.body] : []));
-  const named = bodies.map((body) => assessStatement(body, session, catalog, parser)).reduce(joinRisks, nothing);
+  const named = bodies.map((body) => riskOf(body, session, catalog, parser)).reduce(joinRisks, nothing);
   if (runs === undefined) return named;
   const body = (runs.kind === 'prepared' ? session.prepared : session.cursors).get(runs.name);
   if (body === undefined) return unknownName(runs.kind, runs.name);
   // A prepared EXPLAIN or CREATE TABLE AS could run another; the grammar allows none that leads back to itself.
   if (body.runs !== undefined || changesSession(body)) return unknownName(runs.kind, runs.name);
-  return joinRisks(named, assessStatement(body, session, catalog, parser));
+  return joinRisks(named, riskOf(body, session, catalog, parser));
 }
 
 /** The wire protocol can prepare any statement, and EXECUTE runs it without its text in sight. */
@@ -110,7 +115,7 @@ function blockRisk({ block }: Statement, session: SessionFacts, catalog: Catalog
   if (block === undefined) return nothing;
   const read = nestedReader(parser);
   const statements = read(`CREATE FUNCTION block() RETURNS void LANGUAGE plpgsql AS '${block.replaceAll("'", "''")}'`, 'plpgsql') ?? [];
-  return statements.filter((one) => one.block === undefined).map((one) => assessStatement(one, session, catalog, parser)).reduce(joinRisks, nothing);
+  return statements.filter((one) => one.block === undefined).map((one) => riskOf(one, session, catalog, parser)).reduce(joinRisks, nothing);
 }
 
 /** Plain EXPLAIN writes nothing, but planning a write may run functions behind defaults, rules and policies. */

@@ -82,7 +82,7 @@ async function runFiles(files: readonly string[], stage: Stage): Promise<Totals>
     of(event.file)[event.skip !== undefined || event.todo !== undefined ? 'skipped' : 'passed'] += 1;
   });
   events.on('test:fail', (event) => {
-    if (event.details.type === 'suite' || isCausedByChild(event.details.error)) return;
+    if (isCausedByChild(event.details.error)) return;
     of(event.file).failed += 1;
     console.log(`\n✖ ${relative(root, event.file ?? '')}${event.line === undefined ? '' : `:${event.line}`} › ${event.name}\n${indent(explain(event.details.error))}\n`);
   });
@@ -98,7 +98,7 @@ async function runFiles(files: readonly string[], stage: Stage): Promise<Totals>
   }), { passed: 0, failed: 0, skipped: 0 });
 }
 
-/** A parent test fails because a test inside it did: that one has been counted. */
+/** A parent fails because a test inside it did: that one has been counted. A hook that failed has not. */
 function isCausedByChild(error: unknown): boolean {
   return error instanceof Error && 'failureType' in error && error.failureType === 'subtestsFailed';
 }

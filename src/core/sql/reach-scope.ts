@@ -19,21 +19,34 @@ export interface Scope {
   readonly read: ReadNested;
   readonly bound: boolean;
   readonly memo: Memo;
-  /** Identifies everything of the session that a remembered result depends on; null: nothing may be remembered. */
-  readonly key: string | null;
+  /** How names are resolved here: tells apart the places of one run. */
+  readonly key: string;
+  /** Results depend on the catalog and the key alone, so they may outlive the run. */
+  readonly isLasting: boolean;
   readonly depth: number;
 }
 
-interface Memo { readonly risks: Map<string, Risk>; readonly active: Set<string>; cuts: number }
+/** A run is everything that one outermost name reaches. */
+interface Memo {
+  readonly risks: Map<string, Risk>;
+  readonly active: Set<string>;
+  /**
+   * Results of this run that a cycle cut short, or that belong to one session only. What they lack belongs to a name that is still being resolved further
+   * out, so it is in the run's result anyway: good enough inside the run, and never kept beyond it.
+   */
+  readonly cut: Map<string, Risk>;
+  cuts: number;
+}
 
 const rememberedMax = 20_000;
+const effectsWithWaysMax = 50;
 export const depthMax = 8;
 const memos = new WeakMap<Catalog, Memo>();
 
 export function openScope(session: SessionFacts, catalog: Catalog, read: ReadNested): Scope {
   let memo = memos.get(catalog);
-  if (memo === undefined) memos.set(catalog, memo = { risks: new Map(), active: new Set(), cuts: 0 });
-  return { catalog, session, caller: session, read, bound: false, memo, key: sessionKey(session), depth: 0 };
+  if (memo === undefined) memos.set(catalog, memo = { risks: new Map(), active: new Set(), cut: new Map(), cuts: 0 });
+  return { catalog, session, caller: session, read, bound: false, memo, ...placeOf(session), depth: 0 };
 }
 
 /** The same catalog for SQL that the server deparsed: temporary objects and the search_path play no part. */
@@ -42,28 +55,29 @@ export function boundScope(scope: Scope): Scope {
   const session: SessionFacts = {
     ...scope.session, searchPath: [], temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false,
   };
-  return { ...scope, session, bound: true, key: scope.key === null ? null : `bound\u0000${scope.key}` };
+  return { ...scope, session, bound: true, key: `bound\u0000${scope.key}` };
 }
 
 /** For the body of a function without a search_path of its own: the names follow the session that calls. */
 export function callerScope(scope: Scope): Scope {
-  return scope.bound ? { ...scope, session: scope.caller, bound: false, key: sessionKey(scope.caller) } : scope;
+  return scope.bound ? { ...scope, session: scope.caller, bound: false, ...placeOf(scope.caller) } : scope;
 }
 
 /** For the body of a function that sets its search_path, and for all that it calls. */
 export function scopeWithPath(scope: Scope, searchPath: readonly string[] | null): Scope {
   const session: SessionFacts = { ...scope.caller, searchPath };
-  return { ...scope, session, caller: session, bound: false, key: sessionKey(session) };
+  return { ...scope, session, caller: session, bound: false, ...placeOf(session) };
 }
 
 export function deeper(scope: Scope): Scope {
   return { ...scope, depth: scope.depth + 1 };
 }
 
-function sessionKey(session: SessionFacts): string | null {
-  if (session.searchPath === null || session.catalogChanged) return null;
-  if (session.temporary.size > 0 || session.temporaryOpaque.size > 0) return null;
-  return session.searchPath.join('\u0000');
+function placeOf({ searchPath, catalogChanged, temporary, temporaryOpaque }: SessionFacts): Pick<Scope, 'key' | 'isLasting'> {
+  return {
+    key: searchPath === null ? '?' : `.${searchPath.join('\u0000')}`,
+    isLasting: searchPath !== null && !catalogChanged && temporary.size === 0 && temporaryOpaque.size === 0,
+  };
 }
 
 /** Schemas to look in for a name of the SQL at hand; null when the search_path is not known. */
@@ -72,23 +86,42 @@ export function pathFor(scope: Scope, schema: string | undefined): readonly stri
   return scope.session.searchPath === null ? null : effectivePath(undefined, scope.session.searchPath);
 }
 
-/** Names hold any character but NUL, so NUL separates the parts of `what`. */
+/**
+ * Every name is resolved once in a run, however many ways lead to it. Names hold any character but NUL, so NUL separates
+ * the parts of `what`.
+ */
 export function remember(scope: Scope, what: string, compute: () => Risk): Risk {
   const { memo } = scope;
-  const key = `${scope.key ?? ''}\u0000\u0000${what}`;
-  const found = scope.key === null ? undefined : memo.risks.get(key);
-  if (found !== undefined) return found;
-  if (memo.active.has(key)) { memo.cuts += 1; return nothing; }
+  const key = `${scope.key}\u0000\u0000${what}`;
+  const known = scope.isLasting ? memo.risks.get(key) : undefined;
+  if (known !== undefined) return known;
+  const cutShort = memo.active.has(key) ? nothing : memo.cut.get(key);
+  if (cutShort !== undefined) { memo.cuts += 1; return cutShort; }
   const cutsBefore = memo.cuts;
   memo.active.add(key);
   let risk: Risk;
-  try { risk = compute(); } finally { memo.active.delete(key); }
-  const whole = memo.cuts === cutsBefore || memo.active.size === 0;
-  if (scope.key !== null && whole) {
+  try {
+    risk = compact(compute());
+  } finally {
+    memo.active.delete(key);
+    if (memo.active.size === 0) memo.cut.clear();
+  }
+  const isOutermost = memo.active.size === 0;
+  const isWhole = memo.cuts === cutsBefore || isOutermost;
+  if (isWhole && scope.isLasting) {
     if (memo.risks.size >= rememberedMax) memo.risks.clear();
     memo.risks.set(key, risk);
+  } else if (!isOutermost) {
+    memo.cut.set(key, risk);
   }
   return risk;
+}
+
+/** Ways to one effect multiply; beyond a screenful each effect is named once, by the first way. */
+function compact(risk: Risk): Risk {
+  const once = withoutRepeats(risk);
+  if (once.effects.length <= effectsWithWaysMax) return once;
+  return { ...once, effects: unique(once.effects, (effect) => `${effect.kind}|${effect.objectKind}|${effect.object}|${effect.detail}`) };
 }
 
 export function joinAll(risks: readonly Risk[]): Risk {

@@ -118,15 +118,15 @@ export function anyUnsafeType(scope: Scope): boolean {
   let known = unsafeTypes.get(catalog);
   if (known === undefined) unsafeTypes.set(catalog, known = new Map());
   const bound = boundScope(scope);
-  const key = bound.key ?? `unkeyed ${bound.caller.searchPath?.join() ?? 'unknown'}`;
+  const { key } = bound;
   const before = known.get(key);
   if (before !== undefined) return before;
   // While it is being found out, a body that asks is treated as if there were one.
   known.set(key, true);
   const found = catalog.facts.types.some((fact) => fact.builtin !== true
     && ((fact.checks?.length ?? 0) > 0 || (fact.functions?.length ?? 0) > 0) && isAtLeast(partsRisk(bound, fact).level, 'LOW'));
-  if (bound.key === null) known.delete(key);
-  else known.set(key, found);
+  if (bound.isLasting) known.set(key, found);
+  else known.delete(key);
   return found;
 }
 

@@ -1,6 +1,7 @@
 /** Claims about reach, each on a small catalog made by hand, judged through assess as the gateway would. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { Level, Risk } from '../risk.ts';
 import { loadParser } from '../../lib/pgsql/parser.ts';
 import { assess } from './assess.ts';
@@ -125,4 +126,37 @@ test('a cascade that comes back to where it began ends, and names each table onc
   });
   const risk = judge('DELETE FROM a WHERE id = 1', { relations: [table('a'), table('b')], foreignKeys: [key('b', 'a'), key('a', 'b')] });
   assert.deepEqual(risk.effects.filter((effect) => effect.kind === 'delete' && effect.detail === 'ON DELETE CASCADE').map((effect) => effect.object), ['public.b', 'public.a']);
+});
+
+/** Functions f0, f1, … whose bodies call each other as the graph says; some of them also call one that acts. */
+function callGraph(calls: readonly (readonly number[])[], acting: ReadonlySet<number>): readonly FunctionFact[] {
+  return [evil, ...calls.map((called, index) => fn(`f${index}`, {
+    source: `SELECT ${[...called.map((other) => `public.f${other}()`), ...(acting.has(index) ? ['public.evil()'] : []), '1'].join(', ')}`,
+  }))];
+}
+
+test('in any graph of functions that call each other, what acts is found from everywhere that leads to it, in any order of asking', () => {
+  fc.assert(fc.property(
+    fc.array(fc.array(fc.nat(5), { maxLength: 3 }), { minLength: 6, maxLength: 6 }), fc.array(fc.nat(5), { maxLength: 2 }), fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }), fc.boolean(),
+    (calls, acting, order, hasTemporary) => {
+      const catalog = catalogOf({ functions: callGraph(calls, new Set(acting)) });
+      const now = hasTemporary ? { ...session, temporary: new Set(['mine']) } : session;
+      for (const start of order) {
+        const reached = new Set([start]);
+        for (const at of reached) for (const next of calls[at] ?? []) reached.add(next);
+        const { level } = assess(`SELECT f${start}()`, now, catalog, parser).risk;
+        assert.equal(level, acting.some((one) => reached.has(one)) ? 'HIGH' : 'SAFE', `f${start} of ${JSON.stringify({ calls, acting })}`);
+      }
+    },
+  ), { numRuns: 150 });
+});
+
+test('functions that all call each other are each read a few times, not once for every way through them', () => {
+  const all = Array.from({ length: 14 }, (_, index) => index);
+  for (const temporary of [new Set<string>(), new Set(['mine'])]) {
+    let parses = 0;
+    const counting = { ...parser, parse: (sql: string) => { parses += 1; return parser.parse(sql); } };
+    assess('SELECT f0()', { ...session, temporary }, catalogOf({ functions: callGraph(all.map(() => all), new Set([3])) }), counting);
+    assert.ok(parses < 200, `${parses} texts were parsed`);
+  }
 });

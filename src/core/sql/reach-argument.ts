@@ -2,12 +2,13 @@
  * Reach of functions whose arguments decide what they do: SQL given as text (H27), a relation, cursor or type by name,
  * a setting (H46). A constant argument is judged as what it names; a computed one could be anything.
  */
-import { nothing, type Risk } from '../risk.ts';
+import { joinRisks, nothing, type Risk } from '../risk.ts';
 import type { FunctionRow } from './functions.ts';
 import type { FunctionMention } from './mentions.ts';
 import { reachNested } from './reach-names.ts';
 import { danger, deeper, depthMax, joinAll, opaque, through, type Scope } from './reach-scope.ts';
 import { anyUnsafeType } from './reach-type.ts';
+import { settingRisk as changeOfSetting } from './settings.ts';
 
 export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMention): Risk {
   const { argument } = row;
@@ -16,7 +17,7 @@ export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMe
   const named = (mention.namedArgs?.length ?? 0) > 0;
   const constant = named ? null : mention.constants[argument.at] ?? null;
   const via = `${mention.name}(…)`;
-  if (argument.kind === 'setting') return settingRisk(scope, mention, constant);
+  if (argument.kind === 'setting') return settingRisk(mention, constant);
   if (constant === null) return computedRisk(scope, argument.kind, mention);
   if (argument.kind === 'cursor') {
     const body = scope.session.cursors.get(constant);
@@ -43,16 +44,15 @@ function anyTypeRisk(mention: FunctionMention): Risk {
 }
 
 /** set_config(name, value, is_local) is SET; what it does to the search_path or the role cannot be followed. */
-function settingRisk(scope: Scope, mention: FunctionMention, name: string | null): Risk {
-  const effect = { kind: 'session', object: name ?? 'unknown', objectKind: 'setting' } as const;
+function settingRisk(mention: FunctionMention, name: string | null): Risk {
   if (name === null || !/^[a-z_][a-z0-9_.]*$/i.test(name)) {
-    return danger('HIGH', 'setting.computed', 'set_config changes a setting whose name is computed.', effect);
+    return danger('HIGH', 'setting.computed', 'set_config changes a setting whose name is computed.', { kind: 'unknown', objectKind: 'setting' });
   }
-  const value = (mention.constants[1] ?? '').replaceAll("'", "''");
-  const statements = scope.read(`SET ${name} = '${value}'`, 'statement');
-  const first = statements?.[0];
-  if (first === undefined) return danger('HIGH', 'setting.unknown', `set_config changes ${name}.`, effect);
-  const followed = first.changes.every((change) => change.kind === 'setting');
-  if (followed && mention.constants[1] !== null && mention.constants[1] !== undefined) return first.own;
-  return joinAll([first.own, danger('HIGH', 'setting.guarded', `set_config changes ${name}.`, effect)]);
+  // A computed value is harmless where every value is.
+  const own = changeOfSetting(name, mention.constants[1] ?? undefined, 'set');
+  if (!unfollowed.has(name.toLowerCase())) return own;
+  // `unknown` tells the session that it must ask the server where it stands.
+  return joinRisks(own, danger('HIGH', 'setting.guarded', `set_config changes ${name}.`, { kind: 'unknown', object: name, objectKind: 'setting' }));
 }
+
+const unfollowed: ReadonlySet<string> = new Set(['search_path', 'role', 'session_authorization']);

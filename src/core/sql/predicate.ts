@@ -19,13 +19,15 @@ const anything: Values = 7;
 
 /** Objects and lists inside each other; each node of the grammar counts two or three. */
 const depthMax = 600;
+const comparedCharsMax = 10_000_000;
 
 /** True when the WHERE is missing, or keeps back no row of `target`. */
 export function isUnbounded(where: Node | undefined, target: Target): boolean {
   if (where === undefined) return true;
   if (isTooDeep(where)) return true;
-  const values = valuesOf(where, { target, worst: yes });
-  return (values & yes) !== 0 && (values & no) === 0;
+  const budget = { charsLeft: comparedCharsMax };
+  const values = valuesOf(where, { target, worst: yes, budget });
+  return budget.charsLeft < 0 || ((values & yes) !== 0 && (values & no) === 0);
 }
 
 function isTooDeep(node: Node): boolean {
@@ -43,6 +45,8 @@ interface Context {
   readonly target: Target;
   /** What an operand counts as that is the same for all rows but not known. */
   readonly worst: Values;
+  /** Comparing expressions costs their length at every level; once it is used up the WHERE counts as none. */
+  readonly budget: { charsLeft: number };
 }
 
 function valuesOf(node: Node, context: Context): Values {
@@ -97,8 +101,8 @@ function connective(node: Node, context: Context): Values {
   }
   const sets = args.map((arg) => valuesOf(arg, context));
   // NOT (a AND b) is NOT a OR NOT b, so an AND whose parts exclude each other is what an OR that covers all is.
-  if (kind === 'AND_EXPR') return coversAll(args.map(negated)) ? no : conjunction(sets);
-  return coversAll(args) ? yes : flip(conjunction(sets.map(flip)));
+  if (kind === 'AND_EXPR') return coversAll(args.map(negated), context) ? no : conjunction(sets);
+  return coversAll(args, context) ? yes : flip(conjunction(sets.map(flip)));
 }
 
 function conjunction(sets: readonly Values[]): Values {
@@ -127,10 +131,10 @@ function literalOf(node: Node): Literal {
 }
 
 /** One of the alternatives holds for every row: `x OR NOT x`, `a < b OR a >= b`, `a IS NULL OR a IS NOT NULL`. */
-function coversAll(alternatives: readonly Node[]): boolean {
+function coversAll(alternatives: readonly Node[], context: Context): boolean {
   const covered = new Map<string, Set<string>>();
   for (const alternative of alternatives) {
-    const { about, cases, of } = claimOf(literalOf(alternative));
+    const { about, cases, of } = claimOf(literalOf(alternative), context);
     const seen = covered.get(about) ?? new Set<string>();
     covered.set(about, seen);
     for (const one of cases) seen.add(one);
@@ -152,17 +156,17 @@ const kindPositives: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** What a literal says: one of some cases about a subject; all cases together cover everything but null. */
-function claimOf({ node, isNegated }: Literal): Claim {
+function claimOf({ node, isNegated }: Literal, context: Context): Claim {
   const { type, tree } = node;
-  if (type === 'NullTest') return yesNo(`null ${keyOf(tree['arg'])}`, (stringIn(tree, 'nulltesttype') === 'IS_NULL') !== isNegated);
+  if (type === 'NullTest') return yesNo(`null ${keyOf(tree['arg'], context)}`, (stringIn(tree, 'nulltesttype') === 'IS_NULL') !== isNegated);
   if (type === 'BooleanTest') {
     const test = stringIn(tree, 'booltesttype') ?? '';
-    return yesNo(`${test.replace('NOT_', '')} ${keyOf(tree['arg'])}`, test.includes('NOT_') === isNegated);
+    return yesNo(`${test.replace('NOT_', '')} ${keyOf(tree['arg'], context)}`, test.includes('NOT_') === isNegated);
   }
-  if (type !== 'A_Expr') return yesNo(keyOf({ [type]: tree }), !isNegated);
+  if (type !== 'A_Expr') return yesNo(keyOf({ [type]: tree }, context), !isNegated);
   const kind = stringIn(tree, 'kind') ?? '';
   const operator = namesIn(tree, 'name').at(-1) ?? '';
-  const [left, right] = [keyOf(tree['lexpr']), keyOf(tree['rexpr'])];
+  const [left, right] = [keyOf(tree['lexpr'], context), keyOf(tree['rexpr'], context)];
   const order = kind === 'AEXPR_OP' ? orderCases.get(operator) : undefined;
   if (order !== undefined) {
     const said = isNegated ? orders.filter((one) => !order.includes(one)) : order;
@@ -182,8 +186,11 @@ function yesNo(about: string, isYes: boolean): Claim {
 }
 
 /** Equal for expressions that read the same, wherever they stand. */
-function keyOf(value: unknown): string {
-  return JSON.stringify(value, (key, field: unknown) => (key.endsWith('location') || key.startsWith('rexpr_list') ? undefined : field)) ?? '';
+function keyOf(value: unknown, { budget }: Context): string {
+  if (budget.charsLeft < 0) return '';
+  const key = JSON.stringify(value, (name, field: unknown) => (name.endsWith('location') || name.startsWith('rexpr_list') ? undefined : field)) ?? '';
+  budget.charsLeft -= key.length;
+  return key;
 }
 
 const reflexive: ReadonlySet<string> = new Set(['=', '<=', '>=', '~~', '~~*', '@>', '<@', '&&', '~=', '||']);
@@ -198,13 +205,13 @@ function comparison(node: Node, context: Context): Values {
   const [left, right] = [nodeIn(tree, 'lexpr'), nodeIn(tree, 'rexpr')];
   const operator = namesIn(tree, 'name').at(-1) ?? '';
   if (left === undefined) return anything;
-  const isSame = keyOf(tree['lexpr']) === keyOf(tree['rexpr']);
+  const isSame = keyOf(tree['lexpr'], context) === keyOf(tree['rexpr'], context);
   switch (kind) {
     case 'AEXPR_DISTINCT': return isSame ? no : anything;
     case 'AEXPR_NOT_DISTINCT': return isSame ? yes : anything;
-    case 'AEXPR_IN': return membership(left, Array.isArray(tree['rexpr']) ? tree['rexpr'] : nodesIn(right?.tree ?? {}, 'items').map(wrap), operator === '<>');
-    case 'AEXPR_BETWEEN': case 'AEXPR_BETWEEN_SYM': return isBetweenItself(left, right) ? yes : anything;
-    case 'AEXPR_OP_ANY': return operator === '=' && right?.type === 'A_ArrayExpr' ? membership(left, nodesIn(right.tree, 'elements').map(wrap), false) : anything;
+    case 'AEXPR_IN': return membership(left, Array.isArray(tree['rexpr']) ? tree['rexpr'] : nodesIn(right?.tree ?? {}, 'items').map(wrap), operator === '<>', context);
+    case 'AEXPR_BETWEEN': case 'AEXPR_BETWEEN_SYM': return isBetweenItself(left, right, context) ? yes : anything;
+    case 'AEXPR_OP_ANY': return operator === '=' && right?.type === 'A_ArrayExpr' ? membership(left, nodesIn(right.tree, 'elements').map(wrap), false, context) : anything;
     case 'AEXPR_OP': case 'AEXPR_LIKE': case 'AEXPR_ILIKE': case 'AEXPR_SIMILAR': break;
     default: return anything;
   }
@@ -217,15 +224,16 @@ function wrap(node: Node): unknown {
   return { [node.type]: node.tree };
 }
 
-function membership(left: Node, items: readonly unknown[], isNegated: boolean): Values {
-  const isMember = items.some((item) => keyOf(item) === keyOf(wrap(left)));
+function membership(left: Node, items: readonly unknown[], isNegated: boolean, context: Context): Values {
+  const own = keyOf(wrap(left), context);
+  const isMember = items.some((item) => keyOf(item, context) === own);
   if (!isMember) return anything;
   return isNegated ? no : yes;
 }
 
-function isBetweenItself(left: Node, right: Node | undefined): boolean {
-  const [low, high] = nodesIn(right?.tree ?? {}, 'items').map((item) => keyOf(wrap(item)));
-  return low === keyOf(wrap(left)) && high === low;
+function isBetweenItself(left: Node, right: Node | undefined, context: Context): boolean {
+  const [low, high] = nodesIn(right?.tree ?? {}, 'items').map((item) => keyOf(wrap(item), context));
+  return low === keyOf(wrap(left), context) && high === low;
 }
 
 function matching(operator: string, right: Node | undefined): Values | undefined {

@@ -3,7 +3,7 @@
  * PgBouncer where it is installed, and through Backstop, one after another on the same server in one run. It prints a
  * table, or one JSON object with --json. Compare figures of one run only: they move with the machine.
  */
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startPostgresServer, type PostgresServer } from '../test/fixtures/postgres-server.ts';
 import { cpuMs } from './bench/cpu-time.ts';
@@ -22,6 +22,7 @@ const usage = `npm run bench -- [options]
   --cpu-prof DIR   let Backstop write a CPU profile there`;
 
 const database = 'bench';
+const warmUpSeconds = 1;
 
 interface Plan {
   readonly seconds: number;
@@ -42,10 +43,11 @@ async function bench(plan: Plan): Promise<void> {
     await server.run(`CREATE DATABASE ${database}`);
     await fillTables(direct(server, database).address, plan.scale);
     for (const start of starters(server, plan, say)) relays.push(await start());
+    const loadBefore = loadavg()[0] ?? Number.NaN;
     const results = await measureAll(plan, relays, say);
-    const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version };
+    const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version, loadBefore, loadAfter: loadavg()[0] ?? Number.NaN };
     if (plan.json) process.stdout.write(`${JSON.stringify({ at: new Date().toISOString(), machine, ...plan, results }, null, 2)}\n`);
-    else process.stdout.write(`\n${machine.cores} cores, ${machine.cpu}, Node ${machine.node}; pgbench -S, scale ${plan.scale}, ${plan.seconds} s each, median of ${plan.rounds}\n\n${formatTable(results)}\n`);
+    else process.stdout.write(`\n${machine.cores} cores, ${machine.cpu}, Node ${machine.node}; pgbench -S, scale ${plan.scale}, ${plan.seconds} s each after ${warmUpSeconds} s to warm up, median of ${plan.rounds}; load of the machine ${machine.loadBefore.toFixed(1)} before, ${machine.loadAfter.toFixed(1)} after\n\n${formatTable(results)}\n`);
   } finally {
     for (const relay of relays.toReversed()) await relay.stop();
     await server.stop();
@@ -81,6 +83,8 @@ async function measureAll(plan: Plan, relays: readonly Relay[], say: (text: stri
 }
 
 async function measure(relay: Relay, workload: Workload, say: (text: string) => void): Promise<Result> {
+  // Without it a short measurement is one of the just-in-time compiler and of cold caches.
+  await runSelectOnly(relay.address, { ...workload, seconds: warmUpSeconds });
   const before = relay.pid === undefined ? undefined : cpuMs(relay.pid);
   const measured = await runSelectOnly(relay.address, workload);
   const after = relay.pid === undefined ? undefined : cpuMs(relay.pid);

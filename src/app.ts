@@ -25,7 +25,7 @@ import type { Log } from './lib/log.ts';
 import { loadParser, parserMajors, type Parser } from './lib/pgsql/parser.ts';
 import { makeCertificate } from './lib/pgwire/certificate.ts';
 import { formatVerifier, makeVerifier, saltBytesDefault } from './lib/pgwire/scram-verifier.ts';
-import { shortId, sortableId } from './lib/sortable-id.ts';
+import { randomPool, shortId, sortableId } from './lib/sortable-id.ts';
 import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
 import { loadPolicy } from './remote/policy-file.ts';
 import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
@@ -199,12 +199,13 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
     approvals: counted(memory.approvals, metrics.observeHold, (change) => { holds += change; }),
     newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,
   });
+  const ids = { nowMs: Date.now, randomBytes: randomPool(randomBytes) };
   const entry = createGateway({
     host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs,
     core: { assess, assessStatement, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
     mockSecret: Buffer.from(readOrMakeSecretFile(join(config.dataDir, 'login.key'), () => randomBytes(32).toString('base64')), 'base64'),
-    newId: (prefix) => sortableId(prefix, { nowMs: Date.now, randomBytes }), clock: systemClock, log,
+    newId: (prefix) => sortableId(prefix, ids), clock: systemClock, log,
   });
   return { entry, metrics };
 }

@@ -12,6 +12,20 @@ export interface IdSource {
   readonly randomBytes: (count: number) => Uint8Array;
 }
 
+/** Draws random bytes in blocks, because each draw is a call into the system; every byte is given out once. */
+export function randomPool(draw: (count: number) => Uint8Array, blockBytes = 8_192): (count: number) => Uint8Array {
+  let block = new Uint8Array(0);
+  let used = 0;
+  return (count) => {
+    if (count > block.length - used) {
+      block = draw(Math.max(blockBytes, count));
+      used = 0;
+    }
+    used += count;
+    return block.subarray(used - count, used);
+  };
+}
+
 /** `act_01kc…`: twenty characters after the prefix; 50 random bits within one millisecond. */
 export function sortableId(prefix: string, source: IdSource): string {
   return `${prefix}_${timePart(source.nowMs())}${randomPart(source.randomBytes(randomCharacters))}`;

@@ -14,7 +14,7 @@ export interface IdSource {
 
 /** Draws random bytes in blocks, because each draw is a call into the system; every byte is given out once. */
 export function randomPool(draw: (count: number) => Uint8Array, blockBytes = 8_192): (count: number) => Uint8Array {
-  let block = new Uint8Array(0);
+  let block: Uint8Array = new Uint8Array(0);
   let used = 0;
   return (count) => {
     if (count > block.length - used) {

@@ -61,6 +61,8 @@ test('under observe the message says what would have been decided', () => {
 test('a blocked operation tells the agent not to look for another way', () => {
   const program: Risk = { ...deleteAll, destroys: false, effects: [{ kind: 'program', object: 'COPY TO PROGRAM' }] };
   assert.match(explain(verdictOf(program), program).hint, /do not look for another way/);
+  const losing: Risk = { ...program, destroys: true, recoverability: 'none' };
+  assert.match(explain(verdictOf(losing), losing).hint, /do not look for another way/, 'a WHERE would not help');
 });
 
 test('thousands of effects fit in one error, and equal ones are named once', () => {

@@ -101,9 +101,10 @@ function hintOf(verdict: Verdict): string {
   if (verdict.decision === 'allow') return 'Nothing to do.';
   if (verdict.decision === 'hold') return 'A person must approve it. Wait, then send exactly the same statement again; do not rephrase it, because an approval covers these bytes only.';
   const refusing = new Set(verdict.fired.filter((fired) => fired.decision === 'deny').map((fired) => fired.rule));
+  // A blocked operation stays blocked however little it would lose.
+  if (refusing.has('operation.blocked')) return 'Do not retry it and do not look for another way to the same effect; ask an operator to do it.';
   if (refusing.has('recovery.required')) {
     return 'Do not retry it. Choose a statement that loses less, for example one with a WHERE clause that names the rows, or ask an operator to run it on the database directly.';
   }
-  if (refusing.has('operation.blocked')) return 'Do not retry it and do not look for another way to the same effect; ask an operator to do it.';
   return 'Do not retry the same statement. Choose a milder one, or ask an operator to run it.';
 }

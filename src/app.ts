@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import type { Config } from './config.ts';
 import type { Answer, Approval } from './core/approval.ts';
 import { Failure } from './core/failure.ts';
-import { assess, assessStatement, nextSession } from './core/sql/assess.ts';
+import { assess, assessStatement, mayRunWhenParsed, nextSession } from './core/sql/assess.ts';
 import type { Catalog } from './core/sql/catalog.ts';
 import { fingerprint, redact } from './core/sql/redact.ts';
 import { withApprovalTimes, type Policy } from './core/policy/policy.ts';
@@ -202,7 +202,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
   const ids = { nowMs: Date.now, randomBytes: randomPool(randomBytes) };
   const entry = createGateway({
     host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs,
-    core: { assess, assessStatement, nextSession, redact, fingerprint },
+    core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
     mockSecret: Buffer.from(readOrMakeSecretFile(join(config.dataDir, 'login.key'), () => randomBytes(32).toString('base64')), 'base64'),
     newId: (prefix) => sortableId(prefix, ids), clock: systemClock, log,

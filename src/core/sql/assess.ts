@@ -12,6 +12,8 @@ import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
 import { reach, reachDdl } from './reach.ts';
 import type { ReadNested } from './reach.ts';
+import { openScope } from './reach-scope.ts';
+import { anyUnsafeType } from './reach-type.ts';
 import { missingNames } from './missing-names.ts';
 import { readStatement } from './read-statement.ts';
 import type { SessionFacts, Statement } from './statement.ts';
@@ -62,6 +64,14 @@ const afterUnread: Risk = risk('HIGH', 'session.unknown', 'Code that could not b
 function runsUnreadCode(statement: Statement, own: Risk): boolean {
   if (statement.node === 'DoStmt' || statement.node === 'CallStmt') return true;
   return isAtLeast(own.level, 'HIGH') && own.effects.some(({ kind, objectKind }) => kind === 'unknown' || kind === 'call' || (kind === 'session' && objectKind === 'setting' && statement.node !== 'VariableSetStmt'));
+}
+
+/**
+ * Parsing alone makes values of literals beside or cast to user types, which runs the input and the checks of those that
+ * are composite, ranges or arrays. True when any type there is could run what is not proved harmless.
+ */
+export function mayRunWhenParsed(session: SessionFacts, catalog: Catalog, parser: Parser): boolean {
+  return session.catalogChanged || anyUnsafeType(openScope(session, catalog, nestedReader(parser)));
 }
 
 /** The risk of one statement, for instance when a registered one is executed. */

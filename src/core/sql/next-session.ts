@@ -4,6 +4,9 @@
  */
 import type { SessionChange, SessionFacts, Statement } from './statement.ts';
 
+/** NAMEDATALEN: names are shorter than this. */
+const nameBytesEnd = 64;
+
 export function nextSession(session: SessionFacts, statement: Statement): SessionFacts {
   let next = session;
   for (const change of statement.changes) next = changed(next, change);
@@ -37,8 +40,13 @@ function changed(session: SessionFacts, change: SessionChange): SessionFacts {
 }
 
 function pathOf(path: readonly string[] | null, session: SessionFacts): readonly string[] | null {
-  if (path === null || (session.role === '' && path.includes('$user'))) return null;
+  if (path === null || path.some(isCut) || (session.role === '' && path.includes('$user'))) return null;
   return path.map((name) => (name === '$user' ? session.role : name));
+}
+
+/** The server cuts longer names in a path, so that another schema may be meant than the text says. */
+function isCut(name: string): boolean {
+  return new TextEncoder().encode(name).length >= nameBytesEnd;
 }
 
 function withTemporary(session: SessionFacts, name: string, isOpaque: boolean): SessionFacts {

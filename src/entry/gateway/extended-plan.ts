@@ -33,8 +33,10 @@ export class ExtendedPlan {
   readonly #frames: readonly Frame[];
   readonly #newSetting: () => Setting;
   readonly #expected: Expected[] = [];
-  /** Message number of the Bind of each portal, as long as no Execute stands behind it. */
-  readonly #bindAt = new Map<string, number>();
+  /** Where to cut when the Execute of a portal is refused, as long as none stands behind its Bind. */
+  readonly #cutAt = new Map<string, number>();
+  /** Message numbers of statements whose Parse may run code, and goes on only with its own Bind and Execute. */
+  readonly #parseAt = new Map<string, number>();
   /** Something that nobody read runs earlier in this batch. */
   #isInDoubt = false;
 
@@ -63,7 +65,7 @@ export class ExtendedPlan {
   #step(frame: Frame, at: number): Step | Promise<Step> {
     const message = decodeFrontend(frame);
     switch (message.kind) {
-      case 'parse': return this.#parse(message);
+      case 'parse': return this.#parse(message, at);
       case 'bind': return this.#bind(message, at);
       case 'describe': return { kind: 'describe' };
       case 'close': return this.#close(message);
@@ -73,17 +75,28 @@ export class ExtendedPlan {
   }
 
   /** Readable, or refused here; its verdict falls at Execute, where the values are known. */
-  #parse(message: ParseMessage): Step {
-    const { assessment } = this.#context.judgements.judge(message.sql, this.#newSetting());
+  #parse(message: ParseMessage, at: number): Step {
+    const setting = this.#newSetting();
+    const { assessment } = this.#context.judgements.judge(message.sql, setting);
     if (assessment.error !== undefined) throw unreadable(assessment.error, message.sql);
     if (assessment.statements.length > 1) throw new Failure('statement_unreadable', 'cannot insert multiple commands into a prepared statement');
-    const undo = this.#context.registry.prepare(message.statement, {
-      source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes,
-    });
-    return { kind: 'parse', undo };
+    const prepared: Prepared = { source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes };
+    this.#parseAt.delete(message.statement);
+    if (!this.#mayParseAlone(prepared, setting)) {
+      if (!this.#isExecutedNext(message.statement, at)) throw notAlone('parse', 'parsing');
+      this.#parseAt.set(message.statement, at);
+    }
+    return { kind: 'parse', undo: this.#context.registry.prepare(message.statement, prepared) };
   }
 
-  #bind(message: BindMessage, at: number): Step {
+  /** A literal that becomes a value of a user's type runs that type's code already when it is parsed. */
+  #mayParseAlone(prepared: Prepared, setting: Setting): boolean {
+    const portal: Portal<Unit> = { source: prepared.source, statement: prepared.statement, epoch: this.#context.state.epoch, hold: false, committed: false };
+    if (prepared.statement === undefined || !runsUnreadCode(prepared.statement, this.#riskOf(portal, setting))) return true;
+    return !this.#context.judgements.mayRunWhenParsed(setting) || this.#admission.wouldAllow(this.#candidateWith(portal, 0, []));
+  }
+
+  #bind(message: BindMessage, at: number): Step | Promise<Step> {
     const prepared = this.#context.registry.prepared(message.statement);
     if (prepared === undefined) return { kind: 'refused', error: ownErrors.unknownStatement(message.statement) };
     const portal: Portal<Unit> = {
@@ -92,20 +105,21 @@ export class ExtendedPlan {
     };
     const undo = this.#context.registry.open(message.portal, portal);
     const step: Step = { kind: 'bind', undo };
-    this.#bindAt.set(message.portal, at);
-    if (this.#isExecutedLater(message.portal, at)) return step;
-    if (this.#mayPlanAlone(portal)) return step;
-    undo();
-    throw new Failure('statement_denied', 'Backstop refuses to bind this statement without executing it in the same batch: planning it can run its functions.', {
-      hint: 'Send Bind and Execute together, followed by Sync, or use the simple query protocol.',
-    });
+    this.#cutAt.set(message.portal, this.#parseAt.get(message.statement) ?? at);
+    // Had another Bind or Execute stood between, this one would stay behind when its own Execute is refused.
+    if (this.#executesNext(message.portal, at)) return step;
+    const decide = (candidate: Candidate): Step => {
+      if (this.#mayPlanAlone(portal, candidate)) return step;
+      undo();
+      throw notAlone('bind', 'planning');
+    };
+    const candidate = this.#candidate(portal, 0);
+    return candidate instanceof Promise ? candidate.then(decide) : decide(candidate);
   }
 
   /** The planner may run functions, so a Bind without its Execute is judged as if it ran, unless it reaches no code. */
-  #mayPlanAlone(portal: Portal<Unit>): boolean {
-    const risk = this.#riskOf(portal, this.#newSetting());
-    if (portal.statement === undefined || !runsUnreadCode(portal.statement, risk)) return true;
-    const candidate = this.#candidateWith(portal, 0, []);
+  #mayPlanAlone({ statement }: Portal<Unit>, candidate: Candidate): boolean {
+    if (statement === undefined || !runsUnreadCode(statement, candidate.riskUnder(candidate.setting))) return true;
     return this.#admission.wouldAllow(candidate);
   }
 
@@ -133,7 +147,8 @@ export class ExtendedPlan {
 
   #expectExecute(portal: Portal<Unit>, unit: Unit, risk: Risk): Expected {
     portal.running = unit;
-    this.#bindAt.clear();
+    this.#cutAt.clear();
+    this.#parseAt.clear();
     const { statement } = portal;
     if (statement === undefined) return { kind: 'execute', unit, undo: () => {} };
     this.#isInDoubt ||= runsUnreadCode(statement, risk);
@@ -191,17 +206,38 @@ export class ExtendedPlan {
     });
   }
 
-  #isExecutedLater(portal: string, at: number): boolean {
-    const name = Buffer.from(`${portal}\0`);
-    return this.#frames.some((frame, index) => index > at && frame.type === frontendType.execute && frame.body.indexOf(name) === 0);
+  /** Nothing but Describe stands between a Bind and the Execute of its portal. */
+  #executesNext(portal: string, at: number): boolean {
+    const next = this.#following(at);
+    return next?.frame.type === frontendType.execute && next.frame.body.indexOf(Buffer.from(`${portal}\0`)) === 0;
   }
 
-  /** Where to cut for a refusal at message `at`: at the Bind of the refused Execute, if nothing was executed between. */
-  #cutFor(frame: Frame, at: number): number {
-    if (frame.type !== frontendType.execute) return at;
-    const name = frame.body.subarray(0, frame.body.indexOf(0)).toString('utf8');
-    return this.#bindAt.get(name) ?? at;
+  /** The same between a Parse, a Bind of its statement, and the Execute of that. */
+  #isExecutedNext(statement: string, at: number): boolean {
+    const next = this.#following(at);
+    const bind = next?.frame.type === frontendType.bind ? decodeFrontend(next.frame) : undefined;
+    return next !== undefined && bind?.kind === 'bind' && bind.statement === statement && this.#executesNext(bind.portal, next.at);
   }
+
+  #following(at: number): { readonly frame: Frame; readonly at: number } | undefined {
+    const next = this.#frames.findIndex((frame, index) => index > at && frame.type !== frontendType.describe);
+    const frame = this.#frames[next];
+    return frame === undefined ? undefined : { frame, at: next };
+  }
+
+  /** Where to cut for a refusal at message `at`: at the Bind of the refused Execute, or at a Parse that may run code. */
+  #cutFor(frame: Frame, at: number): number {
+    const parses = [...this.#parseAt.values()];
+    if (frame.type !== frontendType.execute) return Math.min(at, ...parses);
+    const name = frame.body.subarray(0, frame.body.indexOf(0)).toString('utf8');
+    return Math.min(this.#cutAt.get(name) ?? at, ...parses);
+  }
+}
+
+function notAlone(what: string, running: string): Failure {
+  return new Failure('statement_denied', `Backstop refuses to ${what} this statement without executing it in the same batch: ${running} it can run its functions.`, {
+    hint: 'Send Parse, Bind and Execute together, followed by Sync, or use the simple query protocol.',
+  });
 }
 
 /** Texts that statements run by name, for the digest. A name that is not known is refused by the judgement. */

@@ -21,6 +21,7 @@ export interface JudgementCore {
   assess(sql: string, session: SessionFacts, catalog: Catalog, parser: Parser): Assessment;
   assessStatement(statement: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk;
   nextSession(session: SessionFacts, statement: Statement): SessionFacts;
+  mayRunWhenParsed(session: SessionFacts, catalog: Catalog, parser: Parser): boolean;
   redact(sql: string, parser: Parser): string;
   fingerprint(sql: string): string;
 }
@@ -73,6 +74,11 @@ export class Judgements {
     const risk = this.#core.assessStatement(statement, setting.facts, setting.catalog, this.#parser);
     if (isShared) this.#byStatement.set(statement, { risk, catalog: setting.catalog, place });
     return risk;
+  }
+
+  /** Merely parsing some statement could run code of a user's type. */
+  mayRunWhenParsed({ facts, catalog }: Setting): boolean {
+    return this.#core.mayRunWhenParsed(facts, catalog, this.#parser);
   }
 
   #textFacts(sql: string): TextFacts {

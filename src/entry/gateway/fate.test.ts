@@ -17,7 +17,7 @@ function statement(text: string): Statement {
   const verb = verbs.find(([prefix]) => text.startsWith(prefix))?.[1];
   const savepoint = /(?:SAVEPOINT|RELEASE|ROLLBACK TO) (\w+)/.exec(text)?.[1];
   return {
-    node: verb === undefined ? 'SelectStmt' : 'TransactionStmt', text, own: nothing, changes: [],
+    node: text.startsWith('CALL') ? 'CallStmt' : verb === undefined ? 'SelectStmt' : 'TransactionStmt', text, own: nothing, changes: [],
     mentions: { relations: [], functions: [], operators: [], types: [], attributes: [], ctes: [] },
     ...(verb === undefined ? {} : { transaction: { verb, chain: text.includes('CHAIN'), ...(savepoint === undefined ? {} : { savepoint }) } }),
   };
@@ -106,4 +106,8 @@ test('reads in a transaction of very many are forgotten one by one, writes never
   fate.ready('idle');
   assert.equal(settled.length, openUnitsMax + 11);
   assert.ok(before >= 10);
+});
+
+test('a procedure that fails may have committed before it did', () => {
+  assert.deepEqual(play(['CALL p() ! P0001', 'Z I']), { 'CALL p()': 'unknown P0001' });
 });

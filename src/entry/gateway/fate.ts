@@ -41,6 +41,9 @@ interface Followed {
   sqlstate: string | undefined;
 }
 
+/** What can commit while it runs: an error of it does not say that nothing of it is durable. */
+const commitsInside: ReadonlySet<string> = new Set(['CallStmt', 'DoStmt', 'VacuumStmt', 'ReindexStmt', 'ClusterStmt', 'IndexStmt']);
+
 export class TransactionFate {
   /** In the order in which they were started. */
   #open = new Map<Unit, Followed>();
@@ -99,6 +102,7 @@ export class TransactionFate {
     this.#hasFailed = true;
     if (followed === undefined) return;
     followed.sqlstate = sqlstate;
+    followed.isUncertain ||= commitsInside.has(unit.statements[followed.tags]?.node ?? '');
     followed.isRunning = false;
     followed.durationMs = nowMs - followed.startedMs;
     this.#settle(followed);

@@ -6,6 +6,9 @@ import type { Level } from './risk.ts';
 
 export type Decision = 'allow' | 'hold' | 'deny';
 
+/** A higher one wins. */
+export const severity: Readonly<Record<Decision, number>> = { allow: 0, hold: 1, deny: 2 };
+
 export interface FiredRule {
   /** Stable id such as `level.HIGH`, `protected.table`, `operation.blocked`, `recovery.required`. */
   readonly rule: string;

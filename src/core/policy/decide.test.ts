@@ -163,11 +163,19 @@ test('a worse level never gets a milder verdict', () => {
   }), { numRuns: 500 });
 });
 
+test('a protected table that is written and read gets the worse of both answers', () => {
+  const policy = parsePolicy('name: p\ndescription: d\nlevels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: allow }\nprotected: { tables: [public.pay], on_write: hold, on_read: deny }', 'p.yaml');
+  const object = { object: 'public.pay', objectKind: 'table' } as const;
+  const given: Risk = { level: 'LOW', destroys: false, recoverability: 'not-needed', reasons: [], assumptions: [], effects: [{ kind: 'update', ...object }] };
+  assert.equal(judge(policy, given).decision, 'hold');
+  assert.equal(judge(policy, { ...given, effects: [...given.effects, { kind: 'read', ...object }] }).decision, 'deny');
+});
+
 test('one effect more never makes a verdict milder', () => {
   fc.assert(fc.property(anyPolicy, anyRisk, fc.constantFrom(...effectKinds), (policy, given, kind) => {
     const after = judge(policy, { ...given, effects: [...given.effects, { kind }] });
     assert.ok(severity(after.wouldBe) >= severity(judge(policy, given).wouldBe));
-  }), { numRuns: 500 });
+  }), { numRuns: 2_000 });
 });
 
 test('observe never refuses, enforce always does what it says, and both name the worst rule first', () => {

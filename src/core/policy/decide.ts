@@ -3,14 +3,13 @@
  * already decided, and the worst decision wins. A rule that throws, a fact that is missing, or no rule firing at all is
  * a deny. Under `observe` the verdict lets the action pass and says in `wouldBe` what it would have been.
  */
-import type { Decision, FiredRule, Verdict } from '../verdict.ts';
+import { severity } from '../verdict.ts';
+import type { FiredRule, Verdict } from '../verdict.ts';
 import { missingFacts, readFacts } from './facts.ts';
 import type { Facts, PolicyInput } from './facts.ts';
 import type { Policy } from './policy.ts';
 import { rules } from './rules.ts';
 import type { Rule } from './rules.ts';
-
-const severity: Readonly<Record<Decision, number>> = { allow: 0, hold: 1, deny: 2 };
 
 export function decide(policy: Policy, input: PolicyInput): Verdict {
   return decideBy(rules, policy, input);

@@ -6,6 +6,7 @@
 import { isAtLeast, levels } from '../risk.ts';
 import { missingRules } from '../sql/missing-names.ts';
 import type { Effect, EffectKind, Level } from '../risk.ts';
+import { severity } from '../verdict.ts';
 import type { Decision } from '../verdict.ts';
 import type { Facts } from './facts.ts';
 import { isOperation } from './operation.ts';
@@ -69,13 +70,13 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    id: 'protected.table', version: 1, reads: ['effects'],
-    compares: 'fires when an effect reaches a name under `protected.tables`; gives `protected.on_write` or `protected.on_read`',
+    id: 'protected.table', version: 2, reads: ['effects'],
+    compares: 'fires when an effect reaches a name under `protected.tables`; gives the worse of `protected.on_write` and `protected.on_read`, as it writes and reads',
     evaluate: (facts, policy) => protectedFinding(facts, policy, 'table', policy.protected.tables, matchesRelation),
   },
   {
-    id: 'protected.schema', version: 1, reads: ['effects'],
-    compares: 'fires when an effect reaches a schema under `protected.schemas`; gives `protected.on_write` or `protected.on_read`',
+    id: 'protected.schema', version: 2, reads: ['effects'],
+    compares: 'fires when an effect reaches a schema under `protected.schemas`; gives the worse of `protected.on_write` and `protected.on_read`, as it writes and reads',
     evaluate: (facts, policy) => protectedFinding(facts, policy, 'schema', policy.protected.schemas, matchesSchema),
   },
   {
@@ -109,6 +110,8 @@ function levelRule(level: Level): Rule {
 
 type Touch = 'write' | 'read' | 'neither';
 
+const touchDecisions = [{ touch: 'write', key: 'on_write' }, { touch: 'read', key: 'on_read' }] as const;
+
 /** What an effect of each kind does to the object that it names. */
 const touches: Readonly<Record<EffectKind, Touch>> = {
   read: 'read', insert: 'write', update: 'write', delete: 'write', truncate: 'write', create: 'write', drop: 'write', alter: 'write',
@@ -127,14 +130,15 @@ function protectedFinding(
 ): Finding | undefined {
   const reached = facts.effects.filter((effect) => mayTouchTables(effect)
     && patterns.some((pattern) => matches(pattern, placeOf(effect.object, effect.objectKind))));
-  const written = reached.filter((effect) => touches[effect.kind] === 'write');
-  const shown = written.length > 0 ? written : reached;
-  const [first] = shown;
-  if (first === undefined) return undefined;
-  const key = written.length > 0 ? 'on_write' : 'on_read';
-  const decision = policy.protected[key];
+  // What is read and written too gets the worse of the two.
+  const findings = touchDecisions.map(({ touch, key }) => ({ key, decision: policy.protected[key], effects: reached.filter((effect) => touches[effect.kind] === touch) }))
+    .filter(({ effects }) => effects.length > 0)
+    .sort((a, b) => severity[b.decision] - severity[a.decision]);
+  const [worst] = findings;
+  if (worst === undefined) return undefined;
+  const { key, decision, effects } = worst;
   return {
-    decision, observed: listObjects(shown), threshold: `protected ${what}s: ${patterns.slice(0, objectsMax).join(', ')}; ${key}: ${decision}`,
+    decision, observed: listObjects(effects), threshold: `protected ${what}s: ${patterns.slice(0, objectsMax).join(', ')}; ${key}: ${decision}`,
     message: `It would ${key === 'on_write' ? 'change' : 'read'} a protected ${what}, and policy ${policy.name} ${phrases[decision]}.`,
   };
 }

@@ -17,7 +17,7 @@ import { levels, type Level, type Risk } from '../core/risk.ts';
 import type { StoreDatabase } from '../store/database.ts';
 import { createApprovals, type Approvals } from '../store/approvals.ts';
 import { createLedger, type Ledger } from '../store/ledger.ts';
-import { newFolder, openStore } from '../store/store-fixture.ts';
+import { newFolder, openStore } from '../../test/fixtures/store.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type Guard, type GuardRequest, type Permitted } from './guard.ts';
 

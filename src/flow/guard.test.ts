@@ -9,7 +9,7 @@ import type { EntryBody } from '../core/ledger/entry.ts';
 import { parsePolicy, type Policy } from '../core/policy/policy.ts';
 import type { Level, Risk } from '../core/risk.ts';
 import { systemClock } from '../lib/clock.ts';
-import { withStore, type TestStore } from '../store/store-fixture.ts';
+import { withStore, type TestStore } from '../../test/fixtures/store.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type AskHooks, type Guard, type GuardRequest } from './guard.ts';
 

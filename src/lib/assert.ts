@@ -18,8 +18,3 @@ export function present<T>(value: T | null | undefined, what: string): T {
   if (value === null || value === undefined) throw new Bug(`${what} is missing`);
   return value;
 }
-
-/** Closes a switch over a union: a new member that nobody handles no longer compiles. */
-export function unreachable(value: never, what: string): never {
-  throw new Bug(`${what}: unexpected ${typeof value}`);
-}

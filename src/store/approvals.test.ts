@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
-import { openStore, wanted, withStore } from './store-fixture.ts';
+import { openStore, wanted, withStore } from '../../test/fixtures/store.ts';
 
 const yes = { answer: 'approved', by: 'olga', reason: null } as const;
 const no = { answer: 'denied', by: 'olga', reason: 'not today' } as const;

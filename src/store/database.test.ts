@@ -11,7 +11,7 @@ import { sql } from 'kysely';
 import { Failure } from '../core/failure.ts';
 import { openDatabase, type StoreDatabase } from './database.ts';
 import { isBusy } from './sqlite-dialect.ts';
-import { newFolder } from './store-fixture.ts';
+import { newFolder } from '../../test/fixtures/store.ts';
 
 function temporaryFolder(t: TestContext): string {
   const folder = newFolder();

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
-import { openStore, withStore } from './store-fixture.ts';
+import { openStore, withStore } from '../../test/fixtures/store.ts';
 
 const failsWith = (code: string) => (error: unknown): boolean => error instanceof Failure && error.code === code;
 

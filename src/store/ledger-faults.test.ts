@@ -13,7 +13,7 @@ import type { EntryBody } from '../core/ledger/entry.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { StoreDatabase } from './database.ts';
 import { createLedger, type Ledger } from './ledger.ts';
-import { newFolder, openStore, readOf, verdictOf, withStore } from './store-fixture.ts';
+import { newFolder, openStore, readOf, verdictOf, withStore } from '../../test/fixtures/store.ts';
 
 const committed = { kind: 'committed', rows: 1, durationMs: 2.5 } as const;
 const isUnavailable = (error: unknown): boolean => error instanceof Failure && error.code === 'ledger_unavailable';

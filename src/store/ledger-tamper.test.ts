@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Failure } from '../core/failure.ts';
 import type { StoredEntry } from '../core/ledger/entry.ts';
-import { newFolder, openStore, readOf, verdictOf, type TestStore } from './store-fixture.ts';
+import { newFolder, openStore, readOf, verdictOf, type TestStore } from '../../test/fixtures/store.ts';
 
 const entries = 120;
 

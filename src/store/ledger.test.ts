@@ -13,7 +13,7 @@ import fc from 'fast-check';
 import { Failure } from '../core/failure.ts';
 import type { EntryBody } from '../core/ledger/entry.ts';
 import { readsMax } from './read-batch.ts';
-import { newFolder, openStore, readOf, verdictOf, withStore, type TestStore } from './store-fixture.ts';
+import { newFolder, openStore, readOf, verdictOf, withStore, type TestStore } from '../../test/fixtures/store.ts';
 
 const committed = { kind: 'committed', rows: 1, durationMs: 2.5 } as const;
 
@@ -153,7 +153,7 @@ test('any one byte of an entry that is changed in the file is found', async () =
 });
 
 const appender = `
-  import { openStore, verdictOf } from ${JSON.stringify(new URL('store-fixture.ts', import.meta.url).href)};
+  import { openStore, verdictOf } from ${JSON.stringify(new URL('../../test/fixtures/store.ts', import.meta.url).href)};
   const [folder, name, count] = process.argv.slice(1);
   const store = openStore(folder);
   for (let index = 0; index < Number(count); index += 1) {

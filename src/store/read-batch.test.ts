@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import type { Outcome } from '../core/outcome.ts';
 import { canonicalJson } from '../lib/canonical-json.ts';
 import { ReadBatch, textUnitsMax, type PendingRead, type TakenReads } from './read-batch.ts';
-import { readOf } from './store-fixture.ts';
+import { readOf } from '../../test/fixtures/store.ts';
 
 const committed: Outcome = { kind: 'committed', rows: 7, durationMs: 1.25 };
 const entryBytesMax = 65_535;

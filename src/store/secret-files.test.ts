@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
 import { readOrMakeSecretFile } from './secret-files.ts';
-import { newFolder } from './store-fixture.ts';
+import { newFolder } from '../../test/fixtures/store.ts';
 
 test('a secret is made once, kept, and readable by its owner only', () => {
   const folder = newFolder();

@@ -24,11 +24,7 @@ export const acceptByte = Buffer.from('S');
 export const refuseByte = Buffer.from('N');
 
 export const encodeBindComplete = (): Buffer => empty(backendType.bindComplete);
-export const encodeCloseComplete = (): Buffer => empty(backendType.closeComplete);
-export const encodeEmptyQueryResponse = (): Buffer => empty(backendType.emptyQueryResponse);
-export const encodeNoData = (): Buffer => empty(backendType.noData);
 export const encodeParseComplete = (): Buffer => empty(backendType.parseComplete);
-export const encodePortalSuspended = (): Buffer => empty(backendType.portalSuspended);
 
 export function encodeErrorResponse(fields: DiagnosticFields): Buffer {
   return encodeDiagnostic(backendType.errorResponse, fields);

@@ -19,7 +19,7 @@ import { withDoubt, type Setting } from './judgements.ts';
 import { firstUserOid, quoteIdentifier } from './oid-names.ts';
 import { cutPlan, type Plan } from './plan.ts';
 import { errorOf, failureOf, ownErrors } from './refuse.ts';
-import type { Portal, Prepared } from './registry.ts';
+import { nothingToUndo, type Portal, type Prepared } from './registry.ts';
 import type { Expected } from './replies.ts';
 import { runsUnreadCode } from './session-state.ts';
 
@@ -47,19 +47,35 @@ export class ExtendedPlan {
     this.#newSetting = newSetting;
   }
 
-  async make(skipped: (unit: Unit) => void): Promise<Plan> {
-    for (const [at, frame] of this.#frames.entries()) {
-      let step: Step;
-      try {
-        const next = this.#step(frame, at);
-        step = next instanceof Promise ? await next : next;
-      } catch (error) {
-        step = { kind: 'refused', error: errorOf(failureOf(error)) };
-      }
-      if (step.kind === 'refused') return cutPlan(this.#frames, this.#expected, this.#cutFor(frame, at), step.error, skipped);
-      this.#expected.push(step);
+  /** Waits only where a person or the server must be asked. `skipped`: permits that a refusal leaves unused. */
+  make(skipped: (unit: Unit) => void): Plan | Promise<Plan> {
+    return this.#makeFrom(0, skipped);
+  }
+
+  #makeFrom(start: number, skipped: (unit: Unit) => void): Plan | Promise<Plan> {
+    for (let at = start; at < this.#frames.length; at += 1) {
+      const step = this.#tryStep(at);
+      if (step instanceof Promise) return step.catch(refusedBy).then((ready) => this.#append(ready, at, skipped) ?? this.#makeFrom(at + 1, skipped));
+      const cut = this.#append(step, at, skipped);
+      if (cut !== undefined) return cut;
     }
     return { frames: this.#frames, expected: this.#expected, refusal: undefined };
+  }
+
+  /** The plan, if this is where it ends. */
+  #append(step: Step, at: number, skipped: (unit: Unit) => void): Plan | undefined {
+    if (step.kind === 'refused') return cutPlan(this.#frames, this.#expected, this.#cutFor(at), step.error, skipped);
+    this.#expected.push(step);
+    return undefined;
+  }
+
+  #tryStep(at: number): Step | Promise<Step> {
+    const frame = this.#frames[at];
+    try {
+      return frame === undefined ? { kind: 'describe' } : this.#step(frame, at);
+    } catch (error) {
+      return refusedBy(error);
+    }
   }
 
   #step(frame: Frame, at: number): Step | Promise<Step> {
@@ -131,7 +147,7 @@ export class ExtendedPlan {
   #execute(message: ExecuteMessage): Step | Promise<Step> {
     const portal = this.#context.registry.portal(message.portal);
     if (portal === undefined) return { kind: 'refused', error: ownErrors.unknownPortal(message.portal) };
-    if (portal.running !== undefined) return this.#expectExecute(portal, portal.running, nothing);
+    if (portal.running !== undefined) return this.#expectExecute(portal, portal.running, nothing, undefined);
     const candidate = this.#candidate(portal, message.rowsMax);
     if (candidate instanceof Promise) return candidate.then((ready) => this.#admit(portal, ready));
     return this.#admit(portal, candidate);
@@ -140,21 +156,22 @@ export class ExtendedPlan {
   #admit(portal: Portal<Unit>, candidate: Candidate): Step | Promise<Step> {
     const admitted = this.#admission.admit(candidate);
     if (admitted instanceof Promise) {
-      return admitted.then((result) => (result.kind === 'refused' ? result : this.#expectExecute(portal, result.unit, result.risk)));
+      return admitted.then((result) => (result.kind === 'refused' ? result : this.#expectExecute(portal, result.unit, result.risk, candidate)));
     }
-    return admitted.kind === 'refused' ? admitted : this.#expectExecute(portal, admitted.unit, admitted.risk);
+    return admitted.kind === 'refused' ? admitted : this.#expectExecute(portal, admitted.unit, admitted.risk, candidate);
   }
 
-  #expectExecute(portal: Portal<Unit>, unit: Unit, risk: Risk): Expected {
+  #expectExecute(portal: Portal<Unit>, unit: Unit, risk: Risk, candidate: Candidate | undefined): Expected {
+    const part = candidate === undefined ? undefined : { candidate, risk };
     portal.running = unit;
     this.#cutAt.clear();
     this.#parseAt.clear();
     const { statement } = portal;
-    if (statement === undefined) return { kind: 'execute', unit, undo: () => {} };
+    if (statement === undefined) return { kind: 'execute', unit, undo: nothingToUndo, part };
     this.#isInDoubt ||= runsUnreadCode(statement, risk);
     const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch);
     this.#context.state.letThrough(statement, risk);
-    return { kind: 'execute', unit, undo };
+    return { kind: 'execute', unit, undo, part };
   }
 
   #candidate(portal: Portal<Unit>, rowsMax: number): Candidate | Promise<Candidate> {
@@ -226,12 +243,17 @@ export class ExtendedPlan {
   }
 
   /** Where to cut for a refusal at message `at`: at the Bind of the refused Execute, or at a Parse that may run code. */
-  #cutFor(frame: Frame, at: number): number {
+  #cutFor(at: number): number {
     const parses = [...this.#parseAt.values()];
-    if (frame.type !== frontendType.execute) return Math.min(at, ...parses);
+    const frame = this.#frames[at];
+    if (frame?.type !== frontendType.execute) return Math.min(at, ...parses);
     const name = frame.body.subarray(0, frame.body.indexOf(0)).toString('utf8');
     return Math.min(this.#cutAt.get(name) ?? at, ...parses);
   }
+}
+
+function refusedBy(error: unknown): Refused {
+  return { kind: 'refused', error: errorOf(failureOf(error)) };
 }
 
 function notAlone(what: string, running: string): Failure {

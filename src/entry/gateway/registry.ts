@@ -33,7 +33,7 @@ export interface Portal<U = unknown> {
 }
 
 export type Undo = () => void;
-const nothingToUndo: Undo = () => {};
+export const nothingToUndo: Undo = () => {};
 
 export class Registry<U = unknown> {
   readonly #prepared = new Map<string, Prepared>();

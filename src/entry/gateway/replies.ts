@@ -4,21 +4,32 @@
  * message whether the client sees it, and tells the session when nothing is owed any more. It knows no socket.
  *
  *   Query: [query] … Z     extended: [parse, bind, describe, execute, …, sync] … Z     a refusal: [refusal, sync]
+ *   a FunctionCall of our own before any of them: [own-call] … Z, of which the client sees nothing
  */
+import type { Risk } from '../../core/risk.ts';
 import { Bug } from '../../lib/assert.ts';
 import { decodeCommandComplete, decodeParameterStatus, decodeReadyForQuery } from '../../lib/pgwire/backend-decode.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
+import type { Candidate } from './admission.ts';
 import type { TransactionFate, TransactionEnd, Unit } from './fate.ts';
 import type { Undo } from './registry.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 
+/** What was judged; absent where an Execute goes on with a portal that it had stopped in. */
+export interface Part { readonly candidate: Candidate; readonly risk: Risk }
+
 export type Expected =
   | { readonly kind: 'parse' | 'bind' | 'close'; readonly undo: Undo }
   | { readonly kind: 'describe' }
-  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo }
-  | { readonly kind: 'query' | 'function-call'; readonly unit: Unit }
+  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo; readonly part: Part | undefined }
+  | { readonly kind: 'query' | 'function-call'; readonly unit: Unit; readonly part: Part | undefined }
+  /**
+   * A FunctionCall of our own in front of the client's messages, while no transaction is open: nothing that answers it is
+   * shown, nor the change of the setting that it reports, and its end is no transaction's end. `onAnswer` is told whether it succeeded.
+   */
+  | { readonly kind: 'own-call'; readonly setting: string; readonly onAnswer: (succeeded: boolean) => void }
   /** Our own message that must fail; `error` goes to the client in place of what the server says. */
   | { readonly kind: 'refusal'; readonly error: Buffer }
   | { readonly kind: 'sync' };
@@ -28,7 +39,8 @@ export interface ReplyEvents {
   readonly onQueryRan: (unit: Unit, statement: Statement) => void;
   readonly onTransactionEnd: (how: TransactionEnd) => void;
   readonly onError: () => void;
-  readonly onParameter: (name: string, value: string) => void;
+  /** `isOwn`: a FunctionCall of ours changed it; the client does not see it. */
+  readonly onParameter: (name: string, value: string, isOwn: boolean) => void;
   /** The server says that it will close the connection. */
   readonly onFatal: () => void;
 }
@@ -36,7 +48,7 @@ export interface ReplyEvents {
 /** What must be seen of the server's messages; all others pass unread. */
 export const watchedReplies: readonly number[] = [
   backendType.bindComplete, backendType.closeComplete, backendType.commandComplete, backendType.copyBothResponse,
-  backendType.copyInResponse, backendType.emptyQueryResponse, backendType.errorResponse, backendType.noData,
+  backendType.copyInResponse, backendType.emptyQueryResponse, backendType.errorResponse, backendType.functionCallResponse, backendType.noData,
   backendType.parameterStatus, backendType.parseComplete, backendType.portalSuspended, backendType.readyForQuery,
   backendType.rowDescription,
 ];
@@ -44,6 +56,7 @@ export const watchedReplies: readonly number[] = [
 /** What the client gets in place of the message; undefined: the message itself. */
 type Seen = Buffer | undefined;
 const pass = undefined;
+const hide: Seen = Buffer.alloc(0);
 
 export class Replies {
   status: TransactionStatus = 'idle';
@@ -57,6 +70,7 @@ export class Replies {
   readonly #events: ReplyEvents;
   readonly #now: () => number;
   readonly #expected: Expected[] = [];
+  #hasOwnFailed = false;
 
   constructor(deps: { readonly fate: TransactionFate; readonly events: ReplyEvents; readonly nowMs: () => number }) {
     this.#fate = deps.fate;
@@ -82,7 +96,7 @@ export class Replies {
 
   expect(expected: Expected): void {
     if ('unit' in expected) this.#fate.start(expected.unit, this.#now());
-    if (expected.kind !== 'query' && expected.kind !== 'function-call') this.isUnsynced = true;
+    if (expected.kind !== 'query' && expected.kind !== 'function-call' && expected.kind !== 'own-call') this.isUnsynced = true;
     this.#expected.push(expected);
   }
 
@@ -100,13 +114,18 @@ export class Replies {
       case backendType.errorResponse: return this.#failed(body);
       case backendType.readyForQuery: return this.#ready(decodeReadyForQuery(body));
       case backendType.copyInResponse: return this.#copyIn();
-      case backendType.parameterStatus: {
-        const { name, value } = decodeParameterStatus(body);
-        this.#events.onParameter(name, value);
-        return pass;
-      }
+      case backendType.functionCallResponse: return this.#expected[0]?.kind === 'own-call' ? hide : pass;
+      case backendType.parameterStatus: return this.#reported(body);
       default: throw new Bug(`the server sent ${typeName(type)}, which no statement that was let through asks for`);
     }
+  }
+
+  #reported(body: Buffer): Seen {
+    const { name, value } = decodeParameterStatus(body);
+    const head = this.#expected[0];
+    const isOwn = head?.kind === 'own-call' && head.setting === name;
+    this.#events.onParameter(name, value, isOwn);
+    return isOwn ? hide : pass;
   }
 
   #complete(kind: 'parse' | 'bind' | 'close'): Seen {
@@ -149,8 +168,12 @@ export class Replies {
       this.#events.onFatal();
       return pass;
     }
-    this.#events.onError();
     const head = this.#expected[0];
+    if (head?.kind === 'own-call') {
+      this.#hasOwnFailed = true;
+      return hide;
+    }
+    this.#events.onError();
     switch (head?.kind) {
       case undefined: return pass;
       case 'query':
@@ -172,11 +195,21 @@ export class Replies {
     this.isSkipping = at < 0;
   }
 
+  /** The client has no part in it: what it knows of its own transaction stays as it is. */
+  #ownAnswered(): Seen {
+    const own = this.#expected.shift();
+    const succeeded = !this.#hasOwnFailed;
+    this.#hasOwnFailed = false;
+    if (own?.kind === 'own-call') own.onAnswer(succeeded);
+    return hide;
+  }
+
   #ready(status: TransactionStatus): Seen {
+    const head = this.#expected[0];
+    if (head?.kind === 'own-call') return this.#ownAnswered();
     this.status = status;
     this.isCopyIn = false;
     this.isSkipping = this.isUnsynced = false;
-    const head = this.#expected[0];
     // After COPY the server may have taken a Sync for its own; its ReadyForQuery is then the truth all the same.
     if (head?.kind === 'query' || head?.kind === 'function-call') {
       if (head.kind === 'function-call') this.#fate.ranWithoutTag(head.unit);

@@ -8,30 +8,27 @@
  */
 import type { Socket } from 'node:net';
 import { Failure } from '../../core/failure.ts';
-import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Log } from '../../lib/log.ts';
 import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
-import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
-import { serverLimits, sessionLimits } from '../../lib/pgwire/frame-limits.ts';
+import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameScanner } from '../../lib/pgwire/frame-scanner.ts';
-import { encodeCopyFail, encodeFlush, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
+import { encodeCopyFail } from '../../lib/pgwire/frontend-encode.ts';
 import { frontendType } from '../../lib/pgwire/message-type.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import { abandon } from './abandon.ts';
-import { Admission, type Candidate } from './admission.ts';
-import { BatchCollector, joinFrames, type Batch, type ExtendedBatch } from './batch.ts';
+import { Admission } from './admission.ts';
+import type { Batch } from './batch.ts';
+import { BatchJudge, type JudgeableBatch, type Judged } from './batch-judge.ts';
 import type { SessionContext } from './context.ts';
-import { ExtendedPlan } from './extended-plan.ts';
 import { TransactionFate } from './fate.ts';
-import type { Setting } from './judgements.ts';
-import { learnNames, learnPath } from './learn.ts';
-import { messageBytesMax, readAheadBytesMax, watchedReplyBytesMax } from './limits.ts';
-import type { Plan } from './plan.ts';
-import { errorOf, failingExecute, failureOf, ownErrors } from './refuse.ts';
+import { Forwarder } from './forwarder.ts';
+import { Intake } from './intake.ts';
+import { readAheadBytesMax, watchedReplyBytesMax } from './limits.ts';
+import { errorOf, ownErrors } from './refuse.ts';
 import { Replies, watchedReplies } from './replies.ts';
 import { readSearchPath } from './search-path.ts';
-import { functionCandidate, queryCandidate } from './whole-plan.ts';
+import { onlySync } from './work.ts';
 
 export interface SessionDeps {
   readonly socket: Socket;
@@ -42,20 +39,14 @@ export interface SessionDeps {
   readonly onEnd: () => void;
 }
 
-const syncMessage = encodeSync();
-const flushMessage = encodeFlush();
-const nothingPlanned: Plan = { frames: [], expected: [], refusal: undefined };
-const noBytes = Buffer.alloc(0);
-
 export class Session {
   readonly #deps: SessionDeps;
-  readonly #reader = new FrameReader(sessionLimits(messageBytesMax));
-  readonly #collector = new BatchCollector();
-  /** Complete, not yet judged. */
-  readonly #waiting: Batch[] = [];
+  readonly #intake = new Intake();
   readonly #fate = new TransactionFate();
   readonly #replies: Replies;
   readonly #admission: Admission;
+  readonly #judge: BatchJudge;
+  readonly #forwarder: Forwarder;
   readonly #scanner: FrameScanner;
   /** Settings that the server reports and that decide how it reads text. */
   readonly #textSettings = new Map([['client_encoding', 'UTF8'], ['standard_conforming_strings', 'on']]);
@@ -66,8 +57,6 @@ export class Session {
   /** The server has said why it ends. */
   #isFatalSeen = false;
   #isDraining = false;
-  /** The link took more than it can send. */
-  #isLinkFull = false;
   /** A Sync came while the server copied in. */
   #hasSyncInCopy = false;
   #onSettled: (() => void) | undefined;
@@ -96,6 +85,10 @@ export class Session {
         else this.#fault(error);
       },
     });
+    this.#judge = new BatchJudge({
+      context: deps.context, link: deps.link, replies: this.#replies, admission: this.#admission, onSkipped: (unit) => { this.#fate.skipped(unit); },
+    });
+    this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, onFull: () => { deps.socket.pause(); } });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
       onFrame: (type, bytes, start, end) => { this.#see(type, bytes.subarray(start + 5, end)); },
@@ -108,7 +101,7 @@ export class Session {
     const { socket, link } = this.#deps;
     link.relay({
       onData: (chunk) => { this.#fromServer(chunk); },
-      onDrain: () => { this.#isLinkFull = false; this.#pump(); },
+      onDrain: () => { this.#forwarder.drained(); this.#pump(); },
       onClose: () => { this.#serverGone(); },
     });
     socket.on('data', (chunk: Buffer) => { this.#fromClient(chunk); });
@@ -154,14 +147,14 @@ export class Session {
 
   #fromClient(chunk: Buffer): void {
     if (this.#isOver) return;
-    this.#reader.push(chunk);
+    this.#intake.push(chunk);
     this.#pump();
   }
 
   /** Reads on unless too much waits: for a judgement, for replies, or for a server that takes no more. */
   #pace(): void {
-    const isBusy = this.#isJudging || this.#waiting.length > 0 || !this.#replies.isSettled;
-    if (this.#isLinkFull || (isBusy && this.#reader.bufferedBytes > readAheadBytesMax)) this.#deps.socket.pause();
+    const isBusy = this.#isJudging || this.#intake.hasWaiting || !this.#replies.isSettled;
+    if (this.#forwarder.isFull || (isBusy && this.#intake.bufferedBytes > readAheadBytesMax)) this.#deps.socket.pause();
     else this.#deps.socket.resume();
   }
 
@@ -170,10 +163,10 @@ export class Session {
     try {
       if (this.#hasSyncInCopy && this.#replies.isSettled) {
         this.#hasSyncInCopy = false;
-        if (this.#replies.isSkipping) this.#forward(nothingPlanned, 'sync');
+        if (this.#replies.isSkipping) this.#forwarder.forward(onlySync);
       }
       while (this.#mayTake) {
-        const batch = this.#nextBatch();
+        const batch = this.#intake.next();
         if (batch === undefined) {
           this.#dry();
           break;
@@ -188,7 +181,7 @@ export class Session {
 
   get #mayTake(): boolean {
     if (this.#isOver || this.#isJudging || this.#cancelling !== undefined) return false;
-    return this.#replies.isSettled || (this.#replies.isCopyIn && !this.#isLinkFull);
+    return this.#replies.isSettled || (this.#replies.isCopyIn && !this.#forwarder.isFull);
   }
 
   /** Nothing more to do for now. */
@@ -198,36 +191,36 @@ export class Session {
     else if (this.#isDraining && this.#replies.status === 'idle' && !this.#replies.isUnsynced) this.end(ownErrors.shutDown());
   }
 
-  #nextBatch(): Batch | undefined {
-    for (;;) {
-      const batch = this.#waiting.shift();
-      if (batch !== undefined) return batch;
-      const frame = this.#reader.next();
-      if (frame === undefined) return undefined;
-      this.#waiting.push(...this.#collector.add(frame));
-    }
-  }
-
   #take(batch: Batch): void {
     if (batch.kind === 'terminate') this.#clientGone();
     else if (this.#replies.isCopyIn) this.#copy(batch);
     else if (this.#replies.isSkipping) {
       // As the server does after an error: everything up to Sync is dropped, judged or not.
-      if (batch.kind === 'extended' && batch.end === 'sync') this.#forward(nothingPlanned, 'sync');
+      if (batch.kind === 'extended' && batch.end === 'sync') this.#forwarder.forward(onlySync);
     } else if (batch.kind !== 'copy') {
-      this.#isJudging = true;
-      void this.#judge(batch).then(() => { this.#isJudging = false; this.#pump(); }, (error: unknown) => { this.#fault(error); });
+      const judged = this.#judge.judge(batch);
+      if (judged instanceof Promise) this.#await(batch, judged);
+      else this.#judged(batch, judged);
     }
+  }
+
+  #await(batch: JudgeableBatch, judging: Promise<Judged>): void {
+    this.#isJudging = true;
+    judging.then((judged) => {
+      this.#judged(batch, judged);
+      this.#isJudging = false;
+      this.#pump();
+    }).catch((error: unknown) => { this.#fault(error); });
   }
 
   /** While the server copies in, the data goes on untouched; Sync and Flush are ignored there, anything else breaks it off. */
   #copy(batch: Batch): void {
     if (batch.kind === 'copy') {
-      this.#toServer(batch.frame.whole);
+      this.#forwarder.write(batch.frame.whole);
       if (batch.frame.type === frontendType.copyData) return;
       this.#replies.isCopyIn = this.#hasSyncInCopy = false;
       // The Sync behind it waits until the answer is here, and the server would wait for that Sync to send it.
-      if (this.#replies.isUnsynced) this.#toServer(flushMessage);
+      if (this.#replies.isUnsynced) this.#forwarder.flush();
       return;
     }
     const isSync = batch.kind === 'extended' && batch.end === 'sync';
@@ -235,100 +228,26 @@ export class Session {
     if (isSync && batch.frames.length === 0) this.#hasSyncInCopy = true;
     else {
       this.#replies.isCopyIn = false;
-      this.#toServer(encodeCopyFail('the client sent another message during COPY'));
-      if (isSync) this.#forward(nothingPlanned, 'sync');
+      this.#forwarder.write(encodeCopyFail('the client sent another message during COPY'));
+      if (isSync) this.#forwarder.forward(onlySync);
     }
   }
 
-  async #judge(batch: Exclude<Batch, { kind: 'copy' | 'terminate' }>): Promise<void> {
-    let catalog: Catalog | undefined;
-    try {
-      const known = this.#knownCatalog();
-      catalog = known ?? await this.#learn();
-    } catch (error) {
-      return this.#refuseWhole(batch, errorOf(failureOf(error)));
-    }
-    if (batch.kind === 'too-large') return this.#refuseWhole(batch, errorOf(new Failure('too_large', 'Too much was sent before a Sync or Flush.')));
-    if (batch.kind === 'extended') return this.#judgeExtended(batch, catalog);
-    let candidate: Candidate;
-    try {
-      const setting = this.#settingWith(catalog);
-      candidate = batch.kind === 'query' ? queryCandidate(batch.frame, this.#deps.context, setting) : await functionCandidate(batch.frame, this.#deps.context, setting);
-    } catch (error) {
-      return this.#refuseWhole(batch, errorOf(failureOf(error)));
-    }
-    const admission = this.#admission.admit(candidate);
-    const admitted = admission instanceof Promise ? await admission : admission;
-    if (admitted.kind === 'refused') return this.#refuseWhole(batch, admitted.error);
-    if (this.#isOver) return this.#fate.skipped(admitted.unit);
-    const { registry, state } = this.#deps.context;
-    if (batch.kind === 'query') registry.beginQuery();
-    for (const statement of candidate.statements) state.letThrough(statement, admitted.risk);
-    this.#replies.expect({ kind: batch.kind, unit: admitted.unit });
-    this.#toServer(batch.frame.whole);
-  }
-
-  async #judgeExtended(batch: ExtendedBatch, catalog: Catalog): Promise<void> {
-    const plan = new ExtendedPlan(this.#deps.context, this.#admission, batch.frames, () => this.#settingWith(catalog));
-    const made = await plan.make((unit) => { this.#fate.skipped(unit); });
-    if (!this.#isOver) return this.#forward(made, batch.end, batch.terminator);
-    for (const expected of made.expected) if ('unit' in expected) this.#fate.skipped(expected.unit);
-  }
-
-  #settingWith(catalog: Catalog): Setting {
-    const { state } = this.#deps.context;
-    return { catalog, facts: state.facts, isPlain: state.isPlain };
-  }
-
-  /** The catalog, when nothing has to be asked before the next judgement. */
-  #knownCatalog(): Catalog | undefined {
-    const { state, catalogs, database } = this.#deps.context;
-    if (state.isCatalogDue || ((state.isStale || state.areNamesStale) && this.#mayAsk)) return undefined;
-    return catalogs.cached(database);
-  }
-
-  /** Our questions end with a Sync, so they must not fall into a pipeline; in a failed transaction they would fail. */
-  get #mayAsk(): boolean { return this.#replies.status !== 'failed' && !this.#replies.isUnsynced; }
-
-  async #learn(): Promise<Catalog> {
-    const { state, registry, catalogs, database } = this.#deps.context;
-    const { link } = this.#deps;
-    if (state.isCatalogDue) {
-      await catalogs.refresh(database);
-      state.isCatalogDue = false;
-    }
-    if (this.#mayAsk) {
-      link.markIdle();
-      if (state.isStale) await learnPath(link, state, this.#replies.status);
-      if (state.areNamesStale) await learnNames(link, state, registry);
-    }
-    return catalogs.cached(database) ?? catalogs.current(database, { fresh: true });
+  #judged(batch: JudgeableBatch, judged: Judged): void {
+    if (judged.kind === 'refused') this.#refuseWhole(batch, judged.error);
+    else if (!this.#isOver) this.#forwarder.forward(judged.work);
+    else for (const expected of judged.work.plan.expected) if ('unit' in expected) this.#fate.skipped(expected.unit);
   }
 
   /** Nothing of it reaches the server. Outside of any transaction that is all; inside, the server is made to fail. */
-  #refuseWhole(batch: Batch, error: Buffer): void {
+  #refuseWhole(batch: JudgeableBatch, error: Buffer): void {
     if (this.#isOver) return;
-    if (batch.kind === 'extended' || batch.kind === 'too-large') return this.#forward({ frames: [], expected: [], refusal: error }, batch.kind === 'extended' ? batch.end : 'open');
-    if (this.#replies.status === 'idle' && !this.#replies.isUnsynced) {
-      this.#toClient(Buffer.concat([error, encodeReadyForQuery('idle')]));
-      return;
+    const isOne = batch.kind === 'query' || batch.kind === 'function-call';
+    if (isOne && this.#forwarder.isServerIdle) this.#toClient(Buffer.concat([error, encodeReadyForQuery('idle')]));
+    else {
+      const end = batch.kind === 'extended' ? batch.end : batch.kind === 'too-large' ? 'open' : 'sync';
+      this.#forwarder.forward({ plan: { frames: [], expected: [], refusal: error }, end });
     }
-    this.#forward({ frames: [], expected: [], refusal: error }, 'sync');
-  }
-
-  #forward(plan: Plan, end: ExtendedBatch['end'], terminator?: Frame): void {
-    for (const expected of plan.expected) this.#replies.expect(expected);
-    if (plan.refusal !== undefined) this.#replies.expect({ kind: 'refusal', error: plan.refusal });
-    if (end === 'sync') this.#replies.expect({ kind: 'sync' });
-    // One write: as received where nothing stands between, which is nearly always.
-    if (plan.refusal === undefined && terminator !== undefined) return this.#toServer(joinFrames([...plan.frames, terminator]));
-    this.#toServer(Buffer.concat([joinFrames(plan.frames), plan.refusal === undefined ? noBytes : failingExecute, end === 'sync' ? syncMessage : flushMessage]));
-  }
-
-  #toServer(bytes: Buffer): void {
-    if (this.#deps.link.write(bytes)) return;
-    this.#isLinkFull = true;
-    this.#deps.socket.pause();
   }
 
   #toClient(bytes: Buffer): void {
@@ -347,6 +266,7 @@ export class Session {
       socket.uncork();
     }
     if (!this.#replies.isSettled && !this.#replies.isCopyIn) return;
+    if (this.#replies.isSettled && this.#forwarder.continue()) return;
     if (this.#isOver) this.#onSettled?.();
     else this.#pump();
   }
@@ -354,7 +274,7 @@ export class Session {
   #see(type: number, body: Buffer): void {
     const replacement = this.#replies.see(type, body);
     if (replacement === undefined) return;
-    this.#scanner.insertBefore(replacement);
+    if (replacement.length > 0) this.#scanner.insertBefore(replacement);
     this.#scanner.drop();
   }
 

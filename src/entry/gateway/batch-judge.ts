@@ -1,0 +1,123 @@
+/**
+ * BatchJudge: a batch in, Work out, or the error that refuses it as a whole. It sees to it first that the session knows
+ * what it judges by (catalog, search path, names). What is SAFE and known passes without waiting for anything; only
+ * questions to the server and to people make the answer a promise.
+ */
+import { Failure } from '../../core/failure.ts';
+import type { Catalog } from '../../core/sql/catalog.ts';
+import type { Link } from '../../remote/postgres/link.ts';
+import type { Admission, Admitted, Candidate } from './admission.ts';
+import type { Batch, ExtendedBatch } from './batch.ts';
+import type { SessionContext } from './context.ts';
+import { ExtendedPlan } from './extended-plan.ts';
+import type { Unit } from './fate.ts';
+import type { Setting } from './judgements.ts';
+import { learnNames, learnPath } from './learn.ts';
+import type { Plan } from './plan.ts';
+import { errorOf, failureOf } from './refuse.ts';
+import type { Replies } from './replies.ts';
+import { functionCandidate, queryCandidate } from './whole-plan.ts';
+import type { Work } from './work.ts';
+
+export type JudgeableBatch = Exclude<Batch, { readonly kind: 'copy' | 'terminate' }>;
+type WholeBatch = Extract<Batch, { readonly kind: 'query' | 'function-call' }>;
+
+/** `refused`: nothing of it may reach the server. */
+export type Judged = { readonly kind: 'work'; readonly work: Work } | { readonly kind: 'refused'; readonly error: Buffer };
+
+export interface BatchJudgeDeps {
+  readonly context: SessionContext;
+  readonly link: Pick<Link, 'query' | 'markIdle'>;
+  readonly replies: Replies;
+  readonly admission: Admission;
+  /** What was permitted in vain, because something before it was refused. */
+  readonly onSkipped: (unit: Unit) => void;
+}
+
+export class BatchJudge {
+  readonly #deps: BatchJudgeDeps;
+
+  constructor(deps: BatchJudgeDeps) {
+    this.#deps = deps;
+  }
+
+  judge(batch: JudgeableBatch): Judged | Promise<Judged> {
+    const known = this.#knownCatalog();
+    if (known !== undefined) return this.#judgeUnder(batch, known);
+    return this.#learn().then((catalog) => this.#judgeUnder(batch, catalog), refusedBy);
+  }
+
+  #judgeUnder(batch: JudgeableBatch, catalog: Catalog): Judged | Promise<Judged> {
+    switch (batch.kind) {
+      case 'too-large': return { kind: 'refused', error: errorOf(new Failure('too_large', 'Too much was sent before a Sync or Flush.')) };
+      case 'extended': return this.#judgeExtended(batch, catalog);
+      case 'query':
+      case 'function-call': return this.#judgeWhole(batch, catalog);
+    }
+  }
+
+  #judgeExtended(batch: ExtendedBatch, catalog: Catalog): Judged | Promise<Judged> {
+    const { context, admission, onSkipped } = this.#deps;
+    const plan = new ExtendedPlan(context, admission, batch.frames, () => this.#settingWith(catalog)).make(onSkipped);
+    const work = (made: Plan): Judged => ({ kind: 'work', work: { plan: made, end: batch.end, terminator: batch.terminator } });
+    return plan instanceof Promise ? plan.then(work) : work(plan);
+  }
+
+  #judgeWhole(batch: WholeBatch, catalog: Catalog): Judged | Promise<Judged> {
+    const { context } = this.#deps;
+    const setting = this.#settingWith(catalog);
+    try {
+      if (batch.kind === 'query') return this.#admit(batch, queryCandidate(batch.frame, context, setting));
+      return functionCandidate(batch.frame, context, setting).then((candidate) => this.#admit(batch, candidate), refusedBy);
+    } catch (error) {
+      return refusedBy(error);
+    }
+  }
+
+  #admit(batch: WholeBatch, candidate: Candidate): Judged | Promise<Judged> {
+    const { admission, context: { registry, state } } = this.#deps;
+    const admitting = admission.admit(candidate);
+    const judged = (admitted: Admitted): Judged => {
+      if (admitted.kind === 'refused') return admitted;
+      const { unit, risk } = admitted;
+      if (batch.kind === 'query') registry.beginQuery();
+      for (const statement of candidate.statements) state.letThrough(statement, risk);
+      return { kind: 'work', work: { plan: { frames: [batch.frame], expected: [{ kind: batch.kind, unit, part: { candidate, risk } }], refusal: undefined }, end: 'own' } };
+    };
+    return admitting instanceof Promise ? admitting.then(judged) : judged(admitting);
+  }
+
+  #settingWith(catalog: Catalog): Setting {
+    const { state } = this.#deps.context;
+    return { catalog, facts: state.facts, isPlain: state.isPlain };
+  }
+
+  /** The catalog, when nothing has to be asked before the next judgement. */
+  #knownCatalog(): Catalog | undefined {
+    const { state, catalogs, database } = this.#deps.context;
+    if (state.isCatalogDue || ((state.isStale || state.areNamesStale) && this.#mayAsk)) return undefined;
+    return catalogs.cached(database);
+  }
+
+  /** Our questions end with a Sync, so they must not fall into a pipeline; in a failed transaction they would fail. */
+  get #mayAsk(): boolean { return this.#deps.replies.status !== 'failed' && !this.#deps.replies.isUnsynced; }
+
+  async #learn(): Promise<Catalog> {
+    const { link, replies, context: { state, registry, catalogs, database } } = this.#deps;
+    if (state.isCatalogDue) {
+      await catalogs.refresh(database);
+      state.isCatalogDue = false;
+    }
+    if (this.#mayAsk) {
+      link.markIdle();
+      if (state.isStale) await learnPath(link, state, replies.status);
+      if (state.areNamesStale) await learnNames(link, state, registry);
+    }
+    return catalogs.cached(database) ?? catalogs.current(database, { fresh: true });
+  }
+}
+
+/** Throws what is neither a Failure nor the client's mistake. */
+function refusedBy(error: unknown): Judged {
+  return { kind: 'refused', error: errorOf(failureOf(error)) };
+}

@@ -1,0 +1,32 @@
+/**
+ * Intake: what the client sends, as batches in order. It reads messages only as far as batches are asked for, so that
+ * what waits stays in the bytes that were received, where the session can bound it.
+ */
+import { FrameReader } from '../../lib/pgwire/frame-reader.ts';
+import { sessionLimits } from '../../lib/pgwire/frame-limits.ts';
+import { BatchCollector, type Batch } from './batch.ts';
+import { messageBytesMax } from './limits.ts';
+
+export class Intake {
+  readonly #reader = new FrameReader(sessionLimits(messageBytesMax));
+  readonly #collector = new BatchCollector();
+  /** Complete, not yet taken. */
+  readonly #waiting: Batch[] = [];
+
+  /** Bytes received that belong to no batch yet. */
+  get bufferedBytes(): number { return this.#reader.bufferedBytes; }
+  get hasWaiting(): boolean { return this.#waiting.length > 0; }
+
+  push(chunk: Buffer): void { this.#reader.push(chunk); }
+
+  /** Throws a fatal ProtocolError. */
+  next(): Batch | undefined {
+    for (;;) {
+      const batch = this.#waiting.shift();
+      if (batch !== undefined) return batch;
+      const frame = this.#reader.next();
+      if (frame === undefined) return undefined;
+      this.#waiting.push(...this.#collector.add(frame));
+    }
+  }
+}

@@ -14,7 +14,7 @@ import { Failure } from './core/failure.ts';
 import { assess, assessStatement, mayRunWhenParsed, nextSession } from './core/sql/assess.ts';
 import type { Catalog } from './core/sql/catalog.ts';
 import { fingerprint, redact } from './core/sql/redact.ts';
-import { withApprovalTimes, type Policy } from './core/policy/policy.ts';
+import { refuseSilentObserving, withApprovalTimes, type Policy } from './core/policy/policy.ts';
 import { createGateway, type Gateway } from './entry/gateway/gateway.ts';
 import { createHttp } from './entry/http/http.ts';
 import { createMetrics, type Metrics } from './entry/http/metrics.ts';
@@ -144,6 +144,7 @@ type Started = (() => Promise<void>)[];
 
 async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
   const policy = withApprovalTimes(await loadPolicy(config.policy), config.approval);
+  refuseSilentObserving(policy, config.environment);
   const memory = openMemory(config.dataDir);
   started.push(() => memory.close());
   memory.database.claim();
@@ -195,7 +196,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
     waitingReads: () => memory.ledger.waitingReads, isLedgerWritable: () => memory.ledger.fault === undefined,
   });
   const guard = createGuard({
-    ledger: memory.ledger, policy: () => policy, clock: systemClock,
+    ledger: memory.ledger, policy: () => policy, environment: config.environment, clock: systemClock,
     approvals: counted(memory.approvals, metrics.observeHold, (change) => { holds += change; }),
     newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,
   });

@@ -38,7 +38,7 @@ test('told nothing, it listens on loopback, offers TLS, protects, and guards the
   const { dataDir, ...config } = load({});
   assert.deepEqual(config, {
     gateway: { host: '127.0.0.1', port: 6432, tls: 'on', certificate: undefined }, http: { host: '127.0.0.1', port: 6433 },
-    upstream: undefined, policy: 'protect', approval: { wait: undefined, expires: undefined }, logLevel: 'info',
+    upstream: undefined, policy: 'protect', environment: 'dev', approval: { wait: undefined, expires: undefined }, logLevel: 'info',
     operatorToken: undefined, configFile: undefined,
   });
   assert.match(dataDir, /\.backstop$/);
@@ -50,10 +50,18 @@ test('flags come before the environment, the environment before the file, the fi
   assert.deepEqual([config.gateway.port, config.http.port, config.gateway.host, config.policy, config.configFile], [5, 3, '10.0.0.1', 'strict', path]);
 });
 
+test('the embedded server is for development, and any other is production unless it is said what it is', () => {
+  const upstream = 'postgres://u:p@h/d';
+  assert.equal(load({}).environment, 'dev');
+  assert.equal(load({ flags: { upstream } }).environment, 'production');
+  assert.equal(load({ flags: { upstream, environment: 'staging' } }).environment, 'staging');
+  assert.equal(load({ env: { BACKSTOP_ENVIRONMENT: 'production' } }).environment, 'production');
+});
+
 test('every setting can be given by its variable, and by its flag where it has one', () => {
   const values: Readonly<Record<keyof typeof settings, string>> = {
     'gateway.host': 'h', 'gateway.port': '0', 'gateway.tls': 'off', 'gateway.tls_cert': 'c.pem', 'gateway.tls_key': 'k.pem', 'http.host': 'i', 'http.port': '65535',
-    data: 'd', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
+    data: 'd', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
   };
   const pairs = Object.entries(values) as [keyof typeof settings, string][];
   const env = Object.fromEntries(pairs.map(([name, value]) => [settings[name].env, value]));
@@ -61,7 +69,7 @@ test('every setting can be given by its variable, and by its flag where it has o
     .map(([name, value]) => [name.replaceAll(/[._]([a-z])/g, (_, letter: string) => letter.toUpperCase()), value]));
   const expected = {
     gateway: { host: 'h', port: 0, tls: 'off', certificate: { certFile: join(cwd, 'c.pem'), keyFile: join(cwd, 'k.pem') } }, http: { host: 'i', port: 65535 },
-    dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
+    dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
   };
   const { upstream, operatorToken, ...fromEnv } = load({ env });
   assert.deepEqual(fromEnv, expected);

@@ -32,6 +32,8 @@ export interface Config {
   readonly upstream: Secret | undefined;
   /** Name of a shipped policy, or an absolute path. */
   readonly policy: string;
+  /** What the guarded server is to its owners; scopes of policies ask for it. */
+  readonly environment: 'dev' | 'staging' | 'production';
   /** Seconds, in place of those in the policy file. */
   readonly approval: { readonly wait: number | undefined; readonly expires: number | undefined };
   readonly logLevel: LogLevel;
@@ -77,6 +79,7 @@ function assemble(values: Values, configFile: string | undefined, cwd: string): 
     return value === undefined ? undefined : new Secret(value);
   };
   const policy = get('policy') ?? 'protect';
+  const upstream = secret('upstream');
   return {
     gateway: {
       host: get('gateway.host') ?? '127.0.0.1', port: get('gateway.port') ?? 6432,
@@ -84,8 +87,10 @@ function assemble(values: Values, configFile: string | undefined, cwd: string): 
     },
     http: { host: get('http.host') ?? '127.0.0.1', port: get('http.port') ?? 6433 },
     dataDir: path('data') ?? defaultDataDir(import.meta.url, cwd),
-    upstream: secret('upstream'),
+    upstream,
     policy: /^[a-z][a-z0-9-]*$/.test(policy) ? policy : path('policy') ?? policy,
+    // A server that somebody else runs may be anybody's production.
+    environment: get('environment') ?? (upstream === undefined ? 'dev' : 'production'),
     approval: { wait: get('approval.wait'), expires: get('approval.expires') },
     logLevel: get('log.level') ?? 'info',
     operatorToken: secret('operator_token'),

@@ -46,7 +46,7 @@ for (const [, name = '', cells = ''] of text.matchAll(/^\| `(observe|develop|pro
     const words = { allow: 'runs', hold: 'held', deny: 'denied' };
     const decided = columns.map(([level, more]) => {
       const risk: Risk = { level, reasons: [], effects: [], destroys: false, recoverability: 'not-needed', assumptions: [], ...more };
-      return words[decide(policy, { risk, agent: 'ada', database: 'shop', recovery: 'none' }).decision];
+      return words[decide(policy.base, { risk, agent: 'ada', database: 'shop', recovery: 'none' }).decision];
     });
     assert.deepEqual(said, decided);
   });

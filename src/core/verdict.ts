@@ -26,6 +26,8 @@ export interface Verdict {
   readonly policyName: string;
   /** sha256 of the policy's canonical form, hex. */
   readonly policyHash: string;
+  /** The scope of the policy that was in force; absent: its base. */
+  readonly scope?: string;
   /** Under `observe`: what would have been decided. Equal to `decision` otherwise. */
   readonly wouldBe: Decision;
 }

@@ -44,7 +44,7 @@ function scene(work: (scene: Scene) => Promise<void>, policy = policyWith()): Pr
   return withStore(async (store) => {
     let inForce = policy;
     let ids = 0;
-    const guard = createGuard({ ledger: store.ledger, approvals: store.approvals, policy: () => inForce, clock: systemClock, newApprovalId: () => `apr_${++ids}` });
+    const guard = createGuard({ ledger: store.ledger, approvals: store.approvals, policy: () => inForce, environment: 'production', clock: systemClock, newApprovalId: () => `apr_${++ids}` });
     const { token: operator } = await store.identities.addOperator('olga');
     await work({ store, guard, operator, setPolicy: (changed) => { inForce = changed; } });
   });

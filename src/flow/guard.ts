@@ -12,7 +12,8 @@ import { Failure } from '../core/failure.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { decide } from '../core/policy/decide.ts';
 import { explain } from '../core/policy/explain.ts';
-import type { Policy } from '../core/policy/policy.ts';
+import { scopeFor, type Environment } from '../core/policy/match.ts';
+import type { EffectivePolicy, Policy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
 import { missingRules } from '../core/sql/missing-names.ts';
 import type { Verdict } from '../core/verdict.ts';
@@ -54,6 +55,8 @@ export interface AskHooks {
 }
 
 export interface Guard {
+  /** What is in force now for an agent in a database; the same object until the policy or the scope changes. */
+  policyFor(agent: string, database: string): EffectivePolicy;
   /** Pure: what the policy in force says. */
   judge(request: GuardRequest): Verdict;
   /** undefined unless it is SAFE and allowed: then it may run at once. Throws Failure `ledger_unavailable`. */
@@ -67,6 +70,7 @@ export interface GuardDeps {
   readonly approvals: Approvals;
   /** The policy in force now. */
   readonly policy: () => Policy;
+  readonly environment: Environment;
   readonly clock: Clock;
   /** `apr_…` */
   readonly newApprovalId: () => string;
@@ -76,6 +80,7 @@ export interface GuardDeps {
 
 export function createGuard(deps: GuardDeps): Guard {
   return {
+    policyFor: (agent, database) => policyFor(deps, agent, database),
     judge: (request) => judge(deps, request.action, request),
     admitNow: (request) => admitNow(deps, request),
     admit: async (request, hooks) => {
@@ -91,8 +96,13 @@ export function createGuard(deps: GuardDeps): Guard {
   };
 }
 
+function policyFor({ policy, environment, clock }: GuardDeps, agent: string, database: string): EffectivePolicy {
+  return scopeFor(policy(), { agent, database, environment, at: clock.now() });
+}
+
 function judge(deps: GuardDeps, action: SqlAction, { risk }: Judgement): Verdict {
-  return decide(deps.policy(), { risk, agent: action.actor.name, database: action.database, recovery: 'none' });
+  const { actor: { name: agent }, database } = action;
+  return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none' });
 }
 
 function admitNow(deps: GuardDeps, request: GuardRequest): Permitted | undefined {
@@ -118,13 +128,14 @@ async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, h
 }
 
 async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
+  const times = policyFor(deps, request.action.actor.name, request.action.database).approval;
   const approval = await deps.approvals.request({
     id: deps.newApprovalId(), actionId: request.action.id, binding: bindingFor(request, request, verdict), agent: request.action.actor.name,
     database: request.action.database, redacted: request.action.redacted, risk: request.risk, verdict,
-    expiresAt: new Date(deps.clock.now().getTime() + deps.policy().approval.expires * 1000).toISOString(),
+    expiresAt: new Date(deps.clock.now().getTime() + times.expires * 1000).toISOString(),
   });
   if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
-  const waitMs = approval.state === 'pending' ? deps.policy().approval.wait * 1000 : 0;
+  const waitMs = approval.state === 'pending' ? times.wait * 1000 : 0;
   if (waitMs > 0) hooks.onHold(approval, waitMs);
   const answered = waitMs > 0 ? await deps.approvals.waitForAnswer(approval.id, { timeoutMs: waitMs, signal: hooks.signal }) : approval;
   switch (answered.state) {

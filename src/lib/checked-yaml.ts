@@ -108,9 +108,11 @@ function offsetOfKey(document: Document, path: Path, key: string): number {
 /** The keys that the schema knows at a path; none when they cannot be told. */
 export function keysAt(schema: z.ZodType, path: Path): readonly string[] {
   const inner = unwrap(schema);
+  const [step, ...rest] = path;
+  const element = elementOf(inner);
+  if (element !== undefined && step !== undefined) return keysAt(element, rest);
   const shape = shapeOf(inner);
   if (shape === undefined) return [];
-  const [step, ...rest] = path;
   if (step === undefined) return Object.keys(shape);
   const child = shape[String(step)];
   return child === undefined ? [] : keysAt(child, rest);
@@ -124,4 +126,8 @@ function unwrap(schema: z.ZodType): z.ZodType {
 
 function shapeOf(schema: z.ZodType): Readonly<Record<string, z.ZodType>> | undefined {
   return 'shape' in schema ? (schema.shape as Readonly<Record<string, z.ZodType>>) : undefined;
+}
+
+function elementOf(schema: z.ZodType): z.ZodType | undefined {
+  return 'element' in schema ? (schema.element as z.ZodType) : undefined;
 }

@@ -27,7 +27,7 @@ function risk(level: Level, effect: Effect, destroys = false): Risk {
     reasons: level === 'SAFE' ? [] : [{ rule: 'test.reason', level, message: 'It does something.' }],
   };
 }
-const judge = (policy: Policy, given: Risk) => decide(policy, { risk: given, agent: 'ada', database: 'shop', recovery: 'none' });
+const judge = (policy: Policy, given: Risk) => decide(policy.base, { risk: given, agent: 'ada', database: 'shop', recovery: 'none' });
 
 const table = { object: 'public.orders', objectKind: 'table' };
 const read = risk('SAFE', { kind: 'read', ...table });
@@ -107,7 +107,7 @@ for (const [effect, expected, why] of guarded) {
 
 test('a rule that throws denies, and its verdict names it', () => {
   const thrower: Rule = { id: 'test.throws', version: 1, reads: ['level'], compares: 'never', evaluate: () => { throw new TypeError('boom'); } };
-  const verdict = decideBy([...rules, thrower], shipped.develop, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
+  const verdict = decideBy([...rules, thrower], shipped.develop.base, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
   assert.equal(verdict.decision, 'deny');
   assert.deepEqual([verdict.fired[0]?.rule, verdict.fired[0]?.observed], ['test.throws', 'TypeError']);
 });
@@ -118,7 +118,7 @@ test('a missing fact denies, whichever it is', () => {
     assert.equal(verdict.decision, 'deny', fact);
     assert.match(verdict.fired[0]?.observed ?? '', new RegExp(`missing: .*${fact}`));
   }
-  assert.equal(decide(shipped.protect, { risk: read, agent: 'ada', database: 'shop', recovery: undefined as unknown as 'none' }).decision, 'deny');
+  assert.equal(decide(shipped.protect.base, { risk: read, agent: 'ada', database: 'shop', recovery: undefined as unknown as 'none' }).decision, 'deny');
 });
 
 test('a level that nobody knows denies', () => {
@@ -126,7 +126,7 @@ test('a level that nobody knows denies', () => {
 });
 
 test('no rule firing denies', () => {
-  const verdict = decideBy([], shipped.develop, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
+  const verdict = decideBy([], shipped.develop.base, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
   assert.deepEqual([verdict.decision, verdict.fired[0]?.rule], ['deny', 'policy.no-rule']);
 });
 

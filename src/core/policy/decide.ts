@@ -7,16 +7,16 @@ import { severity } from '../verdict.ts';
 import type { FiredRule, Verdict } from '../verdict.ts';
 import { missingFacts, readFacts } from './facts.ts';
 import type { Facts, PolicyInput } from './facts.ts';
-import type { Policy } from './policy.ts';
+import type { EffectivePolicy } from './policy.ts';
 import { rules } from './rules.ts';
 import type { Rule } from './rules.ts';
 
-export function decide(policy: Policy, input: PolicyInput): Verdict {
+export function decide(policy: EffectivePolicy, input: PolicyInput): Verdict {
   return decideBy(rules, policy, input);
 }
 
 /** The same over another rule table. */
-export function decideBy(table: readonly Rule[], policy: Policy, input: PolicyInput): Verdict {
+export function decideBy(table: readonly Rule[], policy: EffectivePolicy, input: PolicyInput): Verdict {
   const facts = readFacts(input);
   const fired = table
     .map((rule) => fire(rule, facts, policy))
@@ -27,7 +27,7 @@ export function decideBy(table: readonly Rule[], policy: Policy, input: PolicyIn
   return {
     decision: policy.mode === 'observe' ? 'allow' : wouldBe,
     level: facts.level ?? 'CRITICAL',
-    fired: all, policyName: policy.name, policyHash: policy.hash, wouldBe,
+    fired: all, policyName: policy.name, policyHash: policy.hash, ...(policy.scope === undefined ? {} : { scope: policy.scope }), wouldBe,
   };
 }
 
@@ -36,7 +36,7 @@ const nothingFired: FiredRule = {
   message: 'No rule of the policy speaks of this, so it is denied.',
 };
 
-function fire(rule: Rule, facts: Partial<Facts>, policy: Policy): FiredRule | undefined {
+function fire(rule: Rule, facts: Partial<Facts>, policy: EffectivePolicy): FiredRule | undefined {
   const missing = missingFacts(facts, rule.reads);
   if (missing.length > 0) return broken(rule, `missing: ${missing.join(', ')}`);
   try {

@@ -10,7 +10,7 @@ import { explain, explainForApprover, undoSentence } from './explain.ts';
 import { parsePolicy } from './policy.ts';
 
 const protect = parsePolicy(readFileSync(new URL('../../../policies/protect.yaml', import.meta.url), 'utf8'), 'protect.yaml');
-const verdictOf = (risk: Risk) => decide(protect, { risk, agent: 'ada', database: 'shop', recovery: 'none' });
+const verdictOf = (risk: Risk) => decide(protect.base, { risk, agent: 'ada', database: 'shop', recovery: 'none' });
 
 const deleteAll: Risk = {
   level: 'CRITICAL', destroys: true, recoverability: 'table', assumptions: [],

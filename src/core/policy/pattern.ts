@@ -44,7 +44,7 @@ export function matchesSchema(pattern: string, place: Place): boolean {
 }
 
 /** `*` stands for any run of characters; linear in the product of the lengths, never exponential. */
-function matchesGlob(pattern: string, text: string): boolean {
+export function matchesGlob(pattern: string, text: string): boolean {
   const [first = '', ...rest] = pattern.split('*');
   if (rest.length === 0) return pattern === text;
   if (!text.startsWith(first)) return false;

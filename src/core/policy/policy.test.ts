@@ -39,17 +39,18 @@ for (const file of shipped) {
 test('what protect says in comments can be written as it stands', () => {
   const text = readFileSync(new URL('protect.yaml', folder), 'utf8');
   const policy = parsePolicy(text.replaceAll(/^# (protected:|  \w+: )/gm, '$1'), 'protect.yaml');
-  assert.deepEqual(policy.protected, { tables: ['payments', 'public.audit_*'], schemas: ['billing'], on_write: 'deny', on_read: 'allow' });
+  assert.deepEqual(policy.protected, { tables: ['payments', 'public.audit_*'], schemas: ['billing'], columns: [], on_write: 'deny', on_read: 'allow', on_column_read: 'deny' });
 });
 
 test('a file that gives only what it must gets the documented defaults', () => {
-  const { hash, ...policy } = parsePolicy(head, 'mine.yaml');
+  const { hash, base: _, scoped: __, ...policy } = parsePolicy(head, 'mine.yaml');
   assert.match(hash, /^[0-9a-f]{64}$/);
   assert.deepEqual(policy, {
     name: 'mine', description: 'For a test.', mode: 'enforce', levels: { SAFE: 'allow', LOW: 'allow', HIGH: 'hold', CRITICAL: 'deny' },
     unknown: 'deny', recovery: { required_from: 'CRITICAL' },
-    protected: { tables: [], schemas: [], on_write: 'deny', on_read: 'allow' }, blocked: [], approval: { wait: 55, expires: 3600 },
-  } satisfies Omit<Policy, 'hash'>);
+    protected: { tables: [], schemas: [], columns: [], on_write: 'deny', on_read: 'allow', on_column_read: 'deny' }, blocked: [],
+    limits: { above: 'hold' }, budgets: [], timeouts: {}, approval: { wait: 55, expires: 3600 }, scopes: [],
+  } satisfies Omit<Policy, 'hash' | 'base' | 'scoped'>);
 });
 
 const mistakes: readonly (readonly [why: string, text: string, message: RegExp])[] = [

@@ -1,98 +1,152 @@
 /**
- * Policy: what each level of risk gets, and what is protected or blocked whatever its level. Written by a person as
- * YAML, checked here with the line and column of each mistake, frozen, and named by a hash of its meaning, so that a
- * verdict can say under exactly which policy it was given. A more dangerous level never gets a milder decision.
+ * Policy: what each level of risk gets, and what is protected or blocked whatever its level; for all, or in scopes for
+ * some agents, databases, environments and hours. Written by a person as YAML, checked here with the line and column of
+ * each mistake, frozen, and named by a hash of its meaning, so that a verdict can say under exactly which policy it was
+ * given. A more dangerous level never gets a milder decision, in no scope.
  */
 import { z } from 'zod';
 import { canonicalJson } from '../../lib/canonical-json.ts';
-import { parseCheckedYaml } from '../../lib/checked-yaml.ts';
+import { parseCheckedYaml, type Mistake } from '../../lib/checked-yaml.ts';
 import { deepFreeze } from '../../lib/deep-freeze.ts';
 import { sha256Hex } from '../../lib/sha256.ts';
 import { Failure } from '../failure.ts';
 import { levels } from '../risk.ts';
-import type { Decision } from '../verdict.ts';
-import { operations } from './operation.ts';
+import { severity, type Decision } from '../verdict.ts';
+import { environments, matchSchema } from './match.ts';
+import { sections } from './sections.ts';
 
 const textMax = 500;
-const listMax = 1000;
+const scopesMax = 100;
 
-const decision = z.enum(['allow', 'hold', 'deny']);
-const refusal = z.enum(['hold', 'deny']);
-const name = z.string().min(1).max(200);
+/** Written out in the file, so that nobody turns the protection of production off by one word. */
+export const observeAcknowledgement = 'I understand that nothing is enforced';
 
-const levelsSchema = z.strictObject({
-  SAFE: decision.describe('Reads, and what changes nothing.'),
-  LOW: decision.describe('Effects that stay inside the session: temporary tables, cursors, row locks, harmless settings.'),
-  HIGH: decision.describe('Writes and schema changes with a bound: INSERT, UPDATE or DELETE with WHERE, ALTER TABLE; calls that could not be proved harmless.'),
-  CRITICAL: decision.describe('Losses without a bound, programs and files on the server, control of the server, privileges.'),
-}).describe('What each level of risk gets.');
+const name = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and hyphens, beginning with a letter');
 
-const recoverySchema = z.strictObject({
-  required_from: z.enum(['LOW', 'HIGH', 'CRITICAL', 'never'])
-    .describe('From this level on, a statement that would lose data is denied unless a recovery point exists.'),
-}).describe('When a statement that loses data needs a recovery point first.');
+const scopeSchema = z.strictObject({
+  name: name.describe('Shown in every verdict that is given in this scope.'),
+  match: matchSchema,
+  levels: sections.levels.optional(),
+  unknown: sections.unknown.optional(),
+  recovery: sections.recovery.optional(),
+  protected: sections.protected.optional(),
+  blocked: sections.blocked.optional(),
+  limits: sections.limits.optional(),
+  budgets: sections.budgets.optional(),
+  timeouts: sections.timeouts.optional(),
+  approval: sections.approval.optional(),
+});
 
-const protectedSchema = z.strictObject({
-  tables: z.array(name).max(listMax).default([]).describe('Tables and views: `payments`, `public.payments`, `audit_*`.'),
-  schemas: z.array(name).max(listMax).default([]).describe('Schemas, with all that is in them: `billing`, `tenant_*`.'),
-  on_write: refusal.default('deny').describe('What a write, change, lock or drop of a protected object gets.'),
-  on_read: decision.default('allow').describe('What a read of a protected object gets.'),
-}).describe('Objects with a decision of their own, whatever the level.');
-
-const approvalSchema = z.strictObject({
-  wait: z.int().min(0).max(3600).default(55)
-    .describe('Seconds that a held statement waits on its connection; 0 answers at once. Agents often give up after 60.'),
-  expires: z.int().min(1).max(30 * 24 * 3600).default(3600).describe('Seconds for which a request, and the answer to it, stays valid.'),
-}).describe('How long a held statement waits, and how long its approval lives.');
-
-/** The file as written. Every key has a description; docs/policy.md explains them at length. */
+/** The file as written. Every key has a description; docs/policy.md is made of them. */
 export const policySchema = z.strictObject({
-  name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'lower-case letters, digits and hyphens, beginning with a letter').describe('Shown in every verdict.'),
+  name: name.describe('Shown in every verdict.'),
   description: z.string().min(1).max(textMax).describe('One sentence: for whom the policy is.'),
   mode: z.enum(['enforce', 'observe']).default('enforce').describe('observe: lets everything through and records what enforce would have said.'),
-  levels: levelsSchema,
-  unknown: refusal.default('deny').describe('What an effect gets that could not be proved to be anything milder.'),
-  recovery: recoverySchema.prefault({ required_from: 'CRITICAL' }),
-  protected: protectedSchema.prefault({}),
-  blocked: z.array(z.enum(operations)).max(listMax).default([]).describe('Operations that are always denied.'),
-  approval: approvalSchema.prefault({}),
+  observe_in_production: z.literal(observeAcknowledgement).optional()
+    .describe('Without this sentence, `mode: observe` is refused where the environment is production.'),
+  levels: sections.levels,
+  unknown: sections.unknown.default('deny'),
+  recovery: sections.recovery.prefault({ required_from: 'CRITICAL' }),
+  protected: sections.protected.prefault({}),
+  blocked: sections.blocked.default([]),
+  limits: sections.limits.prefault({}),
+  budgets: sections.budgets.default([]),
+  timeouts: sections.timeouts.prefault({}),
+  approval: sections.approval.prefault({}),
+  scopes: z.array(scopeSchema).max(scopesMax).default([])
+    .describe('Other answers for some; the first scope that matches replaces the sections that it names, all others stay as above.'),
 }).superRefine((policy, context) => {
-  const order: readonly Decision[] = ['allow', 'hold', 'deny'];
-  for (const [index, level] of levels.entries()) {
-    const milder = levels[index - 1];
-    if (milder === undefined || order.indexOf(policy.levels[level]) >= order.indexOf(policy.levels[milder])) continue;
-    context.addIssue({
-      code: 'custom', path: ['levels', level],
-      message: `${level} gets ${policy.levels[level]}, milder than ${policy.levels[milder]} for ${milder}; a worse level never gets a milder decision`,
-    });
+  const say = (path: readonly (string | number)[], message: string): void => { context.addIssue({ code: 'custom', path: [...path], message }); };
+  for (const [path, given] of [[[], policy.levels] as const, ...policy.scopes.map((scope, index) => [['scopes', index], scope.levels] as const)]) {
+    for (const { level, message } of given === undefined ? [] : milderThanBetter(given)) say([...path, 'levels', level], message);
+  }
+  for (const [index, scope] of policy.scopes.entries()) {
+    if (policy.scopes.findIndex((other) => other.name === scope.name) < index) say(['scopes', index, 'name'], `there is another scope ${scope.name}; each has a name of its own`);
   }
 });
 
 type Written = z.infer<typeof policySchema>;
-type DeepReadonly<T> = { readonly [K in keyof T]: T[K] extends readonly (infer I)[] ? readonly I[] : T[K] extends object ? DeepReadonly<T[K]> : T[K] };
+type DeepReadonly<T> = { readonly [K in keyof T]: T[K] extends readonly (infer I)[] ? readonly DeepReadonlyItem<I>[] : T[K] extends object ? DeepReadonly<T[K]> : T[K] };
+type DeepReadonlyItem<I> = I extends object ? DeepReadonly<I> : I;
+
+type SectionName = keyof typeof sections;
+type Given<T extends { readonly [K in SectionName]?: unknown }> = { readonly [K in SectionName]: Exclude<T[K], undefined> };
+const sectionNames = Object.keys(sections) as readonly SectionName[];
+
+/** What is in force for one agent, database, environment and time: what rules judge by. The same scope is always the same object. */
+export type EffectivePolicy = Pick<DeepReadonly<Written>, 'name' | 'mode' | SectionName> & {
+  /** Of the whole file. */
+  readonly hash: string;
+  /** undefined: no scope matched, the base is in force. */
+  readonly scope: string | undefined;
+};
+
+export type Scope = DeepReadonly<Written>['scopes'][number];
+export type Budget = DeepReadonly<Written>['budgets'][number];
 
 export type Policy = DeepReadonly<Written> & {
   /** sha256 of the canonical form of everything above, hex. Comments and order do not change it. */
   readonly hash: string;
+  /** In force where no scope matches. */
+  readonly base: EffectivePolicy;
+  /** In force in each of `scopes`, in their order. */
+  readonly scoped: readonly EffectivePolicy[];
 };
+
+export type CheckedPolicy =
+  | { readonly kind: 'valid'; readonly policy: Policy }
+  | { readonly kind: 'invalid'; readonly mistakes: readonly Mistake[] };
+
+/** Every mistake with its place, or the policy. */
+export function checkPolicy(yamlText: string): CheckedPolicy {
+  const checked = parseCheckedYaml(yamlText, policySchema);
+  return checked.kind === 'valid' ? { kind: 'valid', policy: namePolicy(checked.value) } : checked;
+}
 
 /** Throws Failure `policy_invalid`, its message `file:line:column: what is wrong; what is allowed`. */
 export function parsePolicy(yamlText: string, fileName: string): Policy {
-  const checked = parseCheckedYaml(yamlText, policySchema);
-  if (checked.kind === 'valid') return namePolicy(checked.value);
+  const checked = checkPolicy(yamlText);
+  if (checked.kind === 'valid') return checked.policy;
   const lines = checked.mistakes.map(({ line, column, message }) => `${fileName}:${line}:${column}: ${message}`);
   throw new Failure('policy_invalid', lines[0] ?? `${fileName} is not a policy`, lines.length > 1 ? { detail: lines.slice(1).join('\n') } : {});
 }
 
-/** The same policy with the times that configuration gives, under the hash that this makes. */
+/** The same policy with the times that configuration gives, in every scope, under the hash that this makes. */
 export function withApprovalTimes(policy: Policy, times: { readonly wait?: number | undefined; readonly expires?: number | undefined }): Policy {
-  const { hash: _, ...written } = policy;
+  const { hash: _, base: __, scoped: ___, ...written } = policy;
+  const timed = (approval: Written['approval']): Written['approval'] => ({ wait: times.wait ?? approval.wait, expires: times.expires ?? approval.expires });
   return namePolicy({
-    ...written,
-    approval: { wait: times.wait ?? policy.approval.wait, expires: times.expires ?? policy.approval.expires },
+    ...written, approval: timed(policy.approval),
+    scopes: policy.scopes.map((scope) => (scope.approval === undefined ? scope : { ...scope, approval: timed(scope.approval) })),
   });
 }
 
+/** Throws Failure `policy_invalid` where production would be left without protection and the file does not say that this is meant. */
+export function refuseSilentObserving(policy: Policy, environment: (typeof environments)[number]): void {
+  if (environment !== 'production' || policy.mode !== 'observe' || policy.observe_in_production === observeAcknowledgement) return;
+  throw new Failure('policy_invalid', `policy ${policy.name} only observes, and the environment is production`, {
+    hint: `Choose a policy that enforces; or name the environment (--environment dev|staging); or, to watch production unprotected, write into the policy file: observe_in_production: "${observeAcknowledgement}".`,
+  });
+}
+
+function milderThanBetter(given: Written['levels']): readonly { readonly level: string; readonly message: string }[] {
+  return levels.flatMap((level, index) => {
+    const milder = levels[index - 1];
+    if (milder === undefined || isAsSevere(given[level], given[milder])) return [];
+    return [{ level, message: `${level} gets ${given[level]}, milder than ${given[milder]} for ${milder}; a worse level never gets a milder decision` }];
+  });
+}
+
+function isAsSevere(a: Decision, b: Decision): boolean { return severity[a] >= severity[b]; }
+
 function namePolicy(written: DeepReadonly<Written>): Policy {
-  return deepFreeze({ ...written, hash: sha256Hex(canonicalJson(written)) });
+  const hash = sha256Hex(canonicalJson(written));
+  const base: EffectivePolicy = { name: written.name, mode: written.mode, hash, scope: undefined, ...sectionsOf(written) };
+  const scoped = written.scopes.map((scope): EffectivePolicy => ({ ...base, ...sectionsOf(scope), scope: scope.name }));
+  return deepFreeze({ ...written, hash, base, scoped });
+}
+
+/** The sections that are there and nothing else. */
+function sectionsOf<T extends { readonly [K in SectionName]?: unknown }>(from: T): Given<T> {
+  return Object.fromEntries(sectionNames.flatMap((section) => (from[section] === undefined ? [] : [[section, from[section]]]))) as Given<T>;
 }

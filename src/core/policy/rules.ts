@@ -12,7 +12,7 @@ import type { Facts } from './facts.ts';
 import { isOperation } from './operation.ts';
 import { matchesRelation, matchesSchema, placeOf } from './pattern.ts';
 import type { Place } from './pattern.ts';
-import type { Policy } from './policy.ts';
+import type { EffectivePolicy } from './policy.ts';
 
 export interface Finding {
   readonly decision: Decision;
@@ -29,7 +29,7 @@ export interface Rule {
   readonly reads: readonly (keyof Facts)[];
   /** How it compares, in words; shown beside the rule in documentation and explanations. */
   readonly compares: string;
-  evaluate(facts: Facts, policy: Policy): Finding | undefined;
+  evaluate(facts: Facts, policy: EffectivePolicy): Finding | undefined;
 }
 
 const objectsMax = 5;
@@ -126,7 +126,7 @@ const besideTables: ReadonlySet<string> = new Set([
 ]);
 
 function protectedFinding(
-  facts: Facts, policy: Policy, what: 'table' | 'schema', patterns: readonly string[], matches: (pattern: string, place: Place) => boolean,
+  facts: Facts, policy: EffectivePolicy, what: 'table' | 'schema', patterns: readonly string[], matches: (pattern: string, place: Place) => boolean,
 ): Finding | undefined {
   const reached = facts.effects.filter((effect) => mayTouchTables(effect)
     && patterns.some((pattern) => matches(pattern, placeOf(effect.object, effect.objectKind))));

@@ -22,7 +22,7 @@ const usageExitCode = 2;
 const examples = `
 Examples:
   backstop up                                   start with an embedded PostgreSQL and a demo database
-  backstop up --upstream postgres://user:password@db.internal/app --policy observe
+  backstop up --upstream postgres://user:password@db.internal/app --policy strict
   backstop classify "DELETE FROM payments"      say what a statement would do, without running it
   backstop agents add reporting --database app  make an agent; its token is shown once
   backstop approvals list                       what waits for a person

@@ -22,7 +22,7 @@ export const addUpCommand: CommandMaker = (program, deps) => {
 Examples:
   backstop up
   backstop up --gateway-port 5499 --data /var/lib/backstop
-  backstop up --upstream postgres://user:password@db.internal/app --policy observe`)
+  backstop up --upstream postgres://user:password@db.internal/app --policy observe --environment staging`)
     .action(async (options: Options) => {
       const config = configOf(options);
       await checkPort(config.gateway, 'The gateway', '--gateway-port');

@@ -1,0 +1,8 @@
+/** Every driver against PostgreSQL 18, direct and through the gateway. */
+import { startPostgresServer } from '../fixtures/postgres-server.ts';
+import { playAllOn } from './drivers/stage.ts';
+
+playAllOn({
+  name: 'through the gateway to PostgreSQL 18', skip: false,
+  start: async () => { const server = await startPostgresServer(); return { server, stop: server.stop }; },
+});

@@ -31,7 +31,7 @@ import { loadPolicy } from './remote/policy-file.ts';
 import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
 import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
-import { connectLink } from './remote/postgres/link.ts';
+import { connectLink, type Link } from './remote/postgres/link.ts';
 import { parseConnectionString, type LinkTarget } from './remote/postgres/link-target.ts';
 import { createApprovals, type Approvals } from './store/approvals.ts';
 import { openDatabase, type StoreDatabase } from './store/database.ts';
@@ -153,7 +153,11 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
 
   const { target, ended } = await findUpstream(config, hooks, started);
   const catalogs = createCatalogCache({
-    connect: (database) => connectLink(target, { database, parameters: new Map([['application_name', 'backstop'], ['search_path', '']]) }),
+    connect: async (database, at) => {
+      const link = await connectLink(target, { database, ...(at === undefined ? {} : { at }), parameters: new Map([['application_name', 'backstop'], ['search_path', '']]) });
+      warnOfWeakLogin(link, target, log);
+      return link;
+    },
     loadCatalog, catalogVersion, clock: systemClock,
   });
   started.push(() => catalogs.close());
@@ -177,6 +181,13 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
     gateway: gatewayAddress, http: { address: config.http.host, port: httpPort }, database: target.database,
     policyName: policy.name, identities: memory.identities, memory, ended,
   };
+}
+
+/** What an operator should know and can change; the login itself is the server's choice. */
+function warnOfWeakLogin({ loginMethod }: Link, { tls }: LinkTarget, log: Log): void {
+  if (loginMethod === 'md5') log.warn({}, 'the database server asks for an md5 password, which PostgreSQL is about to drop; set password_encryption to scram-sha-256 and the password anew');
+  const isAnybodys = loginMethod === 'password' && (tls.mode === 'prefer' || tls.mode === 'require');
+  if (isAnybodys) log.warn({}, 'the database server was sent the password in clear inside TLS, and its certificate is not checked; add sslmode=verify-full and sslrootcert');
 }
 
 /** The server that is guarded: the one that was named, or a PostgreSQL of our own with the demo database. */

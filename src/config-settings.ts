@@ -21,8 +21,8 @@ const words = z.string().min(1).max(4_096);
 const secretText = z.string().min(1).max(8_192);
 /** Its parts are read where the link is made. The message never quotes the value, which holds a password. */
 const connectionString = secretText.refine(
-  (text) => /^postgres(ql)?:\/\/./i.test(text),
-  'must be a connection string such as postgres://user:password@host:5432/database',
+  (text) => /^postgres(ql)?:\/\/.|^\s*[a-z_]+\s*=/i.test(text),
+  'must be a connection string such as postgres://user:password@host:5432/database, or host=… user=… dbname=…',
 );
 
 export const settings = {
@@ -34,7 +34,7 @@ export const settings = {
   'http.host': { env: 'BACKSTOP_HTTP_HOST', flag: 'http-host', takes: 'host', what: 'address of the HTTP API (default 127.0.0.1)', schema: words },
   'http.port': { env: 'BACKSTOP_HTTP_PORT', flag: 'http-port', takes: 'port', what: 'port of the HTTP API (default 6433)', schema: port },
   data: { env: 'BACKSTOP_DATA', flag: 'data', takes: 'dir', what: 'folder for everything that is kept (default .backstop)', schema: words },
-  upstream: { env: 'BACKSTOP_UPSTREAM', flag: 'upstream', takes: 'url', what: 'PostgreSQL server to guard (default: the embedded one with a demo database)', schema: connectionString },
+  upstream: { env: 'BACKSTOP_UPSTREAM', flag: 'upstream', takes: 'url', what: 'PostgreSQL server to guard, as a URL or keyword=value (default: the embedded one with a demo database)', schema: connectionString },
   policy: { env: 'BACKSTOP_POLICY', flag: 'policy', takes: 'name|file', what: 'observe, develop, protect, strict, read-only or a file (default protect)', schema: words },
   environment: { env: 'BACKSTOP_ENVIRONMENT', flag: 'environment', takes: 'name', what: 'dev, staging or production, for policies (default dev for the embedded server, production with --upstream)', schema: z.enum(['dev', 'staging', 'production']) },
   'approval.wait': { env: 'BACKSTOP_APPROVAL_WAIT', flag: 'approval-wait', takes: 'seconds', what: 'how long a held statement waits on its connection (default: as the policy says)', schema: z.int().min(0).max(3_600) },

@@ -116,7 +116,7 @@ const mistakes: readonly (readonly [why: string, sources: ConfigSources | (() =>
   ['a file that is a folder', () => ({ flags: { config: cwd } }), /cannot be read \(EISDIR\)/],
   ['an unknown key in the file', () => ({ flags: { config: file('gateway:\n  prot: 1\n') } }), /c\d+\.yaml:2:3: unknown key `gateway\.prot`; allowed: host, port.*Did you mean port\?/],
   ['a wrong value in the file', () => ({ flags: { config: file('http:\n  port: "80"\n') } }), /c\d+\.yaml:2:9: `http\.port` must be a number/],
-  ['an upstream that is no URL', { env: { BACKSTOP_UPSTREAM: `host=db password=${password}` } }, /^environment BACKSTOP_UPSTREAM: `upstream`: must be a connection string/],
+  ['an upstream that is no connection string', { env: { BACKSTOP_UPSTREAM: `db ${password}` } }, /^environment BACKSTOP_UPSTREAM: `upstream`: must be a connection string/],
   ['an upstream of another kind', { flags: { upstream: `mysql://u:${password}@h/d` } }, /^--upstream: `upstream`: must be a connection string/],
   ['an upstream in the file that is no URL', () => ({ flags: { config: file(`upstream: ${password}\n`) } }), /c\d+\.yaml:1:11: `upstream`: must be/],
 ];

@@ -4,15 +4,15 @@
  */
 import type { Actor } from '../../core/actor.ts';
 import type { Guard } from '../../flow/guard.ts';
-import type { CatalogCache } from '../../remote/postgres/catalog-cache.ts';
+import type { ServerCatalogs } from '../../remote/postgres/catalog-cache.ts';
 import type { OidNames } from './oid-names.ts';
 import type { Judgements } from './judgements.ts';
 import type { Registry } from './registry.ts';
 import type { SessionState } from './session-state.ts';
 import type { Unit } from './fate.ts';
 
-/** Catalog snapshots by database, as fresh as asked for. */
-export type Catalogs = Pick<CatalogCache, 'cached' | 'current' | 'refresh' | 'query'>;
+/** Catalog snapshots of the session's own server, by database, as fresh as asked for. */
+export type Catalogs = ServerCatalogs;
 
 export interface SessionContext {
   readonly actor: Actor;

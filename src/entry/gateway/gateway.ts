@@ -13,6 +13,7 @@ import { encodeBackendKeyData, encodeParameterStatus, encodeReadyForQuery } from
 import { serverEndPoint } from '../../lib/pgwire/channel-binding.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { parseVerifier } from '../../lib/pgwire/scram-verifier.ts';
+import type { CatalogCache } from '../../remote/postgres/catalog-cache.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import type { Identities } from '../../store/identities.ts';
 import type { Ledger } from '../../store/ledger.ts';
@@ -25,7 +26,7 @@ import { Judgements, type JudgementCore } from './judgements.ts';
 import { learnPath } from './learn.ts';
 import { clientsMaxDefault, drainMsMax, revocationCheckMs, startupMsMax } from './limits.ts';
 import { login, type KnownAgent, type Login, type LoginDeps } from './login.ts';
-import { createOidNames } from './oid-names.ts';
+import { createOidNames, type OidNames } from './oid-names.ts';
 import { errorOf, ownErrors } from './refuse.ts';
 import { Registry } from './registry.ts';
 import { Session } from './session.ts';
@@ -41,7 +42,7 @@ export interface GatewayDeps {
   /** Who came and went. A connection that cannot be recorded is refused. */
   readonly ledger: Pick<Ledger, 'append'>;
   readonly guard: Guard;
-  readonly catalogs: Catalogs;
+  readonly catalogs: Pick<CatalogCache, 'of'>;
   readonly core: JudgementCore;
   connect(options: { readonly database: string; readonly parameters: ReadonlyMap<string, string> }): Promise<Link>;
   /** Throws Failure upstream_unsupported for a major without a parser. */
@@ -74,7 +75,8 @@ class PostgresGateway implements Gateway {
   readonly #clients = new Set<Client>();
   readonly #keys = new CancelKeys(randomBytes);
   readonly #judgements = new Map<number, Judgements>();
-  readonly #oids;
+  /** PostgreSQL's own OIDs differ between majors, so each server has its names. */
+  readonly #oids = new WeakMap<Catalogs, OidNames>();
   readonly #arrivals: Arrivals;
   readonly #loginDeps: LoginDeps;
   #revocationTimer: NodeJS.Timeout | undefined;
@@ -82,7 +84,6 @@ class PostgresGateway implements Gateway {
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
-    this.#oids = createOidNames(deps.catalogs);
     this.#arrivals = recordArrivals(deps);
     // A client may close its side and still wait for answers.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) => { this.#accept(socket); });
@@ -194,9 +195,10 @@ class PostgresGateway implements Gateway {
 
   async #begin(client: Client, entered: LoggedIn, link: Link): Promise<void> {
     const { socket, database, agent } = entered;
-    const context = await this.#contextFor(entered, link);
+    const catalogs = await this.#deps.catalogs.of(link);
+    const context = await this.#contextFor(entered, link, catalogs);
     await learnPath(link, context.state, 'idle');
-    await this.#deps.catalogs.current(database, { fresh: true });
+    await catalogs.current(database, { fresh: true });
     const arrival = { sessionId: context.sessionId, agent: agent.name, database };
     await this.#arrivals.came(arrival, noteOf(entered));
     // Asked again: it may have been revoked while the connection was made.
@@ -217,12 +219,14 @@ class PostgresGateway implements Gateway {
     session.start(entered.rest);
   }
 
-  async #contextFor(entered: LoggedIn, link: Link): Promise<SessionContext> {
-    const { guard, catalogs, newId, clock } = this.#deps;
+  async #contextFor(entered: LoggedIn, link: Link, catalogs: Catalogs): Promise<SessionContext> {
+    const { guard, newId, clock } = this.#deps;
     const registry = new Registry<Unit>();
+    const oids = this.#oids.get(catalogs) ?? createOidNames(catalogs);
+    this.#oids.set(catalogs, oids);
     return {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
-      guard, catalogs, oids: this.#oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
+      guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
       state: new SessionState(registry, '', this.#deps.core.nextSession), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };
   }

@@ -1,7 +1,8 @@
 /**
  * Logs in at the guarded server: start-up message, authentication, and what the server tells until it is ready. The
  * password is sent in clear only where nobody else can listen, and a SCRAM login counts only once the server has proved
- * that it knows the password too. Throws Failure; ServerError is its cause where the server said no.
+ * that it knows the password too. One method is gone through, and none that the connection string forbids. Throws Failure;
+ * ServerError is its cause where the server said no.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
@@ -16,11 +17,16 @@ import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodePassword, encodeSaslInitialResponse, encodeSaslResponse, encodeStartup } from '../../lib/pgwire/frontend-encode.ts';
 import { backendType } from '../../lib/pgwire/message-type.ts';
 import { ScramClient } from '../../lib/pgwire/scram-client.ts';
+import { scramPlusMechanism } from '../../lib/pgwire/scram-server.ts';
 import type { OpenSocket } from './link-socket.ts';
-import type { LinkTarget } from './link-target.ts';
+import type { LinkAddress, LinkTarget, LoginMethod } from './link-target.ts';
+import { passwordFor } from './link-password.ts';
 import { ServerError } from './server-error.ts';
 
 export interface Login {
+  readonly method: LoginMethod;
+  /** The proof was bound to this TLS connection, so nobody stands between. */
+  readonly isBound: boolean;
   readonly parameters: ReadonlyMap<string, string>;
   /** undefined: the server gives none, so nothing can be cancelled there. */
   readonly key: BackendKey | undefined;
@@ -33,46 +39,79 @@ const messagesMax = 500;
 const loginLengthMax = 1_000_000;
 const nonceBytes = 18;
 
-export async function login(
-  open: OpenSocket, target: LinkTarget, parameters: Iterable<readonly [string, string]>, signal: AbortSignal,
-): Promise<Login> {
-  const conversation = new Conversation(open.socket, signal);
+export interface LoginPlace {
+  readonly open: OpenSocket;
+  readonly target: LinkTarget;
+  readonly address: LinkAddress;
+}
+
+export async function login(place: LoginPlace, parameters: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Login> {
+  const conversation = new Conversation(place.open.socket, signal);
   try {
-    open.socket.write(encodeStartup(parameters));
-    await authenticate(conversation, open, target);
-    return await untilReady(conversation);
+    place.open.socket.write(encodeStartup(parameters));
+    const account = new Account(place, parameters.get('database') ?? '');
+    const proof = await authenticate(conversation, account, place);
+    return { ...proof, ...await untilReady(conversation) };
   } finally {
     conversation.close();
   }
 }
 
-/** Answers until AuthenticationOk. */
-async function authenticate(conversation: Conversation, open: OpenSocket, target: LinkTarget): Promise<void> {
-  for (;;) {
-    const request = await conversation.authentication();
-    switch (request.kind) {
-      case 'ok': return;
-      case 'cleartext-password':
-        if (!open.isPrivate) throw refusedLogin('The database server asks for the password in clear over a connection without TLS.');
-        open.socket.write(encodePassword(passwordOf(target)));
-        break;
-      case 'md5-password': open.socket.write(encodePassword(md5Answer(target, request.salt))); break;
-      case 'sasl':
-        await proveByScram(conversation, open, target, request.mechanisms);
-        break;
-      case 'sasl-continue':
-      case 'sasl-final':
-        throw refusedLogin('The database server continues a login that was not begun.');
-    }
+type Proof = Pick<Login, 'method' | 'isBound'>;
+
+/** Answers until AuthenticationOk, which must follow the first method that the server asks for. */
+async function authenticate(conversation: Conversation, account: Account, { open, target }: LoginPlace): Promise<Proof> {
+  const request = await conversation.authentication();
+  const method = methodOf(request);
+  checkMethod(method, target);
+  let isBound = false;
+  switch (request.kind) {
+    case 'ok': return { method, isBound };
+    case 'cleartext-password':
+      if (!open.isPrivate) throw refusedLogin('The database server asks for the password in clear over a connection without TLS.');
+      open.socket.write(encodePassword(await account.password()));
+      break;
+    case 'md5-password': open.socket.write(encodePassword(md5Answer(await account.password(), target.user, request.salt))); break;
+    default: isBound = await proveByScram(conversation, account, { open, target, offered: request.kind === 'sasl' ? request.mechanisms : [] });
+  }
+  const end = await conversation.authentication();
+  if (end.kind !== 'ok') throw refusedLogin('The database server asks for a second proof after the first.');
+  return { method, isBound };
+}
+
+function methodOf(request: AuthenticationRequest): LoginMethod {
+  switch (request.kind) {
+    case 'ok': return 'none';
+    case 'cleartext-password': return 'password';
+    case 'md5-password': return 'md5';
+    case 'sasl': return 'scram-sha-256';
+    case 'sasl-continue':
+    case 'sasl-final': throw refusedLogin('The database server continues a login that was not begun.');
   }
 }
 
-async function proveByScram(conversation: Conversation, open: OpenSocket, target: LinkTarget, offered: readonly string[]): Promise<void> {
+/** Before anything is answered: a password once sent cannot be taken back. */
+function checkMethod(method: LoginMethod, { loginMethods, channelBinding }: LinkTarget): void {
+  if (loginMethods !== undefined && !loginMethods.has(method)) {
+    throw refusedLogin(`The database server asks for the login method ${method}, which require_auth does not allow.`);
+  }
+  if (channelBinding === 'require' && method !== 'scram-sha-256') {
+    throw refusedLogin(`The database server asks for the login method ${method}, and channel_binding=require needs SCRAM.`);
+  }
+}
+
+interface ScramOffer extends Pick<LoginPlace, 'open' | 'target'> { readonly offered: readonly string[] }
+
+/** True when the proof was bound to the channel. */
+async function proveByScram(conversation: Conversation, account: Account, { open, target, offered }: ScramOffer): Promise<boolean> {
+  const binding = target.channelBinding === 'disable' ? undefined : open.channelBinding;
   const scram = ScramClient.choose({
-    offered, password: passwordOf(target), nonce: randomBytes(nonceBytes).toString('base64'),
-    ...(open.channelBinding === undefined ? {} : { channelBinding: open.channelBinding }),
+    offered, password: await account.password(), nonce: randomBytes(nonceBytes).toString('base64'),
+    ...(binding === undefined ? {} : { channelBinding: binding }),
   });
   if (scram === undefined) throw refusedLogin('The database server offers no login method that is spoken here.');
+  const isBound = scram.mechanism === scramPlusMechanism;
+  if (target.channelBinding === 'require' && !isBound) throw refusedLogin('The database server cannot bind the login to the TLS connection, and channel_binding=require asks for it.');
   open.socket.write(encodeSaslInitialResponse(scram.mechanism, scram.first()));
   const challenge = await conversation.authentication();
   const answer = challenge.kind === 'sasl-continue' ? await scram.answer(challenge.data) : undefined;
@@ -82,9 +121,10 @@ async function proveByScram(conversation: Conversation, open: OpenSocket, target
   if (final.kind !== 'sasl-final' || !scram.isServer(final.data)) {
     throw refusedLogin('What answers there could not prove that it is the database server.');
   }
+  return isBound;
 }
 
-async function untilReady(conversation: Conversation): Promise<Login> {
+async function untilReady(conversation: Conversation): Promise<Omit<Login, keyof Proof>> {
   const parameters = new Map<string, string>();
   let key: BackendKey | undefined;
   for (;;) {
@@ -102,19 +142,30 @@ async function untilReady(conversation: Conversation): Promise<Login> {
   }
 }
 
-function passwordOf(target: LinkTarget): string {
-  if (target.password === undefined) throw refusedLogin('The database server asks for a password, and none is configured.');
-  return target.password.reveal();
+class Account {
+  readonly #place: LoginPlace;
+  readonly #database: string;
+
+  constructor(place: LoginPlace, database: string) {
+    this.#place = place;
+    this.#database = database;
+  }
+
+  async password(): Promise<string> {
+    const password = await passwordFor(this.#place.target, this.#place.address, this.#database);
+    if (password === undefined) throw refusedLogin('The database server asks for a password, and none is configured.');
+    return password;
+  }
 }
 
 /** md5(md5(password, user), salt), each in hexadecimal; PostgreSQL documentation, AuthenticationMD5Password. */
-function md5Answer(target: LinkTarget, salt: Buffer): string {
+function md5Answer(password: string, user: string, salt: Buffer): string {
   const md5 = (...parts: readonly (string | Buffer)[]): string => {
     const hash = createHash('md5');
     for (const part of parts) hash.update(part);
     return hash.digest('hex');
   };
-  return `md5${md5(md5(passwordOf(target), target.user), salt)}`;
+  return `md5${md5(md5(password, user), salt)}`;
 }
 
 function refusedLogin(message: string): Failure {

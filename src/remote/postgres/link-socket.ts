@@ -3,14 +3,13 @@
  * a server (or somebody before it) sends along with its answer to the TLS request, which would otherwise be taken for
  * encrypted data. Throws Failure('upstream_unavailable'), whose cause, for logs only, names the address.
  */
-import { readFile } from 'node:fs/promises';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { once } from 'node:events';
 import { Failure } from '../../core/failure.ts';
 import { serverEndPoint } from '../../lib/pgwire/channel-binding.ts';
 import { encodeSslRequest } from '../../lib/pgwire/frontend-encode.ts';
 import { describeAddress, type LinkAddress, type LinkTarget } from './link-target.ts';
+import { checkAgreedProtocol, startTls } from './link-tls.ts';
 
 export interface OpenSocket {
   readonly socket: Socket;
@@ -20,18 +19,17 @@ export interface OpenSocket {
   readonly channelBinding: Buffer | undefined;
 }
 
-const keepAliveMs = 30_000;
 const acceptByte = 0x53; // S
 const refuseByte = 0x4e; // N
 
 /**
  * The socket is paused and is destroyed when this throws. Its errors are heard by nobody but are in `socket.errored`, and
- * 'close' follows them. `reach` is the IP address to use instead of asking for the host's.
+ * 'close' follows them.
  */
-export async function openSocket(target: LinkTarget, signal: AbortSignal, reach?: string): Promise<OpenSocket> {
-  const plain = await openPlain(target.address, reach, signal);
+export async function openSocket(target: LinkTarget, address: LinkAddress, signal: AbortSignal): Promise<OpenSocket> {
+  const plain = await openPlain(target, address, signal);
   try {
-    return await secure(plain, target, signal);
+    return await secure(plain, target, address, signal);
   } catch (error) {
     plain.destroy();
     throw error;
@@ -39,35 +37,36 @@ export async function openSocket(target: LinkTarget, signal: AbortSignal, reach?
 }
 
 /** `what` is a sentence without its full stop; the system's or TLS's own code for the reason is put behind it. */
-export function unavailable(what: string, target: LinkTarget, cause: unknown): Failure {
+export function unavailable(what: string, address: LinkAddress, cause: unknown): Failure {
   const reason = cause instanceof Error ? cause : new Error(String(cause));
   const code = 'code' in reason && typeof reason.code === 'string' ? reason.code : reason.name;
   return new Failure('upstream_unavailable', `${what}${code === 'Error' ? '' : ` (${code})`}.`, {
-    cause: new Error(`at ${describeAddress(target.address)}`, { cause: reason }),
+    cause: new Error(`at ${describeAddress(address)}`, { cause: reason }),
   });
 }
 
-async function openPlain(address: LinkAddress, reach: string | undefined, signal: AbortSignal): Promise<Socket> {
-  const socket = address.kind === 'tcp' ? connectTcp({ host: reach ?? address.host, port: address.port }) : connectTcp({ path: address.path });
+async function openPlain({ keepAlive }: LinkTarget, address: LinkAddress, signal: AbortSignal): Promise<Socket> {
+  const socket = address.kind === 'tcp' ? connectTcp({ host: address.ip ?? address.host, port: address.port }) : connectTcp({ path: address.path });
   ignoreErrors(socket);
   await settle(socket, 'connect', signal);
   socket.setNoDelay(true);
-  socket.setKeepAlive(true, keepAliveMs);
+  socket.setKeepAlive(keepAlive.isOn, keepAlive.idleMs);
   return socket;
 }
 
-async function secure(plain: Socket, target: LinkTarget, signal: AbortSignal): Promise<OpenSocket> {
-  const isSocket = target.address.kind === 'socket';
+async function secure(plain: Socket, { tls }: LinkTarget, address: LinkAddress, signal: AbortSignal): Promise<OpenSocket> {
+  const isSocket = address.kind === 'socket';
   const open = { socket: plain, isPrivate: isSocket, isEncrypted: false, channelBinding: undefined };
-  if (isSocket || target.tlsMode === 'disable') return open;
-  if (!await isTlsOffered(plain, signal)) {
-    if (target.tlsMode === 'prefer') return open;
-    throw new Failure('upstream_unavailable', `The database server has no TLS, and sslmode=${target.tlsMode} asks for it.`);
+  if (isSocket || tls.mode === 'disable') return open;
+  if (tls.negotiation === 'postgres' && !await isTlsOffered(plain, signal)) {
+    if (tls.mode === 'prefer') return open;
+    throw new Failure('upstream_unavailable', `The database server has no TLS, and sslmode=${tls.mode} asks for it.`);
   }
-  const socket = connectTls({ socket: plain, ...await tlsOptions(target) });
+  const socket = await startTls(plain, address, tls);
   ignoreErrors(socket);
   try {
     await settle(socket, 'secureConnect', signal);
+    checkAgreedProtocol(socket, tls);
   } catch (error) {
     socket.destroy();
     throw error;
@@ -120,20 +119,4 @@ function firstChunk(socket: Socket, signal: AbortSignal): Promise<Buffer> {
     if (signal.aborted) onAbort();
     else if (socket.destroyed) onClose();
   });
-}
-
-async function tlsOptions(target: LinkTarget): Promise<ConnectionOptions> {
-  const { address, tlsMode, rootCertificateFile } = target;
-  const host = address.kind === 'tcp' ? address.host : '';
-  const isChecked = tlsMode === 'verify-ca' || tlsMode === 'verify-full';
-  return {
-    host,
-    // RFC 6066 allows names only, no addresses.
-    ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
-    minVersion: 'TLSv1.2',
-    ALPNProtocols: ['postgresql'],
-    rejectUnauthorized: isChecked,
-    ...(isChecked && rootCertificateFile !== undefined ? { ca: await readFile(rootCertificateFile) } : {}),
-    ...(tlsMode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
-  };
 }

@@ -19,10 +19,12 @@ import { encodeTerminate } from '../../lib/pgwire/frontend-encode.ts';
 import { backendType } from '../../lib/pgwire/message-type.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { sendCancel } from './link-cancel.ts';
-import { login } from './link-login.ts';
+import { findHost, type HostSearch } from './link-hosts.ts';
+import { login, type Login } from './link-login.ts';
 import { OwnQuery, type QueryResult } from './link-query.ts';
 import { openSocket, unavailable } from './link-socket.ts';
-import type { LinkTarget } from './link-target.ts';
+import { fitsAttributes } from './link-session-attributes.ts';
+import type { LinkAddress, LinkTarget, LoginMethod } from './link-target.ts';
 
 export interface LinkOptions {
   /** The target's own when left out. */
@@ -30,7 +32,10 @@ export interface LinkOptions {
   /** Start-up parameters, e.g. application_name or a search_path. What keeps judgement and server together is pinned. */
   readonly parameters?: ReadonlyMap<string, string>;
   readonly signal?: AbortSignal;
+  /** For each server that is tried. */
   readonly timeoutMs?: number;
+  /** The very server that another link reached, whatever it is now. */
+  readonly at?: LinkAddress;
 }
 
 export interface LinkHandlers {
@@ -48,6 +53,10 @@ export interface Link {
   readonly serverMajor: number;
   readonly processId: number;
   readonly isEncrypted: boolean;
+  /** Where it went, down to the IP address: a cancel, and a second link to the same server, go there too. */
+  readonly address: LinkAddress;
+  readonly loginMethod: LoginMethod;
+  readonly isBound: boolean;
   /** Receives the stream from now on; without it what is no answer to a question is dropped. */
   relay(handlers: LinkHandlers): void;
   /** False when the caller should wait for onDrain. Marks the link busy. */
@@ -91,24 +100,34 @@ const pinned: readonly (readonly [name: string, value: string])[] = [['client_en
 const ownedParameters: ReadonlySet<string> = new Set(['user', 'database', 'replication', ...pinned.map(([name]) => name)]);
 
 export async function connectLink(target: LinkTarget, options: LinkOptions = {}): Promise<Link> {
-  const timeout = AbortSignal.timeout(options.timeoutMs ?? connectMsMax);
+  const asked = startupParameters(target, options);
+  const search: HostSearch<Link> = {
+    attempt: (address) => connectAt(target, address, asked, options),
+    fits: (link, wanted) => fitsAttributes(link, wanted, asked),
+    drop: (link) => { link.destroy(); },
+    random: Math.random, isOver: () => options.signal?.aborted === true,
+  };
+  return options.at === undefined ? findHost(target, search) : search.attempt(options.at);
+}
+
+async function connectAt(target: LinkTarget, address: LinkAddress, asked: ReadonlyMap<string, string>, options: LinkOptions): Promise<Link> {
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? target.connectMsMax ?? connectMsMax);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
-  const parameters = startupParameters(target, options);
   try {
-    return await open(target, parameters, signal);
+    return await open(target, address, asked, signal);
   } catch (error) {
     if (error instanceof Failure || error instanceof Bug) throw error;
-    if (error instanceof ProtocolError) throw unavailable('What answers there does not speak the PostgreSQL protocol', target, error);
-    throw unavailable('The database server cannot be reached', target, signal.aborted ? signal.reason : error);
+    if (error instanceof ProtocolError) throw unavailable('What answers there does not speak the PostgreSQL protocol', address, error);
+    throw unavailable('The database server cannot be reached', address, signal.aborted ? signal.reason : error);
   }
 }
 
-async function open(target: LinkTarget, asked: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Link> {
-  const opened = await openSocket(target, signal);
+async function open(target: LinkTarget, address: LinkAddress, asked: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Link> {
+  const opened = await openSocket(target, address, signal);
   try {
-    const { parameters, key, rest } = await login(opened, target, asked, signal);
-    checkPinned(parameters);
-    return new SocketLink(opened.socket, { target, parameters, key, isEncrypted: opened.isEncrypted, rest });
+    const entered = await login({ open: opened, target, address }, asked, signal);
+    checkPinned(entered.parameters);
+    return new SocketLink(opened.socket, { ...entered, target, address, isEncrypted: opened.isEncrypted });
   } catch (error) {
     opened.socket.destroy();
     throw error;
@@ -119,7 +138,7 @@ function startupParameters(target: LinkTarget, options: LinkOptions): ReadonlyMa
   const wished = [...options.parameters ?? []];
   const owned = wished.find(([name]) => ownedParameters.has(name.toLowerCase()));
   assert(owned === undefined, `the start-up parameter ${owned?.[0] ?? ''} is not for the caller to choose`);
-  return new Map([['user', target.user], ['database', options.database ?? target.database], ...wished, ...pinned]);
+  return new Map([['user', target.user], ['database', options.database ?? target.database], ...target.parameters, ...wished, ...pinned]);
 }
 
 function checkPinned(parameters: ReadonlyMap<string, string>): void {
@@ -131,12 +150,10 @@ function checkPinned(parameters: ReadonlyMap<string, string>): void {
   }
 }
 
-interface SocketLinkFacts {
+interface SocketLinkFacts extends Login {
   readonly target: LinkTarget;
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly key: BackendKey | undefined;
+  readonly address: LinkAddress;
   readonly isEncrypted: boolean;
-  readonly rest: Buffer;
 }
 
 interface Asking {
@@ -150,11 +167,12 @@ class SocketLink implements Link {
   readonly serverMajor: number;
   readonly processId: number;
   readonly isEncrypted: boolean;
+  readonly address: LinkAddress;
+  readonly loginMethod: LoginMethod;
+  readonly isBound: boolean;
   readonly #socket: Socket;
   readonly #target: LinkTarget;
   readonly #key: BackendKey | undefined;
-  /** Host and port that this very connection reached, so that a cancel goes to the same server behind a shared name. */
-  readonly #remoteAddress: string | undefined;
   readonly #reader = new FrameReader(serverLimits);
   #handlers: LinkHandlers | undefined;
   #isBusy = false;
@@ -167,7 +185,9 @@ class SocketLink implements Link {
     this.#socket = socket;
     this.#target = facts.target;
     this.#key = facts.key;
-    this.#remoteAddress = socket.remoteAddress;
+    this.address = facts.address;
+    this.loginMethod = facts.method;
+    this.isBound = facts.isBound;
     this.parameters = facts.parameters;
     this.isEncrypted = facts.isEncrypted;
     this.processId = facts.key?.processId ?? 0;
@@ -207,7 +227,7 @@ class SocketLink implements Link {
   }
 
   cancel(): Promise<void> {
-    return this.#key === undefined ? Promise.resolve() : sendCancel(this.#target, this.#key, this.#remoteAddress);
+    return this.#key === undefined ? Promise.resolve() : sendCancel(this.#target, this.address, this.#key);
   }
 
   async end(): Promise<void> {
@@ -295,6 +315,6 @@ class SocketLink implements Link {
   }
 
   #lost(): Failure {
-    return unavailable('The connection to the database server was lost', this.#target, this.#error ?? new Error('closed'));
+    return unavailable('The connection to the database server was lost', this.address, this.#error ?? new Error('closed'));
   }
 }

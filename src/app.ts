@@ -20,6 +20,7 @@ import { createHttp } from './entry/http/http.ts';
 import { createMetrics, type Metrics } from './entry/http/metrics.ts';
 import { answerApproval } from './flow/answer-approval.ts';
 import { createGuard } from './flow/guard.ts';
+import { startPolicy, type PolicyInForce } from './flow/policy-in-force.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Log } from './lib/log.ts';
 import { loadParser, parserMajors, type Parser } from './lib/pgsql/parser.ts';
@@ -28,6 +29,7 @@ import { formatVerifier, makeVerifier, saltBytesDefault } from './lib/pgwire/scr
 import { randomPool, shortId, sortableId } from './lib/sortable-id.ts';
 import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
 import { loadPolicy } from './remote/policy-file.ts';
+import { watchPolicy } from './remote/policy-watch.ts';
 import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
 import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
@@ -106,6 +108,9 @@ export interface Backstop {
   /** The one that connections which name none get. */
   readonly database: string;
   readonly policyName: string;
+  readonly environment: Config['environment'];
+  /** Reads the policy file again. Never rejects because of the file: then the old one stays in force, and the log says why. */
+  reloadPolicy(): Promise<void>;
   readonly identities: Identities;
   readonly memory: Memory;
   /** Resolves when something it cannot do without has ended by itself. */
@@ -143,8 +148,8 @@ async function stopAll(started: Started): Promise<void> {
 type Started = (() => Promise<void>)[];
 
 async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
-  const policy = withApprovalTimes(await loadPolicy(config.policy), config.approval);
-  refuseSilentObserving(policy, config.environment);
+  // A mistake in it is told before anything is touched.
+  await loadFor(config);
   const memory = openMemory(config.dataDir);
   started.push(() => memory.close());
   memory.database.claim();
@@ -163,12 +168,18 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   started.push(() => catalogs.close());
   await catalogs.current(target.database, { fresh: true });
 
+  const policy = await startPolicy({
+    load: () => loadFor(config), ledger: memory.ledger, clock: systemClock, log, onReload: (result) => { gateway.metrics.countReload(result); },
+  });
   const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs });
   const gatewayAddress = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
+  const watch = await watchPolicy(config.policy, () => policy.reload('file'));
+  started.push(() => watch.close());
 
   const http = createHttp({
     host: config.http.host, port: config.http.port, metrics: gateway.metrics, log,
+    policy: () => ({ name: policy.current().name, hash: policy.current().hash, environment: config.environment, refused: policy.refusal ?? null }),
     checks: {
       upstream: async () => { await catalogs.current(target.database, { fresh: true }); },
       store: async () => { await memory.ledger.head(); },
@@ -179,7 +190,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   started.push(() => http.close());
   return {
     gateway: gatewayAddress, http: { address: config.http.host, port: httpPort }, database: target.database,
-    policyName: policy.name, identities: memory.identities, memory, ended,
+    policyName: policy.current().name, environment: config.environment, reloadPolicy: async () => { await policy.reload('signal'); }, identities: memory.identities, memory, ended,
   };
 }
 
@@ -190,6 +201,13 @@ function warnOfWeakLogin({ loginMethod }: Link, { tls }: LinkTarget, log: Log): 
   if (isAnybodys) log.warn({}, 'the database server was sent the password in clear inside TLS, and its certificate is not checked; add sslmode=verify-full and sslrootcert');
 }
 
+/** The policy that configuration means, as its file is now. Throws Failure `policy_invalid`. */
+async function loadFor(config: Config): Promise<Policy> {
+  const policy = withApprovalTimes(await loadPolicy(config.policy), config.approval);
+  refuseSilentObserving(policy, config.environment);
+  return policy;
+}
+
 /** The server that is guarded: the one that was named, or a PostgreSQL of our own with the demo database. */
 async function findUpstream(config: Config, { onProgress }: StartHooks, started: Started): Promise<{ readonly target: LinkTarget; readonly ended: Promise<Failure> }> {
   if (config.upstream !== undefined) return { target: parseConnectionString(config.upstream.reveal()), ended: new Promise(() => undefined) };
@@ -198,16 +216,16 @@ async function findUpstream(config: Config, { onProgress }: StartHooks, started:
   return { target: parseConnectionString(embedded.upstream.reveal()), ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
 }
 
-interface Parts { readonly policy: Policy; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache }
+interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache }
 
 function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
-    waitingReads: () => memory.ledger.waitingReads, isLedgerWritable: () => memory.ledger.fault === undefined,
+    waitingReads: () => memory.ledger.waitingReads, isLedgerWritable: () => memory.ledger.fault === undefined, isPolicyRefused: () => policy.refusal !== undefined,
   });
   const guard = createGuard({
-    ledger: memory.ledger, policy: () => policy, environment: config.environment, clock: systemClock,
+    ledger: memory.ledger, policy: () => policy.current(), untilPolicyChanged: () => policy.untilChanged(), environment: config.environment, clock: systemClock,
     approvals: counted(memory.approvals, metrics.observeHold, (change) => { holds += change; }),
     newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,
   });

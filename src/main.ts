@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { livePlace, offlinePlace, openMemory, startBackstop } from './app.ts';
 import { runCli } from './entry/cli/cli.ts';
@@ -16,13 +17,16 @@ const sameSignalMs = 1_000;
 /** Everything is closed when a command returns; what is not must not keep the process. */
 const lingerMsMax = 2_000;
 
+const hasTerminal = isatty(0);
+let hangup: (() => void) | undefined;
+
 // Whoever prints gets the error; without a listener it would end the process before anything is stopped.
 process.stdout.on('error', () => undefined);
 
 try {
   process.exitCode = await runCli(process.argv.slice(2), {
     version: version(), self: self(), print, tell: (text) => { process.stderr.write(`${text}\n`); },
-    input: process.stdin, interrupted, now: () => new Date(), openMemory, startBackstop, offlinePlace, livePlace,
+    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, startBackstop, offlinePlace, livePlace,
   });
 } catch (error) {
   // The reader has seen enough, as in `backstop log | head`: that is no fault.
@@ -42,6 +46,8 @@ function interrupted(): Promise<void> {
     let first: number | undefined;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
+        // A terminal that is closed sends the same signal as an operator who wants the policy read again.
+        if (signal === 'SIGHUP' && hangup !== undefined && (!hasTerminal || isatty(0))) { hangup(); return; }
         if (first !== undefined && performance.now() - first > sameSignalMs) process.exit(killedExitCode);
         first ??= performance.now();
         resolve();

@@ -48,15 +48,17 @@ export interface Binding {
   readonly role: string;
   readonly searchPath: readonly string[];
   readonly policyHash: string;
+  /** Of the policy; what is asked for under other rules needs another answer. */
+  readonly scope?: string | undefined;
   readonly catalogVersion: string;
   /** What the approver is told that it would do; it also depends on the session, for instance on its temporary tables. */
   readonly risk: Risk;
 }
 
 /** One text for one thing that may run: whatever differs in any part needs an approval of its own. */
-export function bindingOf({ digest, agent, database, role, searchPath, policyHash, catalogVersion, risk }: Binding): string {
+export function bindingOf({ digest, agent, database, role, searchPath, policyHash, scope, catalogVersion, risk }: Binding): string {
   return sha256Hex(canonicalJson([
-    'backstop-approval-binding-1', digest, agent, database, role, searchPath, policyHash, catalogVersion,
+    'backstop-approval-binding-2', digest, agent, database, role, searchPath, policyHash, scope ?? null, catalogVersion,
     risk.level, risk.destroys, risk.recoverability,
     risk.reasons.map(({ rule, level }) => [rule, level]),
     risk.effects.map(({ kind, object, objectKind }) => [kind, object ?? null, objectKind ?? null]),

@@ -98,7 +98,7 @@ class Simulation {
     const clock = { now: () => new Date(this.#ms), monotonicMs: () => this.#ms };
     const ledger = createLedger({ database, clock });
     const approvals = createApprovals({ database, clock });
-    const guard = createGuard({ ledger, approvals, clock, policy: () => this.#policy, environment: 'production', newApprovalId: () => `apr_${this.#ids += 1}` });
+    const guard = createGuard({ ledger, approvals, clock, policy: () => this.#policy, untilPolicyChanged: () => new AbortController().signal, environment: 'production', newApprovalId: () => `apr_${this.#ids += 1}` });
     return { database, ledger, approvals, guard };
   }
 

@@ -44,9 +44,15 @@ function scene(work: (scene: Scene) => Promise<void>, policy = policyWith()): Pr
   return withStore(async (store) => {
     let inForce = policy;
     let ids = 0;
-    const guard = createGuard({ ledger: store.ledger, approvals: store.approvals, policy: () => inForce, environment: 'production', clock: systemClock, newApprovalId: () => `apr_${++ids}` });
+    let change = new AbortController();
+    const guard = createGuard({ ledger: store.ledger, approvals: store.approvals, policy: () => inForce, untilPolicyChanged: () => change.signal, environment: 'production', clock: systemClock, newApprovalId: () => `apr_${++ids}` });
     const { token: operator } = await store.identities.addOperator('olga');
-    await work({ store, guard, operator, setPolicy: (changed) => { inForce = changed; } });
+    await work({ store, guard, operator, setPolicy: (changed) => {
+      inForce = changed;
+      const before = change;
+      change = new AbortController();
+      before.abort();
+    } });
   });
 }
 
@@ -135,7 +141,9 @@ test('an approval fits nothing but the very action it was given for', () => scen
 
 test('after approval it is judged again: a stricter policy, a worse risk or a moved schema stops it', async (t) => {
   await t.test('policy', () => scene(async (on) => {
-    assert.equal(codeOf(await on.guard.admit(request('HIGH'), answering(on, 'approved', () => { on.setPolicy(policyWith({ high: 'deny' })); }))), 'statement_denied');
+    const asked = request('HIGH');
+    const changing = { ...asked, rejudge: () => { on.setPolicy(policyWith({ high: 'deny' })); return asked.rejudge(); } };
+    assert.equal(codeOf(await on.guard.admit(changing, answering(on, 'approved'))), 'statement_denied');
   }));
   await t.test('risk', () => scene(async (on) => {
     assert.equal(codeOf(await on.guard.admit(request('HIGH', { again: 'CRITICAL' }), answering(on, 'approved'))), 'statement_denied');
@@ -150,6 +158,33 @@ test('after approval it is judged again: a stricter policy, a worse risk or a mo
     let version = 'c1';
     const asked = request('HIGH', { catalog: () => version });
     assert.equal(codeOf(await on.guard.admit(asked, answering(on, 'approved', () => { version = 'c2'; }))), 'approval_pending');
+  }));
+});
+
+test('what waits for a person while the policy changes is judged by the new one', async (t) => {
+  for (const [high, expected] of [['deny', 'statement_denied'], ['allow', 'permitted']] as const) {
+    await t.test(`which says ${high}`, () => scene(async (on) => {
+      const changing: AskHooks = { ...quiet, onHold: () => { on.setPolicy(policyWith({ high })); } };
+      assert.equal(codeOf(await on.guard.admit(request('HIGH'), changing)), expected);
+    }));
+    await t.test(`which says ${high} while it waits`, () => scene(async (on) => {
+      const changing: AskHooks = { ...quiet, onHold: () => { setImmediate(() => { on.setPolicy(policyWith({ high })); }); } };
+      assert.equal(codeOf(await on.guard.admit(request('HIGH'), changing)), expected);
+    }));
+  }
+  await t.test('which holds it too, under a new approval', () => scene(async (on) => {
+    const held: string[] = [];
+    const hooks: AskHooks = {
+      signal: new AbortController().signal,
+      onHold: ({ id }) => {
+        held.push(id);
+        if (held.length === 1) on.setPolicy(policyWith({ high: 'hold', critical: 'hold' }));
+        else void answerApproval(on.store, on.operator, id, { answer: 'approved', reason: null });
+      },
+    };
+    assert.equal(codeOf(await on.guard.admit(request('HIGH'), hooks)), 'permitted');
+    assert.deepEqual(held, ['apr_1', 'apr_2']);
+    assert.equal((await on.store.approvals.get('apr_1')).state, 'pending', 'it was given for nothing');
   }));
 });
 

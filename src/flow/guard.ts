@@ -70,6 +70,8 @@ export interface GuardDeps {
   readonly approvals: Approvals;
   /** The policy in force now. */
   readonly policy: () => Policy;
+  /** Aborted once another policy is in force: whoever waits for a person is then judged again. */
+  readonly untilPolicyChanged: () => AbortSignal;
   readonly environment: Environment;
   readonly clock: Clock;
   /** `apr_…` */
@@ -137,13 +139,31 @@ async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hoo
   if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
   const waitMs = approval.state === 'pending' ? times.wait * 1000 : 0;
   if (waitMs > 0) hooks.onHold(approval, waitMs);
-  const answered = waitMs > 0 ? await deps.approvals.waitForAnswer(approval.id, { timeoutMs: waitMs, signal: hooks.signal }) : approval;
+  const { answered, isPolicyChanged } = await waitFor(deps, approval, verdict, waitMs, hooks.signal);
+  if (isPolicyChanged) return askAnew(deps, request, hooks);
   switch (answered.state) {
     case 'approved': return redeem(deps, request, verdict, answered);
     case 'denied': return refuse(deps, request, verdict, deniedByPerson(answered), answered);
     case 'pending': return refuse(deps, request, verdict, pending(answered), answered);
     case 'expired': case 'used': return refuse(deps, request, verdict, overtaken(answered), answered);
   }
+}
+
+interface Waited { readonly answered: Approval; readonly isPolicyChanged: boolean }
+
+async function waitFor(deps: GuardDeps, approval: Approval, verdict: Verdict, timeoutMs: number, signal: AbortSignal): Promise<Waited> {
+  if (timeoutMs <= 0) return { answered: approval, isPolicyChanged: false };
+  const changed = deps.untilPolicyChanged();
+  // It may have changed since the verdict, before anybody could listen.
+  const isChanged = (): boolean => !signal.aborted && deps.policy().hash !== verdict.policyHash;
+  const answered = isChanged() ? approval : await deps.approvals.waitForAnswer(approval.id, { timeoutMs, signal: AbortSignal.any([signal, changed]) });
+  return { answered, isPolicyChanged: answered.state === 'pending' && isChanged() };
+}
+
+/** Another policy is in force: what waits is judged by it, as if it came now. */
+async function askAnew(deps: GuardDeps, request: GuardRequest, hooks: AskHooks): Promise<Admission> {
+  const now: GuardRequest = { ...request, ...await request.rejudge() };
+  return admit(deps, now, judge(deps, now.action, now), hooks);
 }
 
 /** An approved action is judged again before it runs: policy and schema may have moved while a person was thinking. */
@@ -167,9 +187,9 @@ async function refuse(deps: GuardDeps, request: GuardRequest, verdict: Verdict, 
   return { kind: 'refused', verdict, failure, ...(approval === undefined ? {} : { approval }) };
 }
 
-function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgement, { policyHash }: Verdict): string {
+function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgement, { policyHash, scope }: Verdict): string {
   const { digest, actor, database, role, searchPath } = action;
-  return bindingOf({ digest, agent: actor.name, database, role, searchPath, policyHash, catalogVersion, risk });
+  return bindingOf({ digest, agent: actor.name, database, role, searchPath, policyHash, scope, catalogVersion, risk });
 }
 
 function denied(verdict: Verdict, risk: Risk): Failure {

@@ -17,13 +17,13 @@ const bytesPerUnitMax = 6;
 
 export function verdictBody({ action, risk, catalogVersion }: GuardRequest, verdict: Verdict, approvalId: string | null): VerdictBody {
   const { id: actionId, sessionId, actor, database, role, searchPath, digest, fingerprint, redacted } = action;
-  const { decision, wouldBe, policyName, policyHash } = verdict;
+  const { decision, wouldBe, policyName, policyHash, scope } = verdict;
   return {
     kind: 'verdict', actionId, sessionId, agent: actor.name, database, role, searchPath: listed(searchPath), digest, fingerprint,
     text: cutToBytes(redacted, textBytesMax), level: risk.level,
     reasons: listed([...new Set(risk.reasons.map((reason) => reason.rule))]), effects: listed([...new Set(risk.effects.map(named))]),
     destroys: risk.destroys, recoverability: risk.recoverability, decision, wouldBe, fired: firstThatFit(verdict.fired.map(cutRule), firedBytesMax),
-    policyName, policyHash, catalogVersion, approvalId,
+    policyName, policyHash, ...(scope === undefined ? {} : { scope }), catalogVersion, approvalId,
   };
 }
 

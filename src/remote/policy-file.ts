@@ -16,9 +16,9 @@ const bytesMax = 1_000_000;
 
 /** Throws Failure `policy_invalid`: no such policy, unreadable, or wrong at a line. */
 export async function loadPolicy(nameOrPath: string): Promise<Policy> {
-  if (!/^[a-z][a-z0-9-]*$/.test(nameOrPath)) return readPolicy(nameOrPath, nameOrPath);
+  if (!isName(nameOrPath)) return readPolicy(nameOrPath, nameOrPath);
   const shipped = await shippedPolicies();
-  if (shipped.includes(nameOrPath)) return readPolicy(fileURLToPath(new URL(`${nameOrPath}.yaml`, folder)), `${nameOrPath}.yaml`);
+  if (shipped.includes(nameOrPath)) return readPolicy(policyPath(nameOrPath), `${nameOrPath}.yaml`);
   const guess = closest(nameOrPath, shipped);
   throw new Failure('policy_invalid', `there is no policy ${nameOrPath}; shipped are ${shipped.join(', ')}${guess === undefined ? '' : `. Did you mean ${guess}?`}`, {
     hint: 'Give one of these names, or a path that holds a slash or ends in .yaml.',
@@ -29,6 +29,13 @@ export async function shippedPolicies(): Promise<readonly string[]> {
   const files = await readdir(folder);
   return files.filter((file) => file.endsWith('.yaml')).map((file) => basename(file, '.yaml')).sort();
 }
+
+/** Where the policy of that name, or at that path, lies. */
+export function policyPath(nameOrPath: string): string {
+  return isName(nameOrPath) ? fileURLToPath(new URL(`${nameOrPath}.yaml`, folder)) : nameOrPath;
+}
+
+function isName(nameOrPath: string): boolean { return /^[a-z][a-z0-9-]*$/.test(nameOrPath); }
 
 async function readPolicy(path: string, shownAs: string): Promise<Policy> {
   return parsePolicy(await readText(path, shownAs), shownAs);

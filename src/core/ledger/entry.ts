@@ -33,6 +33,8 @@ export interface VerdictBody {
   readonly fired: readonly FiredRule[];
   readonly policyName: string;
   readonly policyHash: string;
+  /** Absent: the base of the policy. */
+  readonly scope?: string;
   readonly catalogVersion: string;
   readonly approvalId: string | null;
 }
@@ -89,7 +91,19 @@ export interface AdminBody {
   readonly note: string | null;
 }
 
-export type EntryBody = VerdictBody | OutcomeBody | ReadsBody | ApprovalBody | SessionBody | AdminBody;
+/** Which policy is in force, or that one was refused and the old one stays. */
+export interface PolicyBody {
+  readonly kind: 'policy';
+  readonly change: 'in-force' | 'refused';
+  readonly trigger: 'start' | 'file' | 'signal';
+  readonly policyName: string;
+  readonly policyHash: string;
+  readonly previousHash: string | null;
+  /** The mistakes of one that was refused. */
+  readonly note: string | null;
+}
+
+export type EntryBody = VerdictBody | OutcomeBody | ReadsBody | ApprovalBody | SessionBody | AdminBody | PolicyBody;
 
 export interface Entry {
   /** From 1, without gaps. */

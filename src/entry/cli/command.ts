@@ -17,6 +17,8 @@ export interface CliDeps {
   readonly input: NodeJS.ReadableStream;
   /** Resolves at the next Ctrl-C or request to end, which from this call on do not end the process. */
   readonly interrupted: () => Promise<void>;
+  /** From then on SIGHUP calls it and ends nothing, unless it came because the terminal has gone. Call `interrupted` too. */
+  readonly onHangup: (listener: () => void) => void;
   readonly now: () => Date;
   readonly openMemory: (dataDir: string) => Memory;
   readonly startBackstop: typeof startBackstop;

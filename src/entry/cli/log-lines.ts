@@ -35,7 +35,7 @@ export class LogLines {
       case 'verdict': return this.#verdict(entry, body);
       case 'outcome': return this.#outcome(body);
       case 'reads': return this.#reads(entry, body);
-      case 'approval': case 'connect': case 'disconnect': case 'admin': return [];
+      case 'approval': case 'connect': case 'disconnect': case 'admin': case 'policy': return [];
     }
   }
 

@@ -29,6 +29,7 @@ Examples:
       await checkPort(config.http, 'The HTTP API', '--http-port');
       const interrupted = deps.interrupted();
       const backstop = await deps.startBackstop(config, createLog({ level: config.logLevel }), { onProgress: (what) => { deps.tell(`backstop: ${what} …`); } });
+      deps.onHangup(() => { void backstop.reloadPolicy().catch((error: unknown) => { deps.tell(`backstop: the policy could not be read again: ${String(error)}`); }); });
       try {
         const facts = await settle(backstop, config, deps);
         await deps.print(options['json'] === true ? upJson(facts) : upText(facts));

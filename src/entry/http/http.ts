@@ -1,6 +1,6 @@
 /**
  * The HTTP entry: for now health and metrics. `/livez` says that the process answers, `/readyz` that what it depends on
- * does, each check by name and within its own time; errors are problem details (RFC 9457). It decides nothing and shows
+ * does, each check by name and within its own time, `/healthz` also which policy is in force; errors are problem details (RFC 9457). It decides nothing and shows
  * no statement, agent or credential.
  */
 import { serve, type ServerType } from '@hono/node-server';
@@ -17,8 +17,17 @@ export interface HttpDeps {
   /** 0: any free port. */
   readonly port: number;
   readonly checks: Readonly<Record<string, Check>>;
+  /** Which policy is in force, and why the file as it is now is not. */
+  readonly policy: () => PolicyHealth;
   readonly metrics: Metrics;
   readonly log: Log;
+}
+
+export interface PolicyHealth {
+  readonly name: string;
+  readonly hash: string;
+  readonly environment: string;
+  readonly refused: { readonly at: string; readonly why: string } | null;
 }
 
 export interface HttpEntry {
@@ -49,13 +58,18 @@ export function createHttp(deps: HttpDeps): HttpEntry {
   };
 }
 
-function routes({ checks, metrics, log }: HttpDeps): Hono {
+function routes({ checks, metrics, policy, log }: HttpDeps): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.json({ status: 'ok' }));
   app.get('/readyz', async (context) => {
-    const results = await Promise.all(Object.entries(checks).map(async ([name, check]) => [name, await runCheck(check)] as const));
-    const isReady = results.every(([, result]) => result === 'ok');
-    return context.json({ status: isReady ? 'ok' : 'not ready', checks: Object.fromEntries(results) }, isReady ? 200 : 503);
+    const { isReady, results } = await runChecks(checks);
+    return context.json({ status: isReady ? 'ok' : 'not ready', checks: results }, isReady ? 200 : 503);
+  });
+  // An older policy protects as it did, so a refused file degrades and does not take the gateway out of service.
+  app.get('/healthz', async (context) => {
+    const { isReady, results } = await runChecks(checks);
+    const now = policy();
+    return context.json({ status: isReady ? (now.refused === null ? 'ok' : 'degraded') : 'not ready', checks: results, policy: now }, isReady ? 200 : 503);
   });
   app.get('/metrics', async (context) => context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));
   app.notFound((context) => problem(404, 'Not found', `There is nothing at ${context.req.path}.`));
@@ -64,6 +78,11 @@ function routes({ checks, metrics, log }: HttpDeps): Hono {
     return problem(500, 'Internal error', 'The request failed because of a fault in Backstop.');
   });
   return app;
+}
+
+async function runChecks(checks: HttpDeps['checks']): Promise<{ readonly isReady: boolean; readonly results: Readonly<Record<string, string>> }> {
+  const results = await Promise.all(Object.entries(checks).map(async ([name, check]) => [name, await runCheck(check)] as const));
+  return { isReady: results.every(([, result]) => result === 'ok'), results: Object.fromEntries(results) };
 }
 
 async function runCheck(check: Check): Promise<string> {

@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly waitingReads: () => number;
   /** 1 when the last write to the ledger succeeded. */
   readonly isLedgerWritable: () => boolean;
+  /** The policy file as it is now was refused, and an older one is in force. */
+  readonly isPolicyRefused: () => boolean;
 }
 
 export interface Metrics {
@@ -21,6 +23,7 @@ export interface Metrics {
   text(): Promise<string>;
   countVerdict(verdict: Verdict): void;
   observeHold(seconds: number): void;
+  countReload(result: 'changed' | 'unchanged' | 'refused'): void;
 }
 
 export function createMetrics(sources: MetricSources): Metrics {
@@ -33,6 +36,8 @@ export function createMetrics(sources: MetricSources): Metrics {
   const holds = new Histogram({
     name: 'backstop_hold_seconds', help: 'How long held statements waited for a person.', buckets: [0.1, 1, 5, 15, 30, 60, 300], registers: [registry],
   });
+  const reloads = new Counter({ name: 'backstop_policy_reloads_total', help: 'Attempts to put a changed policy file in force, by result.', labelNames: ['result'], registers: [registry] });
+  gauge(registry, 'backstop_policy_refused', '1 while the policy file is refused and an older policy is in force.', () => (sources.isPolicyRefused() ? 1 : 0));
   gauge(registry, 'backstop_sessions', 'Connected clients.', sources.sessions);
   gauge(registry, 'backstop_holds', 'Statements that wait for a person.', sources.holds);
   gauge(registry, 'backstop_ledger_waiting_reads', 'SAFE reads not written to the ledger yet.', sources.waitingReads);
@@ -42,6 +47,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     text: () => registry.metrics(),
     countVerdict: ({ level, decision, wouldBe }) => { verdicts.inc({ level, decision, would_be: wouldBe }); },
     observeHold: (seconds) => { holds.observe(seconds); },
+    countReload: (result) => { reloads.inc({ result }); },
   };
 }
 

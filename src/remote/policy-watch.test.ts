@@ -1,0 +1,63 @@
+/**
+ * A changed file is noticed however it was replaced, and a half-written one is not taken.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { until } from '../../test/fixtures/until.ts';
+import { watchPolicy } from './policy-watch.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'watch-'));
+after(() => { rmSync(folder, { recursive: true }); });
+const everyMs = 5;
+
+/** Runs `change` on a watched file and resolves once that was noticed. */
+async function notices(name: string, change: (path: string) => void): Promise<void> {
+  const path = join(folder, name);
+  writeFileSync(path, 'a');
+  let noticed = 0;
+  const watch = await watchPolicy(path, () => { noticed += 1; return Promise.resolve(true); }, everyMs);
+  try {
+    change(path);
+    await until('the change is noticed', () => Promise.resolve(noticed > 0 || undefined));
+  } finally {
+    await watch.close();
+  }
+  assert.equal(noticed, 1);
+}
+
+test('a file that is written', () => notices('written', (path) => { writeFileSync(path, 'changed'); }));
+test('a file that is replaced by a rename', () => notices('renamed', (path) => { writeFileSync(`${path}.new`, 'b'); renameSync(`${path}.new`, path); }));
+test('a file that is removed', () => notices('removed', (path) => { unlinkSync(path); }));
+test('a link that is switched', () => notices('linked', (path) => {
+  writeFileSync(`${path}.target`, 'b');
+  symlinkSync(`${path}.target`, `${path}.link`);
+  renameSync(`${path}.link`, path);
+}));
+
+test('a change that is not done is told again', async () => {
+  const path = join(folder, 'again');
+  writeFileSync(path, 'a');
+  let calls = 0;
+  const watch = await watchPolicy(path, () => Promise.resolve(++calls === 3), everyMs);
+  writeFileSync(path, 'changed');
+  await until('it was told three times', () => Promise.resolve(calls === 3 || undefined));
+  await watch.close();
+  assert.equal(calls, 3);
+});
+
+test('a file that is still being written is left alone', async () => {
+  const path = join(folder, 'growing');
+  writeFileSync(path, 'a');
+  const seen: number[] = [];
+  let length = 1;
+  // Every look finds it longer than the one before, until it is whole.
+  const grow = setInterval(() => { if (length < 40) { length += 1; writeFileSync(path, 'a'.repeat(length)); } }, 1);
+  const watch = await watchPolicy(path, () => { seen.push(length); return Promise.resolve(true); }, 30);
+  await until('it is noticed', () => Promise.resolve(seen.length > 0 || undefined));
+  clearInterval(grow);
+  await watch.close();
+  assert.deepEqual(seen, [40]);
+});

@@ -1,12 +1,11 @@
 /** The link against a real PostgreSQL 18: login in every way, relay, own questions beside a client's, cancel, loss. */
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Failure } from '../../src/core/failure.ts';
 import { Bug } from '../../src/lib/assert.ts';
-import { makeCertificate } from '../../src/lib/pgwire/certificate.ts';
 import { decodeDiagnostic } from '../../src/lib/pgwire/diagnostic.ts';
 import { serverLimits } from '../../src/lib/pgwire/frame-limits.ts';
 import { FrameReader, type Frame } from '../../src/lib/pgwire/frame-reader.ts';
@@ -17,6 +16,7 @@ import { connectLink, type Link, type LinkOptions } from '../../src/remote/postg
 import { parseConnectionString, type LinkTarget } from '../../src/remote/postgres/link-target.ts';
 import { ServerError } from '../../src/remote/postgres/server-error.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
+import { enableTls } from '../fixtures/postgres-tls.ts';
 
 let server: PostgresServer;
 let folder: string;
@@ -31,7 +31,7 @@ before(async () => {
   await server.run(`set password_encryption = md5; create role md5user login password 'old'`);
   await server.run(`create role clearuser login password 'clear'`);
   await server.run('create table items (id int primary key, name text); insert into items select i, \'item \' || i from generate_series(1, 20000) i');
-  await configure();
+  certificateFile = await enableTls(server, folder, ['localhost'], ['host all md5user all md5', 'host all clearuser all password', 'local all all scram-sha-256']);
 });
 
 after(async () => {
@@ -39,28 +39,6 @@ after(async () => {
   await server.stop();
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** TLS with a certificate of our own making, and the older login methods beside SCRAM. */
-async function configure(): Promise<void> {
-  const [row] = await server.run(`select current_setting('data_directory') as data, current_setting('hba_file') as hba`);
-  const owner = statSync(String(row?.['data']));
-  const made = makeCertificate(['localhost'], new Date());
-  certificateFile = join(folder, 'server.crt');
-  const keyFile = join(folder, 'server.key');
-  writeFileSync(certificateFile, made.certificatePem);
-  writeFileSync(keyFile, made.privateKeyPem, { mode: 0o600 });
-  chownSync(keyFile, owner.uid, owner.gid);
-  const hba = String(row?.['hba']);
-  writeFileSync(hba, `host all md5user all md5\nhost all clearuser all password\nlocal all all scram-sha-256\n${readFileSync(hba, 'utf8')}`);
-  for (const setting of [`ssl_cert_file = '${certificateFile}'`, `ssl_key_file = '${keyFile}'`, 'ssl = on']) await server.run(`alter system set ${setting}`);
-  await server.run('select pg_reload_conf()');
-  // The reload is a signal; each attempt is a new connection, and the first that sees the setting ends the wait.
-  for (let attempt = 0; attempt < 500; attempt += 1) {
-    const [ssl] = await server.run('show ssl');
-    if (ssl?.['ssl'] === 'on') return;
-  }
-  throw new Error('the server never turned TLS on');
-}
 
 interface Who { readonly user?: string; readonly password?: string; readonly host?: string; readonly query?: string }
 

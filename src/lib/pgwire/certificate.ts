@@ -1,5 +1,5 @@
 /**
- * Makes a self-signed server certificate (X.509 v3, RFC 5280) with an elliptic-curve key, for a first start without any
+ * Makes a self-signed certificate (X.509 v3, RFC 5280) with an elliptic-curve key, for a first start without any
  * set-up. It proves nothing about who we are; it keeps the connection unreadable, and a client that was given the
  * certificate can check it. Node signs and reads certificates but makes none, so the few fields are encoded in DER here.
  */
@@ -15,16 +15,16 @@ export interface SelfSignedCertificate {
 const subjectAlternativeName = '2.5.29.17';
 const basicConstraints = '2.5.29.19';
 const extendedKeyUsage = '2.5.29.37';
-const serverAuthentication = '1.3.6.1.5.5.7.3.1';
+const purposes = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
 const commonName = '2.5.4.3';
 const ecdsaWithSha256 = '1.2.840.10045.4.3.2';
 const msPerDay = 86_400_000;
 
 /** `names` are host names and IP addresses; the first is the subject's common name. */
-export function makeCertificate(names: readonly [string, ...string[]], validFrom: Date, days = 3650): SelfSignedCertificate {
+export function makeCertificate(names: readonly [string, ...string[]], validFrom: Date, days = 3650, purpose: keyof typeof purposes = 'server'): SelfSignedCertificate {
   const pair = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const privateKeyPem = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-  const body = certificateBody(names, pair.publicKey, validFrom, new Date(validFrom.getTime() + days * msPerDay));
+  const body = certificateBody(names, pair.publicKey, [validFrom, new Date(validFrom.getTime() + days * msPerDay)], purposes[purpose]);
   const signature = sign('sha256', body, createPrivateKey(privateKeyPem));
   const der = sequence(body, sequence(oid(ecdsaWithSha256)), bitString(signature));
   const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
@@ -32,7 +32,7 @@ export function makeCertificate(names: readonly [string, ...string[]], validFrom
 }
 
 /** TBSCertificate, RFC 5280 section 4.1. */
-function certificateBody(names: readonly [string, ...string[]], publicKey: KeyObject, from: Date, until: Date): Buffer {
+function certificateBody(names: readonly [string, ...string[]], publicKey: KeyObject, [from, until]: readonly [Date, Date], purpose: string): Buffer {
   const serial = randomBytes(16);
   serial[0] = 0x40 | ((serial[0] ?? 0) & 0x3f); // positive and of fixed length
   const name = sequence(tagged(0x31, sequence(oid(commonName), tagged(0x0c, Buffer.from(names[0].slice(0, 64))))));
@@ -40,7 +40,7 @@ function certificateBody(names: readonly [string, ...string[]], publicKey: KeyOb
   const extensions = sequence(
     sequence(oid(subjectAlternativeName), octetString(subjectNames)),
     sequence(oid(basicConstraints), boolean(true), octetString(sequence(boolean(true)))),
-    sequence(oid(extendedKeyUsage), octetString(sequence(oid(serverAuthentication)))),
+    sequence(oid(extendedKeyUsage), octetString(sequence(oid(purpose)))),
   );
   return sequence(
     tagged(0xa0, integer(Buffer.of(2))), // version 3

@@ -1,6 +1,6 @@
 /**
  * The app: builds every part from Config, joins them, and starts and stops them in order.
- *   start  policy → store → claim → settle what a crash left → PostgreSQL (unless one is given) → catalogs → gateway → HTTP
+ *   start  policy → claim → store, settling what a crash left → PostgreSQL (unless one is given) → catalogs → gateway → HTTP
  *   stop   HTTP → gateway (its sessions end) → catalogs → PostgreSQL → ledger (what is left is written) → store
  * Whatever was started is stopped again when a later part fails.
  */
@@ -21,7 +21,7 @@ import { createMetrics, type Metrics } from './entry/http/metrics.ts';
 import { answerApproval } from './flow/answer-approval.ts';
 import { createGuard } from './flow/guard.ts';
 import { startPolicy, type PolicyInForce } from './flow/policy-in-force.ts';
-import { systemClock } from './lib/clock.ts';
+import { systemClock, type Clock } from './lib/clock.ts';
 import type { Log } from './lib/log.ts';
 import { loadParser, parserMajors, type Parser } from './lib/pgsql/parser.ts';
 import { makeCertificate } from './lib/pgwire/certificate.ts';
@@ -36,10 +36,13 @@ import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog
 import { connectLink, type Link } from './remote/postgres/link.ts';
 import { parseConnectionString, type LinkTarget } from './remote/postgres/link-target.ts';
 import { createApprovals, type Approvals } from './store/approvals.ts';
-import { openDatabase, type StoreDatabase } from './store/database.ts';
+import { claimFolder } from './store/claim.ts';
+import { openDatabase, type StoreDatabase, type StorePlace } from './store/database.ts';
 import { createIdentities, type Identities } from './store/identities.ts';
 import { createLedger, type Ledger } from './store/ledger.ts';
+import { joinNodes, resolveLeft, type Node, type NodeDeps } from './store/nodes.ts';
 import { readOrMakeSecretFile } from './store/secret-files.ts';
+import { sharedSecret } from './store/shared-secrets.ts';
 
 /** What we remember, without serving anything: all that most commands need. */
 export interface Memory {
@@ -52,11 +55,28 @@ export interface Memory {
   close(): Promise<void>;
 }
 
-/** Throws Failure `store_unavailable` or `data_version`. */
-export function openMemory(dataDir: string): Memory {
+export interface MemoryOptions {
+  /** Fail rather than make a new store. */
+  readonly isThere?: boolean;
+  /** To serve from it, and so to issue permits: the data folder that was claimed for it, and what a log should say. */
+  readonly serving?: { readonly dataDir: string; readonly onEvent: NonNullable<NodeDeps['onEvent']> };
+}
+
+/** Throws Failure `store_unavailable`, `data_version` or `not_found`. */
+export async function openMemory(place: StorePlace, options: MemoryOptions = {}): Promise<Memory> {
+  const database = await openDatabase(place, options);
+  try {
+    return await remember(database, options);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function remember(database: StoreDatabase, { serving }: MemoryOptions): Promise<Memory> {
   const clock = systemClock;
-  const database = openDatabase(dataDir);
-  const ledger = createLedger({ database, clock });
+  const node = serving === undefined ? undefined : await enterNodes(database, clock, serving);
+  const ledger = createLedger({ database, clock, ...(node === undefined ? {} : { node }) });
   const approvals = createApprovals({ database, clock });
   const identities = createIdentities({
     database, clock, randomBytes,
@@ -68,6 +88,7 @@ export function openMemory(dataDir: string): Memory {
     close: async () => {
       try {
         await ledger.close();
+        await node?.leave();
       } finally {
         await database.close();
       }
@@ -150,10 +171,11 @@ type Started = (() => Promise<void>)[];
 async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
   // A mistake in it is told before anything is touched.
   await loadFor(config);
-  const memory = openMemory(config.dataDir);
+  const claim = claimFolder(config.dataDir);
+  started.push(() => { claim.release(); return Promise.resolve(); });
+  const memory = await openMemory(config.store, { serving: { dataDir: config.dataDir, onEvent: (what, details) => { log.warn(details, what); } } });
   started.push(() => memory.close());
-  memory.database.claim();
-  await settleTheLastRun(memory, log);
+  await memory.ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });
   started.push(() => memory.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
 
   const { target, ended } = await findUpstream(config, hooks, started);
@@ -171,7 +193,9 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   const policy = await startPolicy({
     load: () => loadFor(config), ledger: memory.ledger, clock: systemClock, log, onReload: (result) => { gateway.metrics.countReload(result); },
   });
-  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs });
+  // The same on every node, or an unknown name would be known by its salts.
+  const mockSecret = Buffer.from(await sharedSecret(memory.database, 'login', () => randomBytes(32).toString('base64')), 'base64');
+  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs, mockSecret });
   const gatewayAddress = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
   const watch = await watchPolicy(config.policy, () => policy.reload('file'));
@@ -216,9 +240,9 @@ async function findUpstream(config: Config, { onProgress }: StartHooks, started:
   return { target: parseConnectionString(embedded.upstream.reveal()), ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
 }
 
-interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache }
+interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly mockSecret: Buffer }
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
+function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs, mockSecret }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
@@ -234,16 +258,18 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
     host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs,
     core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
-    mockSecret: Buffer.from(readOrMakeSecretFile(join(config.dataDir, 'login.key'), () => randomBytes(32).toString('base64')), 'base64'),
+    mockSecret,
     newId: (prefix) => sortableId(prefix, ids), clock: systemClock, log,
   });
   return { entry, metrics };
 }
 
-async function settleTheLastRun({ ledger }: Memory, log: Log): Promise<void> {
-  const left = await ledger.resolveOpenPermits();
-  if (left > 0) log.warn({ permits: left }, 'the last run ended without the outcome of some statements; they are recorded as unknown');
-  await ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });
+/** What earlier runs from this folder left is settled first: they are dead, because it is claimed. */
+async function enterNodes(database: StoreDatabase, clock: Clock, { dataDir, onEvent }: NonNullable<MemoryOptions['serving']>): Promise<Node> {
+  const place = readOrMakeSecretFile(join(dataDir, 'place.id'), () => shortId('plc', { randomBytes }, 20));
+  const left = await resolveLeft({ database, clock }, place);
+  if (left > 0) onEvent('the last run ended without the outcome of some statements; they are recorded as unknown', { permits: left });
+  return joinNodes({ database, clock, newId: () => sortableId('nod', { nowMs: Date.now, randomBytes }), place, host: hostname(), pid: process.pid, onEvent });
 }
 
 /** Measures how long people are waited for. */

@@ -25,6 +25,9 @@ const connectionString = secretText.refine(
   'must be a connection string such as postgres://user:password@host:5432/database, or host=… user=… dbname=…',
 );
 
+/** As pg reads it: a URL. */
+const storeUrl = secretText.refine((text) => /^postgres(ql)?:\/\/./i.test(text), 'must be a connection string such as postgres://user:password@host:5432/database');
+
 export const settings = {
   'gateway.host': { env: 'BACKSTOP_GATEWAY_HOST', flag: 'gateway-host', takes: 'host', what: 'address on which agents connect (default 127.0.0.1)', schema: words },
   'gateway.port': { env: 'BACKSTOP_GATEWAY_PORT', flag: 'gateway-port', takes: 'port', what: 'port on which agents connect (default 6432)', schema: port },
@@ -34,6 +37,7 @@ export const settings = {
   'http.host': { env: 'BACKSTOP_HTTP_HOST', flag: 'http-host', takes: 'host', what: 'address of the HTTP API (default 127.0.0.1)', schema: words },
   'http.port': { env: 'BACKSTOP_HTTP_PORT', flag: 'http-port', takes: 'port', what: 'port of the HTTP API (default 6433)', schema: port },
   data: { env: 'BACKSTOP_DATA', flag: 'data', takes: 'dir', what: 'folder for everything that is kept (default .backstop)', schema: words },
+  store: { env: 'BACKSTOP_STORE', flag: 'store', takes: 'url', what: 'PostgreSQL database for the record, approvals and agents, for several Backstops to share (default: a file in the data folder)', schema: storeUrl },
   upstream: { env: 'BACKSTOP_UPSTREAM', flag: 'upstream', takes: 'url', what: 'PostgreSQL server to guard, as a URL or keyword=value (default: the embedded one with a demo database)', schema: connectionString },
   policy: { env: 'BACKSTOP_POLICY', flag: 'policy', takes: 'name|file', what: 'observe, develop, protect, strict, read-only or a file (default protect)', schema: words },
   environment: { env: 'BACKSTOP_ENVIRONMENT', flag: 'environment', takes: 'name', what: 'dev, staging or production, for policies (default dev for the embedded server, production with --upstream)', schema: z.enum(['dev', 'staging', 'production']) },
@@ -54,6 +58,7 @@ export const fileSchema = z.strictObject({
   }).optional(),
   http: z.strictObject({ host: settings['http.host'].schema.optional(), port: settings['http.port'].schema.optional() }).optional(),
   data: settings.data.schema.optional(),
+  store: settings.store.schema.optional(),
   upstream: settings.upstream.schema.optional(),
   policy: settings.policy.schema.optional(),
   environment: settings.environment.schema.optional(),

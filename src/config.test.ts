@@ -38,7 +38,7 @@ test('told nothing, it listens on loopback, offers TLS, protects, and guards the
   const { dataDir, ...config } = load({});
   assert.deepEqual(config, {
     gateway: { host: '127.0.0.1', port: 6432, tls: 'on', certificate: undefined }, http: { host: '127.0.0.1', port: 6433 },
-    upstream: undefined, policy: 'protect', environment: 'dev', approval: { wait: undefined, expires: undefined }, logLevel: 'info',
+    store: { kind: 'sqlite', folder: dataDir }, upstream: undefined, policy: 'protect', environment: 'dev', approval: { wait: undefined, expires: undefined }, logLevel: 'info',
     operatorToken: undefined, configFile: undefined,
   });
   assert.match(dataDir, /\.backstop$/);
@@ -61,7 +61,7 @@ test('the embedded server is for development, and any other is production unless
 test('every setting can be given by its variable, and by its flag where it has one', () => {
   const values: Readonly<Record<keyof typeof settings, string>> = {
     'gateway.host': 'h', 'gateway.port': '0', 'gateway.tls': 'off', 'gateway.tls_cert': 'c.pem', 'gateway.tls_key': 'k.pem', 'http.host': 'i', 'http.port': '65535',
-    data: 'd', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
+    data: 'd', store: 'postgres://u:p@h/s', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
   };
   const pairs = Object.entries(values) as [keyof typeof settings, string][];
   const env = Object.fromEntries(pairs.map(([name, value]) => [settings[name].env, value]));
@@ -71,10 +71,10 @@ test('every setting can be given by its variable, and by its flag where it has o
     gateway: { host: 'h', port: 0, tls: 'off', certificate: { certFile: join(cwd, 'c.pem'), keyFile: join(cwd, 'k.pem') } }, http: { host: 'i', port: 65535 },
     dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
   };
-  const { upstream, operatorToken, ...fromEnv } = load({ env });
+  const { upstream, operatorToken, store, ...fromEnv } = load({ env });
   assert.deepEqual(fromEnv, expected);
-  assert.deepEqual([upstream?.reveal(), operatorToken?.reveal()], ['postgresql://u:p@h/d', 'tok']);
-  const { upstream: _, operatorToken: __, ...fromFlags } = load({ flags });
+  assert.deepEqual([upstream?.reveal(), operatorToken?.reveal(), store.kind === 'postgres' && store.url.reveal()], ['postgresql://u:p@h/d', 'tok', 'postgres://u:p@h/s']);
+  const { upstream: _, operatorToken: __, store: ___, ...fromFlags } = load({ flags });
   assert.deepEqual(fromFlags, expected);
 });
 

@@ -13,6 +13,7 @@ import { closest } from './lib/closest.ts';
 import { deepFreeze } from './lib/deep-freeze.ts';
 import type { LogLevel } from './lib/log.ts';
 import { Secret } from './lib/secret.ts';
+import type { StorePlace } from './store/database.ts';
 import { fileSchema, fromText, prefix, settings } from './config-settings.ts';
 import type { Setting, SettingName, SettingValue } from './config-settings.ts';
 
@@ -26,8 +27,9 @@ export interface Config {
     readonly certificate: { readonly certFile: string; readonly keyFile: string } | undefined;
   };
   readonly http: { readonly host: string; readonly port: number };
-  /** Absolute. Holds the store, the made certificate and the embedded PostgreSQL. */
+  /** Absolute. Holds the store unless another is named, the made certificate and the embedded PostgreSQL. */
   readonly dataDir: string;
+  readonly store: StorePlace;
   /** Connection string of the server to guard; undefined means the embedded PostgreSQL with the demo database. */
   readonly upstream: Secret | undefined;
   /** Name of a shipped policy, or an absolute path. */
@@ -74,19 +76,21 @@ export function loadConfig({ flags = {}, env = process.env, cwd = process.cwd() 
 function assemble(values: Values, configFile: string | undefined, cwd: string): Config {
   const get = <N extends SettingName>(name: N): SettingValue<N> | undefined => check(name, values);
   const path: PathOf = (name) => absolute(get(name), values.get(name)?.folder ?? cwd);
-  const secret = (name: 'upstream' | 'operator_token'): Secret | undefined => {
+  const secret = (name: 'upstream' | 'operator_token' | 'store'): Secret | undefined => {
     const value = get(name);
     return value === undefined ? undefined : new Secret(value);
   };
   const policy = get('policy') ?? 'protect';
   const upstream = secret('upstream');
+  const dataDir = path('data') ?? defaultDataDir(import.meta.url, cwd);
+  const store = secret('store');
   return {
     gateway: {
       host: get('gateway.host') ?? '127.0.0.1', port: get('gateway.port') ?? 6432,
       tls: get('gateway.tls') ?? 'on', certificate: certificate(path, values),
     },
     http: { host: get('http.host') ?? '127.0.0.1', port: get('http.port') ?? 6433 },
-    dataDir: path('data') ?? defaultDataDir(import.meta.url, cwd),
+    dataDir, store: store === undefined ? { kind: 'sqlite', folder: dataDir } : { kind: 'postgres', url: store },
     upstream,
     policy: /^[a-z][a-z0-9-]*$/.test(policy) ? policy : path('policy') ?? policy,
     // A server that somebody else runs may be anybody's production.

@@ -5,19 +5,16 @@
  * approval was used twice, every permit ends with an outcome, and the chain holds. A failure names its seed.
  */
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { bindingOf } from '../core/approval.ts';
 import { Failure } from '../core/failure.ts';
 import type { ApprovalBody, EntryBody, OutcomeBody, VerdictBody } from '../core/ledger/entry.ts';
 import { parsePolicy, type Policy } from '../core/policy/policy.ts';
 import { levels, type Level, type Risk } from '../core/risk.ts';
-import type { StoreDatabase } from '../store/database.ts';
+import { openDatabase, type StoreDatabase, type StorePlace } from '../store/database.ts';
 import { createApprovals, type Approvals } from '../store/approvals.ts';
 import { createLedger, type Ledger } from '../store/ledger.ts';
-import { newFolder, openStore } from '../../test/fixtures/store.ts';
+import { openStore, stores, type TestStore } from '../../test/fixtures/store.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type Guard, type GuardRequest, type Permitted } from './guard.ts';
 
@@ -52,7 +49,7 @@ function riskOf(level: Level): Risk {
 interface Parts { readonly database: StoreDatabase; readonly ledger: Ledger; readonly approvals: Approvals; readonly guard: Guard }
 
 class Simulation {
-  readonly folder: string;
+  readonly place: StorePlace;
   readonly next: (below: number) => number;
   readonly operator: string;
   readonly agentToken: string;
@@ -66,40 +63,41 @@ class Simulation {
   /** What each text would do under the present schema. */
   readonly #levels: Level[] = ['SAFE', 'LOW', 'HIGH', 'HIGH', 'CRITICAL'];
   #faultyPercent = 0;
-  #parts: Parts;
+  #parts!: Parts;
   readonly #inFlight = new Set<Promise<void>>();
   /** What went wrong in an action of its own. */
   #broken: unknown;
   readonly #running: { readonly actionId: string; readonly permitted: Permitted }[] = [];
   /** Outcomes that the ledger said it has taken. */
   readonly settled = new Map<string, string>();
-  readonly #reader: DatabaseSync;
+  /** A stranger with a connection of its own. */
+  readonly #reader: TestStore;
 
   static async begin(seed: number): Promise<Simulation> {
-    const folder = newFolder();
-    const store = openStore(folder);
+    const store = await openStore();
     const { token: operator } = await store.identities.addOperator('olga');
     const { token: agentToken } = await store.identities.addAgent('ada', null, 'olga');
     await store.close();
-    return new Simulation(seed, folder, operator, agentToken);
+    const simulation = new Simulation(seed, await openStore(store.place), operator, agentToken);
+    await simulation.start();
+    return simulation;
   }
 
-  private constructor(seed: number, folder: string, operator: string, agentToken: string) {
+  private constructor(seed: number, reader: TestStore, operator: string, agentToken: string) {
     this.next = generator(seed);
-    this.folder = folder;
+    this.place = reader.place;
+    this.#reader = reader;
     this.operator = operator;
     this.agentToken = agentToken;
-    this.#parts = this.#start();
-    this.#reader = new DatabaseSync(join(folder, 'backstop.db'), { readOnly: true });
   }
 
-  #start(): Parts {
-    const database = this.#faulty(openStore(this.folder).database);
+  async start(): Promise<void> {
+    const database = this.#faulty(await openDatabase(this.place));
     const clock = { now: () => new Date(this.#ms), monotonicMs: () => this.#ms };
     const ledger = createLedger({ database, clock });
     const approvals = createApprovals({ database, clock });
     const guard = createGuard({ ledger, approvals, clock, policy: () => this.#policy, untilPolicyChanged: () => new AbortController().signal, environment: 'production', newApprovalId: () => `apr_${this.#ids += 1}` });
-    return { database, ledger, approvals, guard };
+    this.#parts = { database, ledger, approvals, guard };
   }
 
   #faulty(database: StoreDatabase): StoreDatabase {
@@ -151,7 +149,7 @@ class Simulation {
   #send(): void {
     const { guard } = this.#parts;
     const request = this.#request();
-    const running = this.#admit(guard, request).then((admission) => { this.#check(request, admission); })
+    const running = this.#admit(guard, request).then((admission) => this.#check(request, admission))
       .catch((error: unknown) => { this.#broken ??= error; }).finally(() => { this.#inFlight.delete(running); });
     this.#inFlight.add(running);
   }
@@ -165,7 +163,7 @@ class Simulation {
   }
 
   /** Reads the record as a stranger would, through a connection of its own. */
-  #check({ action, risk }: GuardRequest, admission: Admission): void {
+  async #check({ action, risk }: GuardRequest, admission: Admission): Promise<void> {
     if (admission.kind === 'refused') {
       this.failures.add(admission.failure.code);
       assert.ok(!`${admission.failure.message}${admission.failure.detail ?? ''}${admission.failure.hint}`.includes(secret));
@@ -174,27 +172,28 @@ class Simulation {
     this.permits += 1;
     this.#running.push({ actionId: action.id, permitted: admission });
     if (risk.level === 'SAFE') return;
-    const verdict = this.#entries<VerdictBody>('verdict').find(({ actionId }) => actionId === action.id);
+    const verdict = (await this.#entries<VerdictBody>('verdict')).find(({ actionId }) => actionId === action.id);
     assert.ok(verdict?.decision === 'allow', `${action.id} is permitted without a verdict on record`);
     const policy = policies.find(({ hash }) => hash === verdict.policyHash);
     const given = policy?.levels[verdict.level];
     assert.notEqual(given, 'deny');
     assert.equal(verdict.approvalId !== null, given === 'hold', `${action.id}: ${verdict.level} under ${policy?.name}`);
-    if (verdict.approvalId !== null) this.#checkApproval(verdict, verdict.approvalId);
+    if (verdict.approvalId !== null) await this.#checkApproval(verdict, verdict.approvalId);
   }
 
-  #checkApproval(verdict: VerdictBody, approvalId: string): void {
-    const said = this.#entries<ApprovalBody>('approval').filter((body) => body.approvalId === approvalId);
+  async #checkApproval(verdict: VerdictBody, approvalId: string): Promise<void> {
+    const said = (await this.#entries<ApprovalBody>('approval')).filter((body) => body.approvalId === approvalId);
     assert.deepEqual(said.map(({ change }) => change), ['requested', 'approved', 'used'], approvalId);
     assert.equal(said[1]?.by, 'olga');
     const { digest, agent, database, role, searchPath, policyHash, catalogVersion, level } = verdict;
     assert.equal(said[0]?.binding, bindingOf({ digest, agent, database, role, searchPath, policyHash, catalogVersion, risk: riskOf(level) }));
-    const users = this.#entries<VerdictBody>('verdict').filter((body) => body.decision === 'allow' && body.approvalId === approvalId);
+    const users = (await this.#entries<VerdictBody>('verdict')).filter((body) => body.decision === 'allow' && body.approvalId === approvalId);
     assert.equal(users.length, 1, `${approvalId} let two actions through`);
   }
 
-  #entries<T extends EntryBody>(kind: T['kind']): T[] {
-    return this.#reader.prepare('SELECT body FROM ledger WHERE kind = ? ORDER BY seq').all(kind).map((row) => JSON.parse(String(row['body'])) as T);
+  async #entries<T extends EntryBody>(kind: T['kind']): Promise<T[]> {
+    const rows = await this.#reader.database.queries.selectFrom('ledger').select('body').where('kind', '=', kind).orderBy('seq').execute();
+    return rows.map(({ body }) => JSON.parse(body) as T);
   }
 
   async #answer(): Promise<void> {
@@ -241,27 +240,27 @@ class Simulation {
     this.#running.length = 0;
     await this.#parts.database.close();
     this.#faultyPercent = 0;
-    this.#parts = this.#start();
+    await this.start();
     await this.#parts.ledger.resolveOpenPermits();
-    this.#everyPermitHasAnOutcome();
+    await this.#everyPermitHasAnOutcome();
   }
 
   async end(): Promise<void> {
     await this.#crash();
     assert.equal((await this.#parts.ledger.verify()).broken, undefined);
-    const everything = this.#reader.prepare('SELECT group_concat(body) AS all_bodies FROM ledger').get()?.['all_bodies'];
-    assert.ok(!String(everything).includes(secret) && !String(everything).includes(this.agentToken), 'a literal or a token is on record');
-    const used = this.#entries<ApprovalBody>('approval').filter(({ change }) => change === 'used').map(({ approvalId }) => approvalId);
+    const everything = (await this.#parts.ledger.entriesAfter(0, 1_000_000)).map(({ body }) => body).join();
+    assert.ok(!everything.includes(secret) && !everything.includes(this.agentToken), 'a literal or a token is on record');
+    const used = (await this.#entries<ApprovalBody>('approval')).filter(({ change }) => change === 'used').map(({ approvalId }) => approvalId);
     assert.equal(new Set(used).size, used.length, 'an approval was used twice');
-    this.#reader.close();
+    await this.#reader.close();
     await this.#parts.ledger.close();
     await this.#parts.database.close();
-    rmSync(this.folder, { recursive: true });
+    await stores().remove(this.place);
   }
 
-  #everyPermitHasAnOutcome(): void {
-    const outcomes = Map.groupBy(this.#entries<OutcomeBody>('outcome'), ({ actionId }) => actionId);
-    for (const { actionId, decision } of this.#entries<VerdictBody>('verdict')) {
+  async #everyPermitHasAnOutcome(): Promise<void> {
+    const outcomes = Map.groupBy(await this.#entries<OutcomeBody>('outcome'), ({ actionId }) => actionId);
+    for (const { actionId, decision } of await this.#entries<VerdictBody>('verdict')) {
       const [first] = outcomes.get(actionId) ?? [];
       assert.equal(first !== undefined, decision === 'allow', `${actionId} was ${decision} and has ${first === undefined ? 'no' : 'an'} outcome`);
       const taken = this.settled.get(actionId);

@@ -47,10 +47,10 @@ test('a denial stands for its binding until its time is over, and for no other',
   }, clock);
 });
 
-test('of many sessions that race for one approval exactly one gets it', () => withStore(async ({ approvals, folder }) => {
+test('of many sessions that race for one approval exactly one gets it', () => withStore(async ({ approvals, place }) => {
   await approvals.request(wanted('apr_1', 'x'));
   await approvals.answer('apr_1', yes);
-  const other = openStore(folder);
+  const other = await openStore(place);
   const uses = await Promise.all(Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? approvals : other.approvals).use('apr_1', 'x')));
   await other.close();
   assert.equal(uses.filter(Boolean).length, 1);
@@ -79,7 +79,7 @@ test('an approval that has expired can be neither answered nor used, and its bin
   }, clock);
 });
 
-test('a waiting caller wakes for an answer of this process and of another one', () => withStore(async ({ approvals, folder }) => {
+test('a waiting caller wakes for an answer of this process and of another one', () => withStore(async ({ approvals, place }) => {
   const never = new AbortController().signal;
   await approvals.request(wanted('apr_1', 'x'));
   const first = approvals.waitForAnswer('apr_1', { timeoutMs: 10_000, signal: never });
@@ -87,7 +87,7 @@ test('a waiting caller wakes for an answer of this process and of another one', 
   assert.equal((await first).state, 'approved');
   await approvals.request(wanted('apr_2', 'y'));
   const second = approvals.waitForAnswer('apr_2', { timeoutMs: 10_000, signal: never });
-  const other = openStore(folder);
+  const other = await openStore(place);
   await other.approvals.answer('apr_2', no);
   await other.close();
   assert.equal((await second).state, 'denied');
@@ -103,11 +103,11 @@ test('waiting ends with the time or the signal, and the approval stays', () => w
 }));
 
 test('an approval and its answer survive a restart, and every change is in the ledger', async () => {
-  const store = openStore();
+  const store = await openStore();
   await store.approvals.request(wanted('apr_1', 'x'));
   await store.approvals.answer('apr_1', yes);
   await store.close();
-  const again = openStore(store.folder);
+  const again = await openStore(store.place);
   assert.equal(await again.approvals.use('apr_1', 'x'), true);
   const changes = (await again.ledger.entriesAfter(0, 10)).map((entry) => (JSON.parse(entry.body) as { change: string; by: string | null }));
   assert.deepEqual(changes.map(({ change, by }) => [change, by]), [['requested', null], ['approved', 'olga'], ['used', null]]);

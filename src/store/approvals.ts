@@ -32,9 +32,6 @@ export interface Approvals {
 
 export type Wanted = Omit<Approval, 'state' | 'answeredAt' | 'answeredBy' | 'reason' | 'requestedAt'>;
 
-/** How soon an answer given in another process is seen. */
-const pollEveryMs = 100;
-
 export function createApprovals(deps: { readonly database: StoreDatabase; readonly clock: Clock }): Approvals {
   return new SqlApprovals(deps.database, deps.clock);
 }
@@ -42,8 +39,9 @@ export function createApprovals(deps: { readonly database: StoreDatabase; readon
 class SqlApprovals implements Approvals {
   readonly #database: StoreDatabase;
   readonly #clock: Clock;
-  /** Woken by an answer given in this process. */
+  /** Woken by an answer given in this process, or by a hint of another one. */
   readonly #wakers = new Set<() => void>();
+  #isListening = false;
 
   constructor(database: StoreDatabase, clock: Clock) {
     this.#database = database;
@@ -83,10 +81,12 @@ class SqlApprovals implements Approvals {
     const answered = await this.#database.transact(async (changes) => {
       const approval = await getOne(changes, id);
       if (await this.#expireIfDue(changes, approval) === undefined) return undefined;
-      return this.#change(changes, answer(approval, given, this.#clock.now()), given.answer);
+      const changed = await this.#change(changes, answer(approval, given, this.#clock.now()), given.answer);
+      await this.#database.hint(changes);
+      return changed;
     });
     if (answered === undefined) throw new Failure('conflict', `${id} has expired`);
-    for (const wake of this.#wakers) wake();
+    this.#wakeAll();
     return answered;
   }
 
@@ -100,14 +100,24 @@ class SqlApprovals implements Approvals {
   }
 
   async waitForAnswer(id: string, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Approval> {
+    this.#listen();
     const deadline = this.#clock.monotonicMs() + timeoutMs;
     for (;;) {
       const approval = await this.get(id);
       const leftMs = deadline - this.#clock.monotonicMs();
       if (approval.state !== 'pending' || leftMs <= 0 || signal.aborted) return approval;
-      await this.#woken(Math.min(leftMs, pollEveryMs), signal);
+      await this.#woken(Math.min(leftMs, this.#database.lookAgainMs), signal);
     }
   }
+
+  /** For as long as the database is open, once anybody has waited. */
+  #listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    this.#database.onHint(() => { this.#wakeAll(); });
+  }
+
+  #wakeAll(): void { for (const wake of this.#wakers) wake(); }
 
   #woken(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {

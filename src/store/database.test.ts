@@ -1,83 +1,34 @@
 /**
- * The SQLite file: private to its owner, safe to share, and either exactly what this version wrote or a clear refusal.
+ * What every kind of store promises: transactions that do not interleave, not even between processes, that leave nothing
+ * when they throw, and that take only what they can keep; and secrets that all who share it have in common.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { test, type TestContext } from 'node:test';
-import { Worker } from 'node:worker_threads';
+import { test } from 'node:test';
 import { sql } from 'kysely';
 import { Failure } from '../core/failure.ts';
-import { openDatabase, type StoreDatabase } from './database.ts';
-import { isBusy } from './sqlite-dialect.ts';
-import { newFolder } from '../../test/fixtures/store.ts';
+import { openDatabase } from './database.ts';
+import { sharedSecret } from './shared-secrets.ts';
+import { openStore, stores, withStore } from '../../test/fixtures/store.ts';
 
-function temporaryFolder(t: TestContext): string {
-  const folder = newFolder();
-  t.after(() => { rmSync(folder, { recursive: true }); });
-  return folder;
-}
-
-function openSqlite(t: TestContext): { readonly database: StoreDatabase; readonly place: string } {
-  const place = newFolder();
-  const database = openDatabase(place);
-  t.after(async () => {
-    await database.close();
-    rmSync(place, { recursive: true });
-  });
-  return { database, place };
-}
-
-const code = (expected: Failure['code']) => (error: unknown): boolean => {
-  assert.ok(error instanceof Failure, String(error));
-  assert.equal(error.code, expected);
-  return true;
-};
 const operator = (name: string) => ({ name, token_hash: 'h', created_at: 'now', revoked_at: null });
+const agent = { name: 'ada', database_name: null, verifier: 'v', created_at: 'now', rotated_at: null, revoked_at: null, generation: 0 };
 
-test('the folder and every file that holds data are readable by their owner only', async (t) => {
-  const place = join(temporaryFolder(t), 'new', 'data');
-  const database = openDatabase(place);
-  database.claim();
-  await database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute());
-  assert.equal(statSync(place).mode & 0o777, 0o700);
-  const modes = readdirSync(place).map((file) => [file, statSync(join(place, file)).mode & 0o777] as const);
-  assert.ok(modes.some(([file]) => file.endsWith('-wal')), 'the write-ahead log is there to be looked at');
-  assert.deepEqual(modes.filter(([file, mode]) => !file.startsWith('serving.lock') && (mode & 0o077) !== 0), []);
-  await database.close();
-});
+test('transactions that run at the same time never interleave, whoever runs them', () => withStore(async ({ database, place }) => {
+  await database.transact((changes) => changes.insertInto('agent').values(agent).execute());
+  const other = await openStore(place);
+  await Promise.all(Array.from({ length: 50 }, (_, index) => {
+    const { transact, transactRelaxed } = index % 2 === 0 ? database : other.database;
+    return (index % 3 === 0 ? transactRelaxed : transact)(async (changes) => {
+      const { generation } = await changes.selectFrom('agent').select('generation').executeTakeFirstOrThrow();
+      await new Promise(setImmediate);
+      await changes.updateTable('agent').set({ generation: generation + 1 }).execute();
+    });
+  }));
+  await other.close();
+  assert.equal((await database.queries.selectFrom('agent').select('generation').executeTakeFirstOrThrow()).generation, 50);
+}));
 
-test('a commit is on disk before it counts, and the log is written ahead', async (t) => {
-  const { database } = openSqlite(t);
-  const settings = await database.transact(async (changes) => {
-    const { rows: [mode] } = await sql<{ journal_mode: string }>`PRAGMA journal_mode`.execute(changes);
-    const { rows: [synchronous] } = await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(changes);
-    return [mode?.journal_mode, synchronous?.synchronous];
-  });
-  assert.deepEqual(settings, ['wal', 2]);
-});
-
-test('a durable transaction is durable also after a relaxed one', async (t) => {
-  const { database } = openSqlite(t);
-  const level = async (transact: typeof database.transact) => transact(async (changes) => (await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(changes)).rows[0]?.synchronous);
-  assert.deepEqual([await level(database.transactRelaxed), await level(database.transact)], [1, 2]);
-  assert.deepEqual(await Promise.all([level(database.transactRelaxed), level(database.transact), level(database.transactRelaxed), level(database.transact)]), [1, 2, 1, 2]);
-});
-
-test('transactions that run at the same time never interleave', async (t) => {
-  const { database } = openSqlite(t);
-  await database.transact((changes) => changes.insertInto('ledger_head').values({ id: 1, seq: 0, hash: '' }).execute());
-  await Promise.all(Array.from({ length: 50 }, () => database.transact(async (changes) => {
-    const { seq } = await changes.selectFrom('ledger_head').select('seq').executeTakeFirstOrThrow();
-    await new Promise(setImmediate);
-    await changes.updateTable('ledger_head').set({ seq: seq + 1 }).execute();
-  })));
-  assert.equal((await database.queries.selectFrom('ledger_head').select('seq').executeTakeFirstOrThrow()).seq, 50);
-});
-
-test('a transaction that throws leaves nothing, and the next one works', async (t) => {
-  const { database } = openSqlite(t);
+test('a transaction that throws leaves nothing, and the next one works', () => withStore(async ({ database }) => {
   const boom = new Error('boom');
   await assert.rejects(database.transact(async (changes) => {
     await changes.insertInto('operator').values(operator('a')).execute();
@@ -85,91 +36,40 @@ test('a transaction that throws leaves nothing, and the next one works', async (
   }), boom);
   await database.transact((changes) => changes.insertInto('operator').values(operator('b')).execute());
   assert.deepEqual((await database.queries.selectFrom('operator').select('name').execute()).map(({ name }) => name), ['b']);
-});
+}));
 
-test('a store that another process holds for too long is unavailable, not waited for without end', async (t) => {
-  const { database, place } = openSqlite(t);
-  const other = new DatabaseSync(join(place, 'backstop.db'));
-  t.after(() => { other.close(); });
-  other.exec('BEGIN IMMEDIATE');
-  await assert.rejects(database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute()), code('store_unavailable'));
-  other.exec('ROLLBACK');
+test('a statement that fails fails its transaction', () => withStore(async ({ database }) => {
   await database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute());
-});
+  const twice = database.transact((changes) => changes.insertInto('operator').values(operator('a')).execute());
+  await assert.rejects(twice, (error) => error instanceof Failure && error.code === 'store_unavailable');
+  await database.transact((changes) => changes.insertInto('operator').values(operator('b')).execute());
+}));
 
-test('a full store is unavailable, and works again once there is room', async (t) => {
-  const { database } = openSqlite(t);
-  const pages = async (most: string) => { await sql.raw(`PRAGMA max_page_count = ${most}`).execute(database.queries); };
-  await pages('1');
-  const big = { ...operator('a'), token_hash: 'x'.repeat(1_000_000) };
-  await assert.rejects(database.transact((changes) => changes.insertInto('operator').values(big).execute()), code('store_unavailable'));
-  await pages('1000000');
-  await database.transact((changes) => changes.insertInto('operator').values(big).execute());
-});
-
-test('data of a newer version is refused and left as it is', (t) => {
-  const place = temporaryFolder(t);
-  const newer = new DatabaseSync(join(place, 'backstop.db'));
-  newer.exec('PRAGMA user_version = 9999; CREATE TABLE future (a)');
-  newer.close();
-  assert.throws(() => openDatabase(place), (error) => code('data_version')(error) && error instanceof Failure && error.message.includes('9999'));
-  const kept = new DatabaseSync(join(place, 'backstop.db'));
-  assert.deepEqual(kept.prepare('SELECT name FROM sqlite_schema').all().map(({ name }) => name), ['future']);
-  kept.close();
-});
-
-const unusable: readonly (readonly [what: string, make: (place: string) => void])[] = [
-  ['a file that is no database', (place) => { mkdirSync(place); writeFileSync(join(place, 'backstop.db'), 'not a database at all'.repeat(500)); }],
-  ['a file where the folder should be', (place) => { writeFileSync(place, ''); }],
-  ['a folder where the file should be', (place) => { mkdirSync(join(place, 'backstop.db'), { recursive: true }); }],
-  ['a database of somebody else', (place) => { mkdirSync(place); const other = new DatabaseSync(join(place, 'backstop.db')); other.exec('CREATE TABLE ledger (a)'); other.close(); }],
-];
-for (const [what, make] of unusable) {
-  test(`${what} is refused with its place`, (t) => {
-    const place = join(temporaryFolder(t), 'data');
-    make(place);
-    assert.throws(() => openDatabase(place), (error) => code('store_unavailable')(error) && error instanceof Failure && error.message.includes(place));
-  });
-}
-
-test('a value that the store cannot keep is a bug, not a null', async (t) => {
-  const { database } = openSqlite(t);
+test('a value that the store cannot keep is a bug, not a null', () => withStore(async ({ database }) => {
   await assert.rejects(sql`SELECT ${true}`.execute(database.queries), { name: 'Bug' });
-});
+}));
 
-/** Opens a new folder in each round, at the same moment as the other one; says what failed. */
-const opener = `
-  const { parentPort, workerData: { place, rounds, counter } } = require('node:worker_threads');
-  import(${JSON.stringify(new URL('database.ts', import.meta.url).href)}).then(async ({ openDatabase }) => {
-    const arrived = new Int32Array(counter);
-    const failures = [];
-    for (let round = 1; round <= rounds; round += 1) {
-      Atomics.add(arrived, 0, 1);
-      while (Atomics.load(arrived, 0) < 2 * round);
-      try { await openDatabase(place + '/' + round).close(); } catch (error) { failures.push(error.message); }
-    }
-    parentPort.postMessage(failures);
-  });
-`;
+test('the clock of the store is the time in milliseconds, and goes on in a transaction', () => withStore(async ({ database }) => {
+  const near = Date.now();
+  const { rows: [row] } = await database.transact((changes) => sql<{ ms: number }>`SELECT ${database.nowMs} AS ms`.execute(changes));
+  assert.equal(typeof row?.ms, 'number');
+  assert.ok(Math.abs((row?.ms ?? 0) - near) < 60_000);
+}));
 
-test('two that open a new store at the same moment both succeed', async (t) => {
-  const workerData = { place: temporaryFolder(t), rounds: 50, counter: new SharedArrayBuffer(4) };
-  const failures = await Promise.all([1, 2].map(() => new Promise((resolve, reject) => {
-    new Worker(opener, { eval: true, workerData }).once('message', resolve).once('error', reject);
-  })));
-  assert.deepEqual(failures, [[], []]);
-});
+test('all who share a store share its secrets, whoever is first', () => withStore(async ({ database, place }) => {
+  const other = await openStore(place);
+  let makes = 0;
+  const make = (): string => `secret ${makes += 1}`;
+  const got = await Promise.all([database, other.database, database, other.database].map((one) => sharedSecret(one, 'login', make)));
+  await other.close();
+  assert.deepEqual(new Set(got), new Set(['secret 1']));
+  assert.equal(await sharedSecret(database, 'login', make), 'secret 1');
+}));
 
-test('every kind of busy counts as busy, and nothing else does', (t) => {
-  const path = join(temporaryFolder(t), 'busy.db');
-  const [one, two] = [new DatabaseSync(path), new DatabaseSync(path)];
-  one.exec('PRAGMA journal_mode = WAL; CREATE TABLE t (a)');
-  one.exec('BEGIN');
-  one.prepare('SELECT * FROM t').all();
-  two.exec('INSERT INTO t VALUES (1)');
-  assert.throws(() => { one.exec('INSERT INTO t VALUES (2)'); }, isBusy, 'SQLITE_BUSY_SNAPSHOT');
-  assert.throws(() => { one.exec('nonsense'); }, (error) => !isBusy(error));
-  assert.equal(isBusy(new Error('busy')), false);
-  one.close();
-  two.close();
+test('a store that is not there is not made for whoever only looks', async () => {
+  const place = await stores().newPlace();
+  await assert.rejects(openDatabase(place, { isThere: true }), (error) => error instanceof Failure && error.code === 'not_found');
+  await (await openStore(place)).close();
+  await (await openDatabase(place, { isThere: true })).close();
+  await stores().remove(place);
 });

@@ -1,6 +1,7 @@
 /**
  * Appending to the ledger inside a transaction that the caller holds, so that an entry and the change it speaks of are
- * written together or not at all. The head is read in the same transaction, so several processes make one chain.
+ * written together or not at all. The head is read in the same transaction, so several processes make one chain; what a
+ * node appends it appends in its own name, and not once the other nodes have given it up.
  */
 import { chainEntry, genesis, type EntryBody, type Head, type StoredEntry } from '../core/ledger/entry.ts';
 import type { Changes, Queries } from './database.ts';
@@ -11,7 +12,6 @@ const entriesPerInsertMax = 500;
 /** The sequence numbers of the new entries, in order. */
 export async function appendEntries(changes: Changes, at: Date, bodies: readonly EntryBody[]): Promise<readonly number[]> {
   let head = await readHead(changes);
-  const isFirst = head.seq === 0;
   const stamp = at.toISOString();
   const entries = bodies.map((body): StoredEntry => {
     const entry = chainEntry(head, stamp, body);
@@ -21,8 +21,7 @@ export async function appendEntries(changes: Changes, at: Date, bodies: readonly
   for (let start = 0; start < entries.length; start += entriesPerInsertMax) {
     await changes.insertInto('ledger').values(entries.slice(start, start + entriesPerInsertMax)).execute();
   }
-  if (isFirst) await changes.insertInto('ledger_head').values({ id: 1, ...head }).execute();
-  else await changes.updateTable('ledger_head').set(head).where('id', '=', 1).execute();
+  await changes.insertInto('ledger_head').values({ id: 1, ...head }).onConflict((conflict) => conflict.column('id').doUpdateSet(head)).execute();
   return entries.map((entry) => entry.seq);
 }
 

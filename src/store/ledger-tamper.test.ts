@@ -9,12 +9,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Failure } from '../core/failure.ts';
 import type { StoredEntry } from '../core/ledger/entry.ts';
-import { newFolder, openStore, readOf, verdictOf, type TestStore } from '../../test/fixtures/store.ts';
+import { newFolder, openStore, readOf, sqliteStores, verdictOf, type TestStore } from '../../test/fixtures/store.ts';
 
 const entries = 120;
 
 async function filled(folder: string): Promise<readonly StoredEntry[]> {
-  const store = openStore(folder);
+  const store = await openStore({ kind: 'sqlite', folder });
   for (let index = 1; index < entries; index += 1) await store.ledger.append({ ...verdictOf(`act_${index}`), text: 'x'.repeat((index * 37) % 6_000) });
   store.ledger.issueRead(readOf('act_read'));
   await store.ledger.close();
@@ -29,7 +29,7 @@ type Finding = 'refused' | 'broken' | 'as written';
 async function lookAt(folder: string, original: readonly StoredEntry[]): Promise<Finding> {
   let store: TestStore;
   try {
-    store = openStore(folder);
+    store = await openStore({ kind: 'sqlite', folder });
   } catch (error) {
     assert.ok(error instanceof Failure && (error.code === 'store_unavailable' || error.code === 'data_version'), String(error));
     return 'refused';
@@ -78,4 +78,35 @@ test('a file cut off anywhere is refused or found', async () => {
     assert.notEqual(await lookAt(folder, original), 'as written');
   }), { numRuns: 40 });
   rmSync(folder, { recursive: true });
+});
+
+test('any one byte of an entry that is changed in the file is found', async () => {
+  const folder = newFolder();
+  const store = await openStore({ kind: 'sqlite', folder });
+  for (let index = 1; index <= 4; index += 1) await store.ledger.append(verdictOf(`act_${index}`));
+  await store.close();
+  const file = join(folder, 'backstop.db');
+  const original = readFileSync(file);
+  const first = original.indexOf('"act_1"');
+  assert.ok(first > 0);
+  await fc.assert(fc.asyncProperty(fc.integer({ min: -200, max: 400 }), fc.integer({ min: 1, max: 255 }), async (offset, flip) => {
+    const changed = Buffer.from(original);
+    changed.writeUInt8(changed.readUInt8(first + offset) ^ flip, first + offset);
+    writeFileSync(file, changed);
+    const opened = await openStore({ kind: 'sqlite', folder });
+    try {
+      return (await opened.ledger.verify()).broken !== undefined;
+    } finally {
+      await opened.close();
+    }
+  }), { numRuns: 40 });
+  rmSync(folder, { recursive: true });
+});
+
+test('a text that became bytes is found, though it reads the same', async () => {
+  const store = await openStore();
+  await store.ledger.append(verdictOf('act_1'));
+  await sqliteStores.run(store.place, `${sqliteStores.disarm}; UPDATE ledger SET body = CAST(body AS BLOB) WHERE seq = 1`);
+  assert.equal((await store.ledger.verify()).broken?.seq, 1);
+  await store.close();
 });

@@ -1,6 +1,6 @@
 /**
  * Verifying the ledger: every entry is hashed again, from the first to the recorded head, in pages, so that memory stays
- * flat at any length. What the file system or SQLite itself cannot read counts as broken at that place, not as an error.
+ * flat at any length. What the store itself cannot read counts as broken at that place, not as an error.
  */
 import { sql } from 'kysely';
 import { checkEntry, checkHead, genesis, type BrokenEntry, type Head, type StoredEntry } from '../core/ledger/entry.ts';
@@ -52,7 +52,10 @@ async function readEnds(queries: Queries): Promise<{ readonly head: Head; readon
   return { head, stray: undefined };
 }
 
-/** SQLITE_CORRUPT, a damaged schema, an integer out of range: the file was changed by something else than SQLite. */
+/** SQLite's damage, an integer out of range, PostgreSQL's data_corrupted and index_corrupted: changed by something else than the store. */
+const unreadableCodes: ReadonlySet<unknown> = new Set(['ERR_SQLITE_ERROR', 'ERR_OUT_OF_RANGE', 'XX001', 'XX002']);
+
 function isUnreadable(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && (error.code === 'ERR_SQLITE_ERROR' || error.code === 'ERR_OUT_OF_RANGE');
+  const origin = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return origin instanceof Error && 'code' in origin && unreadableCodes.has(origin.code);
 }

@@ -1,19 +1,16 @@
 /**
- * The ledger with a real file: permits only after the record, batches of reads, a bound when it cannot be written, tampering
+ * The ledger in a real store: permits only after the record, batches of reads, a bound when it cannot be written, tampering
  * that is found, several processes, and a process that is killed.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { Failure } from '../core/failure.ts';
 import type { EntryBody } from '../core/ledger/entry.ts';
+import type { StorePlace } from './database.ts';
 import { readsMax } from './read-batch.ts';
-import { newFolder, openStore, readOf, verdictOf, withStore, type TestStore } from '../../test/fixtures/store.ts';
+import { openStore, placeToText, readOf, stores, verdictOf, withStore, type TestStore } from '../../test/fixtures/store.ts';
 
 const committed = { kind: 'committed', rows: 1, durationMs: 2.5 } as const;
 
@@ -23,11 +20,9 @@ async function bodies(store: TestStore): Promise<EntryBody[]> {
 
 const isUnavailable = (error: unknown): boolean => error instanceof Failure && error.code === 'ledger_unavailable';
 
-test('a permit exists only after its verdict is in the file', () => withStore(async (store) => {
+test('a permit exists only after its verdict is in the store', () => withStore(async (store) => {
   const permit = await store.ledger.issue(verdictOf('act_1'));
-  const other = new DatabaseSync(join(store.folder, 'backstop.db'), { readOnly: true });
-  assert.deepEqual(other.prepare('SELECT kind FROM ledger').all().map((row) => row['kind']), ['verdict']);
-  other.close();
+  assert.deepEqual((await stores().run(store.place, 'SELECT kind FROM ledger')).map((row) => row['kind']), ['verdict']);
   await store.ledger.settle(permit, committed);
   assert.deepEqual((await bodies(store)).map((body) => body.kind), ['verdict', 'outcome']);
   assert.deepEqual(await store.ledger.verify(), { entries: 2, broken: undefined });
@@ -46,12 +41,12 @@ test('the first outcome counts, and a foreign permit settles nothing', () => wit
 }));
 
 test('reads are written in batches with their texts once, and reach the record at close', async () => {
-  const store = openStore();
+  const store = await openStore();
   for (let index = 0; index < 450; index += 1) {
     void store.ledger.settle(store.ledger.issueRead(readOf(`act_${index}`, index % 2 === 0 ? 'SELECT a' : 'SELECT b')), committed);
   }
   await store.close();
-  const again = openStore(store.folder);
+  const again = await openStore(store.place);
   const reads = (await bodies(again)).filter((body) => body.kind === 'reads');
   assert.equal(reads.length, 3);
   assert.equal(reads.reduce((sum, body) => sum + body.reads.length, 0), 450);
@@ -61,10 +56,10 @@ test('reads are written in batches with their texts once, and reach the record a
 });
 
 test('a read that is still running at close is on record as open, and start-up settles it', async () => {
-  const store = openStore();
+  const store = await openStore();
   store.ledger.issueRead(readOf('act_slow'));
   await store.close();
-  const again = openStore(store.folder);
+  const again = await openStore(store.place);
   assert.equal(await again.ledger.resolveOpenPermits(), 1);
   const last = (await bodies(again)).at(-1);
   assert.ok(last?.kind === 'outcome' && last.actionId === 'act_slow' && last.outcome === 'unknown' && last.note !== null);
@@ -74,15 +69,13 @@ test('a read that is still running at close is on record as open, and start-up s
 
 test('when the record cannot be written nothing risky gets a permit, reads stop at the bound, and all is written once it can be again', () => withStore(async (store) => {
   const outcomeLate = await store.ledger.issue(verdictOf('act_0'));
-  const blocker = new DatabaseSync(join(store.folder, 'backstop.db'));
-  blocker.exec('CREATE TRIGGER full BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, \'disk full\'); END');
+  await stores().run(store.place, stores().block);
   await assert.rejects(store.ledger.issue(verdictOf('act_1')), isUnavailable);
   await assert.rejects(store.ledger.settle(outcomeLate, committed), isUnavailable);
   for (let index = 0; index < readsMax - 1; index += 1) void store.ledger.settle(store.ledger.issueRead(readOf(`r${index}`)), committed);
   assert.throws(() => store.ledger.issueRead(readOf('one too many')), isUnavailable);
   assert.ok(store.ledger.fault !== undefined);
-  blocker.exec('DROP TRIGGER full');
-  blocker.close();
+  await stores().run(store.place, stores().unblock);
   await store.ledger.append({ kind: 'admin', what: 'start', by: 'test', subject: 'test', note: null });
   const written = await bodies(store);
   assert.equal(written.reduce((sum, body) => sum + (body.kind === 'reads' ? body.reads.length : 0), 0), readsMax - 1);
@@ -94,68 +87,34 @@ test('when the record cannot be written nothing risky gets a permit, reads stop 
 
 test('entries cannot be updated or deleted through SQL', () => withStore(async (store) => {
   await store.ledger.append(verdictOf('act_1'));
-  const other = new DatabaseSync(join(store.folder, 'backstop.db'));
-  assert.throws(() => other.exec('UPDATE ledger SET at = \'\''), /append-only/);
-  assert.throws(() => other.exec('DELETE FROM ledger'), /append-only/);
-  other.close();
+  for (const sql of ['UPDATE ledger SET at = \'\'', 'DELETE FROM ledger']) await assert.rejects(async () => stores().run(store.place, sql), /append-only/);
 }));
 
-test('verify names the first entry that was changed, removed or added behind SQLite\'s back', async () => {
-  const store = openStore();
-  for (let index = 1; index <= 5; index += 1) await store.ledger.append(verdictOf(`act_${index}`));
-  await store.close();
-  const tampered = async (sql: string): Promise<number | undefined> => {
-    const copy = newFolder();
-    const file = join(copy, 'backstop.db');
-    writeFileSync(file, readFileSync(join(store.folder, 'backstop.db')));
-    const raw = new DatabaseSync(file);
-    raw.exec(`DROP TRIGGER ledger_is_never_updated; DROP TRIGGER ledger_is_never_deleted; ${sql}`);
-    raw.close();
-    const opened = openStore(copy);
-    const { broken } = await opened.ledger.verify();
-    await opened.close();
-    rmSync(copy, { recursive: true });
-    return broken?.seq;
-  };
-  assert.equal(await tampered('SELECT 1'), undefined);
-  assert.equal(await tampered('UPDATE ledger SET body = replace(body, \'act_3\', \'act_9\') WHERE seq = 3'), 3);
-  assert.equal(await tampered('UPDATE ledger SET at = \'2000\' WHERE seq = 2'), 2);
-  assert.equal(await tampered('UPDATE ledger SET hash = \'0\' WHERE seq = 4'), 4);
-  assert.equal(await tampered('DELETE FROM ledger WHERE seq = 2'), 2);
-  assert.equal(await tampered('DELETE FROM ledger WHERE seq = 5'), 5);
-  assert.equal(await tampered('DELETE FROM ledger'), 1);
-  assert.equal(await tampered('DELETE FROM ledger_head'), 1);
-  assert.equal(await tampered('INSERT INTO ledger SELECT 6, at, kind, body, hash FROM ledger WHERE seq = 5'), 6);
-  assert.equal(await tampered('INSERT INTO ledger SELECT -1, at, kind, body, hash FROM ledger WHERE seq = 5'), -1);
-  assert.equal(await tampered('UPDATE ledger SET body = CAST(body AS BLOB) WHERE seq = 1'), 1);
-});
-
-test('any one byte of an entry that is changed in the file is found', async () => {
-  const store = openStore();
-  for (let index = 1; index <= 4; index += 1) await store.ledger.append(verdictOf(`act_${index}`));
-  await store.close();
-  const file = join(store.folder, 'backstop.db');
-  const original = readFileSync(file);
-  const first = original.indexOf('"act_1"');
-  assert.ok(first > 0);
-  await fc.assert(fc.asyncProperty(fc.integer({ min: -200, max: 400 }), fc.integer({ min: 1, max: 255 }), async (offset, flip) => {
-    const changed = Buffer.from(original);
-    changed.writeUInt8(changed.readUInt8(first + offset) ^ flip, first + offset);
-    writeFileSync(file, changed);
-    const opened = openStore(store.folder);
-    try {
-      return (await opened.ledger.verify()).broken !== undefined;
-    } finally {
-      await opened.close();
-    }
-  }), { numRuns: 40 });
-  rmSync(store.folder, { recursive: true });
-});
+const tampering: readonly (readonly [sql: string, broken: number | undefined])[] = [
+  ['SELECT 1', undefined],
+  ['UPDATE ledger SET body = replace(body, \'act_3\', \'act_9\') WHERE seq = 3', 3],
+  ['UPDATE ledger SET at = \'2000\' WHERE seq = 2', 2],
+  ['UPDATE ledger SET hash = \'0\' WHERE seq = 4', 4],
+  ['DELETE FROM ledger WHERE seq = 2', 2],
+  ['DELETE FROM ledger WHERE seq = 5', 5],
+  ['DELETE FROM ledger', 1],
+  ['DELETE FROM ledger_head', 1],
+  ['INSERT INTO ledger SELECT 6, at, kind, body, hash FROM ledger WHERE seq = 5', 6],
+  ['INSERT INTO ledger SELECT -1, at, kind, body, hash FROM ledger WHERE seq = 5', -1],
+];
+for (const [sql, broken] of tampering) {
+  test(`verify names the first entry that is wrong after: ${sql}`, () => withStore(async ({ ledger, place }) => {
+    for (let index = 1; index <= 5; index += 1) await ledger.append(verdictOf(`act_${index}`));
+    await stores().run(place, stores().disarm);
+    await stores().run(place, sql);
+    assert.equal((await ledger.verify()).broken?.seq, broken);
+  }));
+}
 
 const appender = `
-  import { openStore, verdictOf } from ${JSON.stringify(new URL('../../test/fixtures/store.ts', import.meta.url).href)};
-  const [folder, name, count] = process.argv.slice(1);
-  const store = openStore(folder);
+  import { openStore, placeFromText, verdictOf } from ${JSON.stringify(new URL('../../test/fixtures/store.ts', import.meta.url).href)};
+  const [place, name, count] = process.argv.slice(1);
+  const store = await openStore(placeFromText(place));
   for (let index = 0; index < Number(count); index += 1) {
     await store.ledger.issue(verdictOf(name + index));
     process.stdout.write(name + index + '\\n');
@@ -163,23 +122,23 @@ const appender = `
   if (name === 'killed') setInterval(() => undefined, 1000); else await store.close();
 `;
 
-function append(folder: string, name: string, count: number): ReturnType<typeof spawn> {
-  return spawn(process.execPath, ['--input-type=module', '-e', appender, folder, name, String(count)], { stdio: ['ignore', 'pipe', 'inherit'] });
+function append(place: StorePlace, name: string, count: number): ReturnType<typeof spawn> {
+  return spawn(process.execPath, ['--input-type=module', '-e', appender, placeToText(place), name, String(count)], { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
 test('two processes append to one chain', async () => {
-  const folder = newFolder();
-  const children = ['a', 'b'].map((name) => append(folder, name, 50));
+  const place = await stores().newPlace();
+  const children = ['a', 'b'].map((name) => append(place, name, 50));
   await Promise.all(children.map(async (child) => assert.deepEqual(await once(child, 'exit'), [0, null])));
-  const store = openStore(folder);
+  const store = await openStore(place);
   assert.deepEqual(await store.ledger.verify(), { entries: 100, broken: undefined });
   await store.close();
-  rmSync(folder, { recursive: true });
+  await stores().remove(place);
 });
 
 test('a permit whose process was killed gets the outcome unknown at start-up, and no recorded verdict is lost', async () => {
-  const folder = newFolder();
-  const child = append(folder, 'killed', 3);
+  const place = await stores().newPlace();
+  const child = append(place, 'killed', 3);
   let said = '';
   assert.ok(child.stdout !== null);
   for await (const chunk of child.stdout) {
@@ -187,32 +146,9 @@ test('a permit whose process was killed gets the outcome unknown at start-up, an
     if (said.includes('killed2')) break;
   }
   child.kill('SIGKILL');
-  const store = openStore(folder);
+  const store = await openStore(place);
   assert.equal(await store.ledger.resolveOpenPermits(), 3);
   assert.deepEqual((await bodies(store)).map((body) => body.kind), ['verdict', 'verdict', 'verdict', 'outcome', 'outcome', 'outcome']);
   await store.close();
-  rmSync(folder, { recursive: true });
-});
-
-test('a store of a newer version, one that is no database and a folder that is a file are each refused by name', async () => {
-  const newer = newFolder();
-  const raw = new DatabaseSync(join(newer, 'backstop.db'));
-  raw.exec('PRAGMA user_version = 999');
-  raw.close();
-  assert.throws(() => openStore(newer), (error) => error instanceof Failure && error.code === 'data_version' && error.message.includes('999'));
-  const garbage = newFolder();
-  writeFileSync(join(garbage, 'backstop.db'), 'this is no database, but it is long enough to be taken for one'.repeat(100));
-  assert.throws(() => openStore(garbage), (error) => error instanceof Failure && error.code === 'store_unavailable');
-  assert.throws(() => openStore(join(garbage, 'backstop.db')), (error) => error instanceof Failure && error.code === 'store_unavailable');
-  chmodSync(garbage, 0o700);
-});
-
-test('one process serves from a folder at a time, and its end frees it', async () => {
-  const store = openStore();
-  store.database.claim();
-  const second = openStore(store.folder);
-  assert.throws(() => { second.database.claim(); }, (error) => error instanceof Failure && error.code === 'conflict');
-  await store.close();
-  second.database.claim();
-  await second.close();
+  await stores().remove(place);
 });

@@ -2,7 +2,7 @@
  * Ledger: the append-only record, and the only issuer of permits. A permit for anything but a SAFE read exists only
  * after its verdict is on disk; permits asked for at the same time share one transaction. SAFE reads get theirs at once
  * and are written in batches from a bounded buffer. When the record cannot be written nothing risky gets a permit, and
- * reads stop once the buffer is full. Whatever is still without an outcome at start-up is settled as `unknown`.
+ * reads stop once the buffer is full. Whatever a node that is gone left without an outcome is settled as `unknown`.
  */
 import type { EntryBody, StoredEntry, VerdictBody } from '../core/ledger/entry.ts';
 import type { Head } from '../core/ledger/entry.ts';
@@ -10,9 +10,10 @@ import { Failure } from '../core/failure.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { canonicalJson } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { StoreDatabase } from './database.ts';
+import type { Changes, StoreDatabase, Tables } from './database.ts';
 import { appendEntries, readHead } from './ledger-append.ts';
 import { entriesAfter, verifyLedger, type Verification } from './ledger-verify.ts';
+import { resolveLeft, type Node } from './nodes.ts';
 import { checkOutcome, outcomeBody, ReadBatch, type PendingRead, type Read } from './read-batch.ts';
 
 declare const permitBrand: unique symbol;
@@ -32,8 +33,8 @@ export interface Ledger {
   settle(permit: Permit, outcome: Outcome): Promise<void>;
   /** An entry that permits nothing: a refusal, a connection, an administrative act. Durable when it resolves. */
   append(body: EntryBody): Promise<void>;
-  /** Settles what an earlier run left open; call it before the first permit. Returns how many. */
-  resolveOpenPermits(): Promise<number>;
+  /** Settles what nodes that are gone left open; `deadPlace` as in `resolveLeft`. Returns how many. */
+  resolveOpenPermits(deadPlace?: string): Promise<number>;
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]>;
   head(): Promise<Head>;
   /** The first broken entry, or undefined and how many were read. */
@@ -46,7 +47,12 @@ export interface Ledger {
   close(): Promise<void>;
 }
 
-export interface LedgerDeps { readonly database: StoreDatabase; readonly clock: Clock }
+export interface LedgerDeps {
+  readonly database: StoreDatabase;
+  readonly clock: Clock;
+  /** In whose name permits are issued; whoever issues none needs none. */
+  readonly node?: Pick<Node, 'fence' | 'isLeased'>;
+}
 
 interface Job {
   readonly body: EntryBody;
@@ -58,6 +64,7 @@ interface Job {
 
 const flushEveryMs = 50;
 const jobsPerWriteMax = 1_000;
+const rowsPerStatement = 100;
 /** Risky verdicts that wait for one write; more means that the store is far behind. */
 const jobsMax = 10_000;
 
@@ -68,6 +75,7 @@ export function createLedger(deps: LedgerDeps): Ledger {
 class SqlLedger implements Ledger {
   readonly #database: StoreDatabase;
   readonly #clock: Clock;
+  readonly #node: LedgerDeps['node'];
   readonly #reads = new ReadBatch();
   readonly #running = new Map<string, PendingRead>();
   readonly #open = new Set<string>();
@@ -77,8 +85,9 @@ class SqlLedger implements Ledger {
   #isClosed = false;
   readonly #timer: NodeJS.Timeout;
 
-  constructor({ database, clock }: LedgerDeps) {
+  constructor({ database, clock, node }: LedgerDeps) {
     this.#database = database;
+    this.#node = node;
     this.#clock = clock;
     this.#timer = setInterval(() => { if (this.#reads.size > 0) this.#write(); }, flushEveryMs);
     this.#timer.unref();
@@ -95,7 +104,7 @@ class SqlLedger implements Ledger {
   }
 
   issueRead(read: Read): Permit {
-    if (this.#isClosed || this.#reads.isFull) throw unavailable(this.#fault);
+    if (this.#isClosed || this.#reads.isFull || this.#node?.isLeased === false) throw unavailable(this.#fault);
     this.#running.set(read.actionId, this.#reads.add(read, this.#clock.now().getTime()));
     return permit(read.actionId);
   }
@@ -114,15 +123,7 @@ class SqlLedger implements Ledger {
 
   append(body: EntryBody): Promise<void> { return this.#enqueue(body); }
 
-  async resolveOpenPermits(): Promise<number> {
-    const unknown: Outcome = { kind: 'unknown', rows: null, durationMs: 0 };
-    for (let resolved = 0; ;) {
-      const left = await this.#database.queries.selectFrom('open_permit').select('action_id').orderBy('verdict_seq').limit(jobsPerWriteMax).execute();
-      if (left.length === 0) return resolved;
-      await Promise.all(left.map(({ action_id: actionId }) => this.#enqueue(outcomeBody(actionId, unknown, 'found without an outcome at start-up'))));
-      resolved += left.length;
-    }
-  }
+  resolveOpenPermits(deadPlace?: string): Promise<number> { return resolveLeft({ database: this.#database, clock: this.#clock }, deadPlace); }
 
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]> {
     return entriesAfter(this.#database.queries, seq, limit);
@@ -172,11 +173,10 @@ class SqlLedger implements Ledger {
     const transact = jobs.length > 0 ? this.#database.transact : this.#database.transactRelaxed;
     try {
       await transact(async (changes) => {
+        const nodeId = await this.#node?.fence(changes) ?? null;
         const seqs = await appendEntries(changes, this.#clock.now(), bodies);
-        const opened = bodies.flatMap((body, index) => openedBy(body, jobs[index - firstJob]).map((actionId) => ({ action_id: actionId, verdict_seq: seqs[index] ?? 0 })));
-        // Doing it twice is no mistake: a commit whose answer was lost is written again.
-        for (const row of opened) await changes.insertInto('open_permit').values(row).onConflict((conflict) => conflict.doNothing()).execute();
-        for (const actionId of bodies.flatMap(closedBy)) await changes.deleteFrom('open_permit').where('action_id', '=', actionId).execute();
+        await keepPermits(changes, bodies.flatMap((body, index) => openedBy(body, jobs[index - firstJob]).map((actionId) =>
+          ({ action_id: actionId, verdict_seq: seqs[index] ?? 0, node_id: nodeId }))), bodies.flatMap(closedBy));
       });
       this.#fault = undefined;
       for (const job of jobs) job.resolve();
@@ -194,6 +194,18 @@ class SqlLedger implements Ledger {
       job.reject(unavailable(this.#fault));
     }
   }
+}
+
+async function keepPermits(changes: Changes, opened: readonly Tables['open_permit'][], closed: readonly string[]): Promise<void> {
+  for (const rows of inGroups(opened)) {
+    // Doing it twice is no mistake: a commit whose answer was lost is written again.
+    await changes.insertInto('open_permit').values(rows).onConflict((conflict) => conflict.doNothing()).execute();
+  }
+  for (const ids of inGroups(closed)) await changes.deleteFrom('open_permit').where('action_id', 'in', ids).execute();
+}
+
+function inGroups<T>(items: readonly T[]): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / rowsPerStatement) }, (_, index) => items.slice(index * rowsPerStatement, (index + 1) * rowsPerStatement));
 }
 
 /** The actions that an entry leaves without an outcome. */

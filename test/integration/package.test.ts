@@ -49,7 +49,7 @@ describe('the package', () => {
   after(() => { rmSync(folder, { recursive: true, force: true }); });
 
   test('holds what it runs from, and no test or source of ours', () => {
-    for (const needed of ['bin/backstop', 'dist/main.js', 'LICENSE', 'README.md', 'policies/protect.yaml', 'migrations/sqlite/0001-foundation.sql', 'data/pg-catalog/18.json', 'demo/shop.sql']) {
+    for (const needed of ['bin/backstop', 'dist/main.js', 'LICENSE', 'README.md', 'policies/protect.yaml', 'migrations/sqlite/0001-foundation.sql', 'migrations/postgres/0001-foundation.sql', 'data/pg-catalog/18.json', 'demo/shop.sql']) {
       assert.ok(files.some((file) => file === needed || file.startsWith(`${needed}.`)), `${needed} is not packed`);
     }
     assert.deepEqual(files.filter((file) => /\.test\.|-fixture\.|^src\/|^test\/|\.backstop/.test(file)), []);

@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import type { Config } from '../../config.ts';
 import { columns } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
-import { type Options, withDataFolder, withJson, withMemory } from './options.ts';
+import { type Options, withStore, withJson, withMemory } from './options.ts';
 import { agentTokenFile, readPrivateFile, removePrivateFile, writePrivateFile } from './private-file.ts';
 import { connectionString, servingOf } from './serving.ts';
 
@@ -49,7 +49,7 @@ function addRevoke(agents: Command, deps: CliDeps): void {
   }));
 }
 
-function shared(command: Command): Command { return withDataFolder(withJson(command)); }
+function shared(command: Command): Command { return withStore(withJson(command)); }
 
 function tokenText(config: Config, agent: { readonly name: string; readonly database: string | null }, token: string, options: Options): string {
   const serving = servingOf(config);

@@ -9,7 +9,7 @@ import { Failure } from '../../core/failure.ts';
 import { answerText, approvalJson, approvalText } from './approval-text.ts';
 import { columns } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
-import { type Options, dataFlagOf, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
+import { type Options, dataFlagOf, wholeNumber, withStore, withJson, withMemory } from './options.ts';
 import { operatorTokenFile, readPrivateFile } from './private-file.ts';
 
 const states: readonly (ApprovalState | 'all')[] = ['pending', 'approved', 'denied', 'expired', 'used', 'all'];
@@ -71,4 +71,4 @@ function operatorToken({ operatorToken: configured, dataDir }: Config, options: 
 
 function jsonLine(approval: Approval): string { return `${JSON.stringify(approvalJson(approval))}\n`; }
 
-function shared(command: Command): Command { return withDataFolder(withJson(command, 'print one JSON object a line')); }
+function shared(command: Command): Command { return withStore(withJson(command, 'print one JSON object a line')); }

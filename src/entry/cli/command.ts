@@ -4,7 +4,7 @@
  * code. Values of other rooms come in through CliDeps only.
  */
 import type { Command } from 'commander';
-import type { JudgingPlace, Memory, startBackstop } from '../../app.ts';
+import type { JudgingPlace, openMemory, startBackstop } from '../../app.ts';
 
 export interface CliDeps {
   readonly version: string;
@@ -20,7 +20,7 @@ export interface CliDeps {
   /** From then on SIGHUP calls it and ends nothing, unless it came because the terminal has gone. Call `interrupted` too. */
   readonly onHangup: (listener: () => void) => void;
   readonly now: () => Date;
-  readonly openMemory: (dataDir: string) => Memory;
+  readonly openMemory: typeof openMemory;
   readonly startBackstop: typeof startBackstop;
   /** Throws Failure `upstream_unsupported`. */
   readonly offlinePlace: (major: number) => Promise<JudgingPlace>;

@@ -4,13 +4,13 @@
  */
 import { Failure } from '../../core/failure.ts';
 import type { CommandMaker } from './command.ts';
-import { type Options, withDataFolder, withJson, withMemory } from './options.ts';
+import { type Options, withStore, withJson, withMemory } from './options.ts';
 
 export const addLedgerCommand: CommandMaker = (program, deps) => {
   const ledger = program.command('ledger').description('Verify the record').addHelpText('after', `
 Example:
   backstop ledger verify`);
-  withDataFolder(withJson(ledger.command('verify').description('Hash the whole record again and name the first broken entry'))).action((options: Options) => withMemory(deps, options, async (memory) => {
+  withStore(withJson(ledger.command('verify').description('Hash the whole record again and name the first broken entry'))).action((options: Options) => withMemory(deps, options, async (memory) => {
     const { entries, broken } = await memory.ledger.verify();
     if (options['json'] === true) await deps.print(`${JSON.stringify({ ok: broken === undefined, entries, broken: broken ?? null })}\n`);
     if (broken !== undefined) throw new Failure('ledger_broken', `the record is broken at entry ${broken.seq}: ${broken.why}`, { detail: `${entries} entries before it hold.` });

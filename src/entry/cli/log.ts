@@ -6,7 +6,7 @@ import type { Memory } from '../../app.ts';
 import { columns, printable } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
 import { LogLines, type LogLine } from './log-lines.ts';
-import { type Options, wholeNumber, withDataFolder, withJson, withMemory } from './options.ts';
+import { type Options, wholeNumber, withStore, withJson, withMemory } from './options.ts';
 
 const pageEntries = 500;
 const limitDefault = 50;
@@ -23,7 +23,7 @@ Examples:
   backstop log --limit 20
   backstop log --follow
   backstop log --json --agent reporting`);
-  withDataFolder(withJson(log, 'print one JSON object a line'))
+  withStore(withJson(log, 'print one JSON object a line'))
     .option('--follow', 'go on with what comes, until Ctrl-C')
     .option('--agent <name>', 'only of this agent')
     .option('--limit <count>', 'at most so many of the past (default 50; with --json all)')

@@ -2,8 +2,6 @@
  * Options that several commands share. Those that configure the program are made from its table of settings, so that a
  * flag, a variable and a key of the file can never drift apart.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Memory } from '../../app.ts';
 import { loadConfig, type Config, type ConfigFlags } from '../../config.ts';
@@ -21,9 +19,10 @@ export function withEverySetting(command: Command): Command {
   return withConfigFile(command);
 }
 
-/** For commands that only need to find the data folder. */
-export function withDataFolder(command: Command): Command {
-  return withConfigFile(command.option(`--${settings.data.flag} <${settings.data.takes}>`, settings.data.what));
+/** For commands that only need to find what is kept. */
+export function withStore(command: Command): Command {
+  for (const { flag, takes, what } of [settings.data, settings.store]) command.option(`--${flag} <${takes}>`, what);
+  return withConfigFile(command);
 }
 
 export function withJson(command: Command, what = 'print JSON'): Command {
@@ -43,18 +42,17 @@ export function configOf(options: Options): Config {
   return loadConfig({ flags });
 }
 
-/** What other commands need to find the same data from here: ` --data DIR`, or nothing. */
-export function dataFlagOf({ dataDir }: Config): string {
-  return configOf({}).dataDir === dataDir ? '' : ` --data ${dataDir}`;
+/** What other commands need to find the same data from here: ` --data DIR`, or nothing. Of a store elsewhere the address is theirs to give: it holds a password. */
+export function dataFlagOf({ dataDir, store }: Config): string {
+  const missing = configOf({});
+  const storeFlag = store.kind === missing.store.kind ? '' : ' --store "$BACKSTOP_STORE"';
+  return `${missing.dataDir === dataDir ? '' : ` --data ${dataDir}`}${storeFlag}`;
 }
 
-/** Opens the store of the data folder for as long as `work` takes. Throws Failure `not_found` when there is none. */
+/** Opens the store for as long as `work` takes. Throws Failure `not_found` when there is none. */
 export async function withMemory<T>(deps: CliDeps, options: Options, work: (memory: Memory, config: Config) => Promise<T>): Promise<T> {
   const config = configOf(options);
-  if (!existsSync(join(config.dataDir, 'backstop.db'))) {
-    throw new Failure('not_found', `there is no Backstop data in ${config.dataDir}`, { hint: 'Start Backstop there once (`backstop up`), or name the right folder with --data.' });
-  }
-  const memory = deps.openMemory(config.dataDir);
+  const memory = await deps.openMemory(config.store, { isThere: true });
   try {
     return await work(memory, config);
   } finally {

@@ -75,8 +75,8 @@ async function settle(backstop: Backstop, config: Config, deps: CliDeps): Promis
 
 async function ensureOperator({ identities }: Backstop, { dataDir }: Config): Promise<void> {
   if (await identities.hasOperators()) return;
-  const { token } = await identities.addOperator(operatorName);
-  writePrivateFile(dataDir, operatorTokenFile, token);
+  const added = await unlessTaken(identities.addOperator(operatorName));
+  if (added !== undefined) writePrivateFile(dataDir, operatorTokenFile, added.token);
 }
 
 /**
@@ -87,9 +87,21 @@ async function firstAgent({ identities, database }: Backstop, { dataDir }: Confi
   const kept = isDemo ? readPrivateFile(dataDir, agentTokenFile(firstName)) : undefined;
   if (kept !== undefined) return { name: firstName, token: kept };
   if ((await identities.listAgents()).length > 0) return undefined;
-  const { agent, token } = await identities.addAgent(firstName, database, operatorName);
+  const added = await unlessTaken(identities.addAgent(firstName, database, operatorName));
+  if (added === undefined) return undefined;
+  const { agent, token } = added;
   if (isDemo) writePrivateFile(dataDir, agentTokenFile(firstName), token);
   return { name: agent.name, token };
+}
+
+/** Another node of the same store may start at the same moment. */
+async function unlessTaken<T>(adding: Promise<T>): Promise<T | undefined> {
+  try {
+    return await adding;
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'conflict') return undefined;
+    throw error;
+  }
 }
 
 function shownHost(host: string): string {

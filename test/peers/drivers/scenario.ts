@@ -90,7 +90,7 @@ async function run(scene: Scene, program: Program, place: Place, firstNote: numb
 }
 
 function readLines(ended: Ended): readonly Line[] {
-  const lines = ended.stdout.split('\n').filter((text) => text.startsWith('{')).map((text) => line.parse(JSON.parse(text)));
+  const lines = ended.stdout.split('\n').filter((text) => text.startsWith('{"step"')).map((text) => line.parse(JSON.parse(text)));
   const missing = steps.filter(({ name }) => !lines.some(({ step }) => step === name)).map(({ name }) => name);
   assert.deepEqual(missing, [], `steps that were not played\n${ended.stdout}\n${ended.stderr}`);
   return lines;
@@ -113,12 +113,12 @@ function endLostConnections(server: PostgresServer): Watch {
   });
 }
 
-/** The person of this play: denies what changes note 5, approves everything else. */
+/** The person of this play: denies what changes a customer, approves everything else. */
 function answerEveryHold(backstop: RunningBackstop): Watch & { readonly approved: string[]; readonly denied: string[] } {
   const [approved, denied]: [string[], string[]] = [[], []];
   const { stop } = watch(async () => {
     for (const { id, redacted } of await backstop.memory.approvals.list('pending', 100)) {
-      const isDenied = /^\s*UPDATE .*notes/i.test(redacted);
+      const isDenied = /^\s*UPDATE .*customers/i.test(redacted);
       (isDenied ? denied : approved).push(redacted);
       await (isDenied ? backstop.deny(id, denyReason) : backstop.approve(id));
     }

@@ -58,6 +58,6 @@ export function playAllOn({ name, skip, isShort = false, start }: StageOptions):
 async function directShop(server: PostgresServer): Promise<string> {
   const url = await fillShop(server);
   await server.run('CREATE DATABASE shop_direct TEMPLATE shop OWNER shopkeeper');
-  await server.run('REVOKE DELETE ON payments FROM shopkeeper; REVOKE UPDATE ON notes FROM shopkeeper', 'shop_direct');
+  await server.run('REVOKE DELETE ON payments FROM shopkeeper; REVOKE UPDATE ON customers FROM shopkeeper', 'shop_direct');
   return url.replace(/shop$/, 'shop_direct');
 }

@@ -51,7 +51,7 @@ class Asyncpg:
         return self.rows("SELECT id, body FROM notes WHERE id IN ($1, $2)", NOTE + 1, NOTE + 2)
 
     def denied(self):
-        return [self.fails("UPDATE notes SET body = $1 WHERE id = $2", "changed", 5), self.rows("SELECT body FROM notes WHERE id = 5")]
+        return [self.fails("UPDATE customers SET name = $1 WHERE id = $2", "changed", 5), self.rows("SELECT name FROM customers WHERE id = 5")]
 
     def refused(self):
         return [self.fails("DELETE FROM payments"), self.rows("SELECT count(*) FROM payments")]

@@ -51,9 +51,9 @@ class Libpq:
 
     def denied(self):
         self.connection.rollback()
-        failed = self.fails("UPDATE notes SET body = %s WHERE id = %s", ("changed", 5))
+        failed = self.fails("UPDATE customers SET name = %s WHERE id = %s", ("changed", 5))
         self.connection.rollback()
-        return [failed, self.rows("SELECT body FROM notes WHERE id = 5")]
+        return [failed, self.rows("SELECT name FROM customers WHERE id = 5")]
 
     def refused(self):
         self.connection.rollback()

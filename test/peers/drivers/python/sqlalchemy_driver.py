@@ -51,9 +51,9 @@ def fails(act):
     return unexpected()
 
 
-def change(note, text_of_it):
+def rename(customer, name):
     with Session(engine) as session:
-        session.get(Note, note).body = text_of_it
+        session.get(Customer, customer).name = name
         session.commit()
 
 
@@ -86,7 +86,7 @@ class SqlAlchemy:
         return [body(NOTE + 1), body(NOTE + 2)]
 
     def denied(self):
-        return [fails(lambda: change(5, "changed")), body(5)]
+        return [fails(lambda: rename(5, "changed")), execute("SELECT name FROM customers WHERE id = 5")]
 
     def refused(self):
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

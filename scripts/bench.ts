@@ -22,7 +22,7 @@ const usage = `npm run bench -- [options]
   --cpu-prof DIR   let Backstop write a CPU profile there`;
 
 const database = 'bench';
-const warmUpSeconds = 1;
+const warmUpSeconds = 3;
 
 interface Plan {
   readonly seconds: number;

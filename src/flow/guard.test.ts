@@ -80,6 +80,27 @@ test('what is SAFE and allowed passes at once; anything else does not', () => sc
   for (const level of ['LOW', 'HIGH', 'CRITICAL'] as const) assert.equal(guard.admitNow(request(level)), undefined);
 }));
 
+test('a SAFE risk that was let through before obeys the policy and the agent of now', () => scene(async ({ guard, setPolicy }) => {
+  const { risk, ...rest } = request('SAFE');
+  const again = (more: Partial<SqlAction> = {}): GuardRequest => ({ ...rest, risk, action: { ...request('SAFE').action, ...more } });
+  assert.equal(guard.admitNow(again())?.verdict.policyName, 'test');
+  assert.equal(guard.admitNow(again())?.kind, 'permitted');
+  setPolicy(parsePolicy(`
+name: strict
+description: for tests
+mode: enforce
+levels: { SAFE: hold, LOW: hold, HIGH: hold, CRITICAL: deny }
+approval: { wait: 30, expires: 600 }
+scopes:
+  - name: grace
+    match: { agents: [grace] }
+    levels: { SAFE: allow, LOW: hold, HIGH: hold, CRITICAL: deny }
+`, 'strict.yaml'));
+  assert.equal(guard.admitNow(again()), undefined);
+  assert.equal(guard.admitNow(again({ actor: { kind: 'agent', name: 'grace' } }))?.kind, 'permitted');
+  assert.equal(guard.admitNow(again()), undefined);
+}));
+
 test('an allowed write is on record before its permit, and its outcome after', () => scene(async (on) => {
   const admission = await on.guard.admit(request('LOW'), quiet);
   assert.ok(admission.kind === 'permitted');

@@ -81,10 +81,11 @@ export interface GuardDeps {
 }
 
 export function createGuard(deps: GuardDeps): Guard {
+  const safeVerdicts: SafeVerdicts = new WeakMap();
   return {
     policyFor: (agent, database) => policyFor(deps, agent, database),
     judge: (request) => judge(deps, request.action, request),
-    admitNow: (request) => admitNow(deps, request),
+    admitNow: (request) => admitNow(deps, safeVerdicts, request),
     admit: async (request, hooks) => {
       const verdict = judge(deps, request.action, request);
       deps.onVerdict?.(verdict);
@@ -107,10 +108,22 @@ function judge(deps: GuardDeps, action: SqlAction, { risk }: Judgement): Verdict
   return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none' });
 }
 
-function admitNow(deps: GuardDeps, request: GuardRequest): Permitted | undefined {
+/** Remembered risks and policies are the same frozen objects each time, and no rule looks at anything else. */
+type SafeVerdicts = WeakMap<Risk, { readonly policy: EffectivePolicy; readonly agent: string; readonly database: string; readonly verdict: Verdict }>;
+
+function judgeSafe(deps: GuardDeps, known: SafeVerdicts, risk: Risk, agent: string, database: string): Verdict {
+  const policy = policyFor(deps, agent, database);
+  const last = known.get(risk);
+  if (last !== undefined && last.policy === policy && last.agent === agent && last.database === database) return last.verdict;
+  const verdict = decide(policy, { risk, agent, database, recovery: 'none' });
+  known.set(risk, { policy, agent, database, verdict });
+  return verdict;
+}
+
+function admitNow(deps: GuardDeps, known: SafeVerdicts, request: GuardRequest): Permitted | undefined {
   const { action, risk } = request;
   if (risk.level !== 'SAFE') return undefined;
-  const verdict = judge(deps, action, request);
+  const verdict = judgeSafe(deps, known, risk, action.actor.name, action.database);
   if (verdict.wouldBe !== 'allow') return undefined;
   const { id: actionId, sessionId, actor, database, digest, fingerprint, redacted } = action;
   const permit = deps.ledger.issueRead({

@@ -36,16 +36,24 @@ export function shortId(prefix: string, source: Pick<IdSource, 'randomBytes'>, c
   return `${prefix}_${randomPart(source.randomBytes(characters))}`;
 }
 
+/** Many ids are made within one millisecond. */
+let latest = { ms: -1, text: '' };
+
 function timePart(ms: number): string {
-  let left = Math.floor(ms);
+  const whole = Math.floor(ms);
+  if (latest.ms === whole) return latest.text;
+  let left = whole;
   let text = '';
   for (let index = 0; index < timeCharacters; index += 1) {
     text = `${alphabet[left % 32]}${text}`;
     left = Math.floor(left / 32);
   }
+  latest = { ms: whole, text };
   return text;
 }
 
 function randomPart(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => alphabet[byte & 31]).join('');
+  let text = '';
+  for (let index = 0; index < bytes.length; index += 1) text += alphabet[(bytes[index] ?? 0) & 31];
+  return text;
 }

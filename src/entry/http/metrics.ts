@@ -32,7 +32,9 @@ export function createMetrics(sources: MetricSources): Metrics {
   const verdicts = new Counter({
     name: 'backstop_verdicts_total', help: 'Verdicts by level of risk, decision, and what would have been decided under enforce.',
     labelNames: ['level', 'decision', 'would_be'], registers: [registry],
+    collect: () => { counts.flush(); },
   });
+  const counts = new VerdictCounts((verdict, times) => { verdicts.inc({ level: verdict.level, decision: verdict.decision, would_be: verdict.wouldBe }, times); });
   const holds = new Histogram({
     name: 'backstop_hold_seconds', help: 'How long held statements waited for a person.', buckets: [0.1, 1, 5, 15, 30, 60, 300], registers: [registry],
   });
@@ -45,7 +47,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
-    countVerdict: ({ level, decision, wouldBe }) => { verdicts.inc({ level, decision, would_be: wouldBe }); },
+    countVerdict: (verdict) => { counts.add(verdict); },
     observeHold: (seconds) => { holds.observe(seconds); },
     countReload: (result) => { reloads.inc({ result }); },
   };
@@ -53,4 +55,26 @@ export function createMetrics(sources: MetricSources): Metrics {
 
 function gauge(registry: Registry, name: string, help: string, read: () => number): void {
   const made = new Gauge({ name, help, registers: [registry], collect: () => { made.set(read()); } });
+}
+
+/** Verdicts are remembered objects that come again and again, so a run of the same one is counted as a number first. */
+class VerdictCounts {
+  readonly #report: (verdict: Verdict, times: number) => void;
+  #last: Verdict | undefined;
+  #times = 0;
+
+  constructor(report: (verdict: Verdict, times: number) => void) { this.#report = report; }
+
+  add(verdict: Verdict): void {
+    if (verdict !== this.#last) {
+      this.flush();
+      this.#last = verdict;
+    }
+    this.#times += 1;
+  }
+
+  flush(): void {
+    if (this.#last !== undefined && this.#times > 0) this.#report(this.#last, this.#times);
+    this.#times = 0;
+  }
 }

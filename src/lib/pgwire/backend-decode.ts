@@ -9,13 +9,13 @@ import { MessageReader } from './message-reader.ts';
 import { ProtocolError } from './protocol-error.ts';
 
 export function decodeReadyForQuery(body: Buffer): TransactionStatus {
-  const reader = new MessageReader(body, 'ReadyForQuery');
-  const byte = reader.uint8();
-  reader.end();
-  if (byte === statusBytes.idle) return 'idle';
-  if (byte === statusBytes['in-transaction']) return 'in-transaction';
-  if (byte === statusBytes.failed) return 'failed';
-  throw reader.malformed('an unknown transaction status');
+  if (body.length === 1) {
+    const [byte] = body;
+    if (byte === statusBytes.idle) return 'idle';
+    if (byte === statusBytes['in-transaction']) return 'in-transaction';
+    if (byte === statusBytes.failed) return 'failed';
+  }
+  throw new MessageReader(body, 'ReadyForQuery').malformed('an unknown transaction status');
 }
 
 export interface CommandTag {
@@ -27,11 +27,17 @@ export interface CommandTag {
 
 /** Splits a command tag. INSERT carries an OID (always 0 now) before its rows. */
 export function decodeCommandTag(tag: string): CommandTag {
+  const known = knownTags.get(tag);
+  if (known !== undefined) return known;
   const numbers = / \d+$/.exec(tag);
-  if (numbers === null) return { command: tag, rows: null };
-  const command = tag.slice(0, numbers.index).replace(/ \d+$/, '');
-  return { command, rows: Number(numbers[0]) };
+  const read = numbers === null ? { command: tag, rows: null } : { command: tag.slice(0, numbers.index).replace(/ \d+$/, ''), rows: Number(numbers[0]) };
+  if (knownTags.size < knownTagsMax) knownTags.set(tag, read);
+  return read;
 }
+
+/** The first tags that came, which are the ones that come all the time: `SELECT 1`, `BEGIN`, `INSERT 0 1`. */
+const knownTags = new Map<string, CommandTag>();
+const knownTagsMax = 1_000;
 
 export function decodeCommandComplete(body: Buffer): CommandTag {
   const reader = new MessageReader(body, 'CommandComplete');

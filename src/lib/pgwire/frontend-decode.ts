@@ -115,7 +115,8 @@ function decodeParse(body: Buffer): ParseMessage {
   const statement = reader.text();
   const sql = reader.text();
   const count = reader.count(4);
-  const parameterTypes = Array.from({ length: count }, () => reader.uint32());
+  const parameterTypes: number[] = [];
+  for (let index = 0; index < count; index += 1) parameterTypes.push(reader.uint32());
   reader.end();
   return { kind: 'parse', statement, sql, parameterTypes };
 }
@@ -173,8 +174,14 @@ function decodeBare<K extends 'sync' | 'flush' | 'copy-done' | 'terminate'>(body
   return { kind };
 }
 
+const none: readonly never[] = [];
+
 function readFormats(reader: MessageReader): readonly ValueFormat[] {
-  return Array.from({ length: reader.count(2) }, () => readFormat(reader));
+  const count = reader.count(2);
+  if (count === 0) return none;
+  const formats: ValueFormat[] = [];
+  for (let index = 0; index < count; index += 1) formats.push(readFormat(reader));
+  return formats;
 }
 
 function readFormat(reader: MessageReader): ValueFormat {
@@ -184,7 +191,10 @@ function readFormat(reader: MessageReader): ValueFormat {
 }
 
 function readValues(reader: MessageReader): readonly (Buffer | null)[] {
-  return Array.from({ length: reader.count(4) }, () => reader.value());
+  const count = reader.count(4);
+  const values: (Buffer | null)[] = [];
+  for (let index = 0; index < count; index += 1) values.push(reader.value());
+  return values;
 }
 
 function checkFormats(reader: MessageReader, formats: readonly ValueFormat[], values: readonly unknown[]): void {

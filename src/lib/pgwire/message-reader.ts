@@ -5,6 +5,8 @@
 import { isUtf8 } from 'node:buffer';
 import { ProtocolError } from './protocol-error.ts';
 
+const shortTextMax = 64;
+
 export class MessageReader {
   readonly #body: Buffer;
   readonly #what: string;
@@ -40,7 +42,22 @@ export class MessageReader {
     return bytes;
   }
 
-  text(): string { return strictText(this.terminated(), this.#what); }
+  text(): string { return this.#shortText() ?? strictText(this.terminated(), this.#what); }
+
+  /** Names are nearly always a few letters, for which looking at each is faster than asking for the search, the view and the check. */
+  #shortText(): string | undefined {
+    const body = this.#body;
+    const start = this.#at;
+    const last = Math.min(start + shortTextMax, body.length);
+    for (let at = start; at < last; at += 1) {
+      const byte = body[at] ?? 0;
+      if (byte > 0x7f) return undefined;
+      if (byte !== 0) continue;
+      this.#at = at + 1;
+      return at === start ? '' : body.toString('latin1', start, at);
+    }
+    return undefined;
+  }
 
   /** A count of things that take at least `bytesEach`: refused before anything is made for it when they cannot be there. */
   count(bytesEach: number): number {

@@ -141,6 +141,8 @@ export class ExtendedPlan {
 
   #close(message: CloseMessage): Step {
     const { registry } = this.#context;
+    // Its Bind stands: an Execute that comes now is refused alone.
+    if (message.target === 'portal') this.#cutAt.delete(message.name);
     return { kind: 'close', undo: message.target === 'statement' ? registry.deallocate(message.name) : registry.close(message.name) };
   }
 
@@ -169,7 +171,7 @@ export class ExtendedPlan {
     const { statement } = portal;
     if (statement === undefined) return { kind: 'execute', unit, undo: nothingToUndo, part };
     this.#isInDoubt ||= runsUnreadCode(statement, risk);
-    const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch);
+    const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch, portal);
     this.#context.state.letThrough(statement, risk);
     return { kind: 'execute', unit, undo, part };
   }

@@ -23,7 +23,7 @@ export function errorOf(failure: Failure, severity: 'ERROR' | 'FATAL' = 'ERROR')
 
 /** Errors that PostgreSQL itself has, where Backstop answers in its place. */
 export const ownErrors = {
-  unknownStatement: (name: string): Buffer => plain('26000', `prepared statement "${name}" does not exist`),
+  unknownStatement: (name: string): Buffer => plain('26000', name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${name}" does not exist`),
   unknownPortal: (name: string): Buffer => plain('34000', `portal "${name}" does not exist`),
   abortedTransaction: (): Buffer => plain('25P02', 'current transaction is aborted, commands ignored until end of transaction block'),
   cancelled: (): Buffer => plain('57014', 'canceling statement due to user request', 'An approval that was asked for stays: once it is given, the same statement runs when it is sent again.'),

@@ -62,13 +62,14 @@ export class Registry<U = unknown> {
     return this.#setPortal(name, portal);
   }
 
-  close(name: string | null): Undo {
-    const names = name === null ? [...this.#portals.keys()] : [name];
+  /** Closing all leaves the portal that runs this, as the server does. */
+  close(name: string | null, running?: Portal<U>): Undo {
+    const names = name === null ? [...this.#portals].flatMap(([one, portal]) => (portal === running ? [] : [one])) : [name];
     return together(names.map((one) => this.#setPortal(one, undefined)));
   }
 
-  /** What a statement does to the names, once it has run. */
-  apply(changes: readonly SessionChange[], source: string, epoch: number): Undo {
+  /** What a statement does to the names, once it has run; `running`: the portal that runs it. */
+  apply(changes: readonly SessionChange[], source: string, epoch: number, running?: Portal<U>): Undo {
     const undos: Undo[] = [];
     for (const change of changes) {
       switch (change.kind) {
@@ -77,7 +78,7 @@ export class Registry<U = unknown> {
         case 'declare':
           undos.push(this.open(change.name, { source, statement: change.body, epoch, hold: change.hold, committed: false }));
           break;
-        case 'close': undos.push(this.close(change.name)); break;
+        case 'close': undos.push(this.close(change.name, running)); break;
         default: break;
       }
     }

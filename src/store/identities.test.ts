@@ -18,6 +18,13 @@ test('an agent logs in with its newest token until it is revoked', () => withSto
   assert.equal((await identities.listAgents())[0]?.generation, 3);
 }));
 
+test('a generation is told of each agent that is asked about and not revoked', () => withStore(async ({ identities }) => {
+  for (const name of ['ada', 'bob', 'eve']) await identities.addAgent(name, null, 'olga');
+  await identities.rotateAgent('bob', 'olga');
+  await identities.revokeAgent('eve', 'olga');
+  assert.deepEqual(await identities.generationsOf(['bob', 'eve', 'nobody']), new Map([['bob', 2]]));
+}));
+
 test('a name is taken once, must be a name, and a revoked agent stays revoked', () => withStore(async ({ identities }) => {
   await identities.addAgent('ada', null, 'olga');
   await assert.rejects(identities.addAgent('ada', null, 'olga'), failsWith('conflict'));

@@ -35,6 +35,8 @@ export interface Identities {
   listAgents(): Promise<readonly Agent[]>;
   /** undefined: no such agent, or revoked. */
   findLogin(name: string): Promise<AgentLogin | undefined>;
+  /** Of each agent of these that is not revoked: the generation of its token. */
+  generationsOf(names: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Adds an operator; returns the token, which is not kept. */
   addOperator(name: string): Promise<{ readonly token: string }>;
   hasOperators(): Promise<boolean>;
@@ -92,6 +94,11 @@ class SqlIdentities implements Identities {
   async findLogin(name: string): Promise<AgentLogin | undefined> {
     const row = await this.#deps.database.queries.selectFrom('agent').selectAll().where('name', '=', name).where('revoked_at', 'is', null).executeTakeFirst();
     return row === undefined ? undefined : { ...fromRow(row), verifier: row.verifier };
+  }
+
+  async generationsOf(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#deps.database.queries.selectFrom('agent').select(['name', 'generation']).where('name', 'in', names).where('revoked_at', 'is', null).execute();
+    return new Map(rows.map(({ name, generation }) => [name, generation]));
   }
 
   async addOperator(name: string): Promise<{ readonly token: string }> {

@@ -38,7 +38,7 @@ export interface GatewayDeps {
   readonly port: number;
   readonly tls: { readonly certificatePem: string; readonly privateKeyPem: string } | undefined;
   readonly clientsMax?: number;
-  readonly identities: Pick<Identities, 'findLogin'>;
+  readonly identities: Pick<Identities, 'findLogin' | 'generationsOf'>;
   /** Who came and went. A connection that cannot be recorded is refused. */
   readonly ledger: Pick<Ledger, 'append'>;
   readonly guard: Guard;
@@ -80,6 +80,7 @@ class PostgresGateway implements Gateway {
   readonly #arrivals: Arrivals;
   readonly #loginDeps: LoginDeps;
   #revocationTimer: NodeJS.Timeout | undefined;
+  #isCheckingRevoked = false;
   #onEmpty: (() => void) | undefined;
 
   constructor(deps: GatewayDeps) {
@@ -246,20 +247,23 @@ class PostgresGateway implements Gateway {
     return { name: found.name, verifier, database: found.database, generation: found.generation };
   }
 
-  /** Tokens are revoked and replaced by other processes too, so the store is asked, once for each agent that is here. */
+  /** Tokens are revoked and replaced by other processes too, so the store is asked about every agent that is here. */
   async #endRevoked(): Promise<void> {
-    const here = new Map([...this.#clients].flatMap(({ agent }) => (agent === undefined ? [] : [[agent.name, agent] as const])));
-    for (const name of here.keys()) {
-      try {
-        const generation = (await this.#find(name))?.generation;
-        for (const client of this.#clients) {
-          if (client.agent?.name !== name || client.agent.generation === generation) continue;
-          if (client.session === undefined) client.socket.destroy();
-          else client.session.end(ownErrors.revoked());
-        }
-      } catch (error) {
-        this.#deps.log.warn({ error }, 'whether an agent was revoked could not be read');
+    const names = new Set([...this.#clients].flatMap(({ agent }) => (agent === undefined ? [] : [agent.name])));
+    if (names.size === 0 || this.#isCheckingRevoked) return;
+    this.#isCheckingRevoked = true;
+    try {
+      const generations = await this.#deps.identities.generationsOf([...names]);
+      for (const { agent, session, socket } of this.#clients) {
+        // Who logged in meanwhile was not asked about.
+        if (agent === undefined || !names.has(agent.name) || generations.get(agent.name) === agent.generation) continue;
+        if (session === undefined) socket.destroy();
+        else session.end(ownErrors.revoked());
       }
+    } catch (error) {
+      this.#deps.log.warn({ error }, 'whether an agent was revoked could not be read');
+    } finally {
+      this.#isCheckingRevoked = false;
     }
   }
 

@@ -90,7 +90,12 @@ const sqlAsText: readonly FunctionGroup[] = [
   { names: 'json_populate_record json_populate_recordset jsonb_populate_record jsonb_populate_recordset jsonb_populate_record_valid json_to_record json_to_recordset jsonb_to_record jsonb_to_recordset', level: 'SAFE', effect: 'call', note: 'makes values of a type that its arguments carry', hazard: 'H23', argument: { kind: 'any-type' } },
 ];
 
+const settingReaders: readonly FunctionGroup[] = [
+  { names: 'current_setting', level: 'SAFE', effect: 'read', note: 'reads a setting', argument: { kind: 'read-setting', at: 0 } },
+  { names: 'pg_show_all_settings', level: 'SAFE', effect: 'read', note: 'reads every setting', argument: { kind: 'read-setting', at: 'all' } },
+];
+
 export const actingFunctions: readonly FunctionGroup[] = [
   ...files, ...largeObjects, ...server, ...replication, ...statistics, ...locksAndMessages, ...writes, ...upgrade,
-  ...foreignKeyTriggers, ...sqlAsText,
+  ...foreignKeyTriggers, ...sqlAsText, ...settingReaders,
 ];

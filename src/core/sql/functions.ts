@@ -16,6 +16,8 @@ export type FunctionArgument =
   | { readonly kind: 'cursor'; readonly at: number }
   | { readonly kind: 'type'; readonly at: number }
   | { readonly kind: 'setting'; readonly at: number }
+  /** Reads a setting; `all`: every one there is. */
+  | { readonly kind: 'read-setting'; readonly at: number | 'all' }
   /** Builds values of a type that its arguments carry: every domain check of the database may run. */
   | { readonly kind: 'any-type' };
 

@@ -5,6 +5,7 @@
 import { joinRisks, nothing, type Risk } from '../risk.ts';
 import type { FunctionRow } from './functions.ts';
 import type { FunctionMention } from './mentions.ts';
+import { readingSetting } from './observing.ts';
 import { reachNested } from './reach-names.ts';
 import { danger, deeper, depthMax, joinAll, opaque, through, type Scope } from './reach-scope.ts';
 import { anyUnsafeType } from './reach-type.ts';
@@ -15,6 +16,7 @@ export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMe
   if (argument === undefined) return nothing;
   if (argument.kind === 'any-type') return anyUnsafeType(scope) ? anyTypeRisk(mention) : nothing;
   const named = (mention.namedArgs?.length ?? 0) > 0;
+  if (argument.kind === 'read-setting') return readingSetting(named || argument.at === 'all' ? null : mention.constants[argument.at] ?? null);
   const constant = named ? null : mention.constants[argument.at] ?? null;
   const via = `${mention.name}(…)`;
   if (argument.kind === 'setting') return settingRisk(mention, constant);

@@ -9,7 +9,7 @@ import { keyOf, signatureOf } from './catalog.ts';
 import { reachBound, reachNested } from './reach-names.ts';
 import { boundScope, callerScope, danger, deeper, depthMax, joinAll, opaque, scopeWithPath, through, type Scope } from './reach-scope.ts';
 import { typeRisk } from './reach-type.ts';
-import { functionRisk } from './reach-function.ts';
+import { unseenCallRisk } from './reach-function.ts';
 
 export function bodyRisk(scope: Scope, fact: FunctionFact): Risk {
   const name = signatureOf(fact);
@@ -61,7 +61,7 @@ export function parsePath(value: string): readonly string[] | null {
 function aggregateRisk(scope: Scope, fact: FunctionFact, unproved: (why: string) => Risk): Risk {
   const parts = (fact.uses ?? []).map((signature) => {
     const part = scope.catalog.functionSigned(signature);
-    return part === undefined ? unproved('is built from a function that is not known') : functionRisk(scope, part);
+    return part === undefined ? unproved('is built from a function that is not known') : unseenCallRisk(scope, part);
   });
   return fact.uses === undefined ? unproved('is an aggregate of unknown parts') : joinAll([...parts, signatureRisk(scope, fact)]);
 }

@@ -77,7 +77,7 @@ export function reachAttribute(scope: Scope, name: string, ofRow: boolean): Risk
   return remember(scope, `attribute\u0000${name}\u0000${ofRow}`, () => {
     const path = pathFor(scope, undefined);
     const all = path === null ? scope.catalog.functionsAnywhere(name) : scope.catalog.functions(path, name);
-    const risks = all.filter((fact) => takes(fact, 1) && mayTake(scope, fact, name, ofRow)).map((fact) => functionRisk(scope, fact));
+    const risks = all.filter((fact) => takes(fact, 1) && mayTake(scope, fact, name, ofRow)).map((fact) => unseenCallRisk(scope, fact));
     return through(joinAll(risks), `attribute .${name}`);
   });
 }
@@ -91,7 +91,7 @@ function mayTake(scope: Scope, fact: FunctionFact, name: string, ofRow: boolean)
 }
 
 /** What calling exactly this function does, apart from what its constant arguments decide. */
-export function functionRisk(scope: Scope, fact: FunctionFact): Risk {
+function functionRisk(scope: Scope, fact: FunctionFact): Risk {
   if (fact.builtin === true) return builtinRisk(fact);
   const row = extensionFunction(fact.name);
   const reviewed = fact.extension !== undefined && isReviewedExtension(fact.extension) && fact.language !== 'plpgsql';
@@ -115,6 +115,13 @@ function volatileRisk(fact: FunctionFact): Risk {
     { kind: 'unknown', object: name, objectKind: 'function' });
 }
 
+/** A call that does not stand as one (attribute notation, an operator, a cast): its arguments could be anything. */
+export function unseenCallRisk(scope: Scope, fact: FunctionFact): Risk {
+  const row = rowWithArgument(fact);
+  const own = functionRisk(scope, fact);
+  return row === undefined ? own : joinRisks(own, argumentRisk(scope, row, { name: fact.name, constants: [], kind: 'call' }));
+}
+
 /** Rows whose arguments decide are judged there; only ts_rewrite has a form without SQL, which is not volatile. */
 function rowWithArgument(fact: FunctionFact): FunctionRow | undefined {
   const row = fact.builtin === true ? builtinFunction(fact.name) : extensionFunction(fact.name);
@@ -135,7 +142,7 @@ function rowRisk(row: FunctionRow, object: string): Risk {
 /** A function that the catalog names by signature: behind an operator, a cast, a type or an operator class. */
 export function signedFunctionRisk(scope: Scope, signature: string, of: string): Risk {
   const fact = scope.catalog.functionSigned(signature);
-  if (fact !== undefined) return functionRisk(scope, fact);
+  if (fact !== undefined) return unseenCallRisk(scope, fact);
   return opaque('function.unknown', `${of} runs a function that is not known.`,
     { kind: 'unknown', object: signature, objectKind: 'function' }, 'none');
 }

@@ -6,6 +6,7 @@ import { joinRisks, nothing, type EffectKind, type Risk } from '../risk.ts';
 import type { RelationFact, RelationKind } from './catalog-facts.ts';
 import { keyOf } from './catalog.ts';
 import type { RelationMention, RelationUse } from './mentions.ts';
+import { readingSetting } from './observing.ts';
 import { untrustedSession } from './reach-function.ts';
 import { reachBound } from './reach-names.ts';
 import { danger, effectOnly, joinAll, opaque, pathFor, remember, through, type Scope } from './reach-scope.ts';
@@ -69,6 +70,7 @@ function systemRisk(fact: RelationFact, use: RelationUse): Risk {
     return danger('CRITICAL', 'relation.system-write', `${key} is PostgreSQL's own: changing it changes the server itself.`,
       { kind: effectOf[use], object: key, objectKind: 'system relation' }, { destroys: fact.kind !== 'view', recoverability: fact.kind === 'view' ? 'not-needed' : 'none' });
   }
+  if (key === 'pg_catalog.pg_settings') return readingSetting(null);
   const row = systemRelation(key);
   if (row === undefined) return nothing;
   return danger(row.level, row.rule, `${key} ${row.note}.`, { kind: row.effect, object: key, objectKind: 'system relation', detail: row.note });

@@ -15,7 +15,7 @@ const critical = (rule: string, message: string): Finding => ({ level: 'CRITICAL
 const harmlessNames: ReadonlySet<string> = new Set([
   'application_name', 'array_nulls', 'bytea_output', 'check_function_bodies', 'client_connection_check_interval', 'client_min_messages',
   'constraint_exclusion', 'cpu_index_tuple_cost', 'cpu_operator_cost', 'cpu_tuple_cost', 'cursor_tuple_fraction', 'datestyle',
-  'debug_pretty_print', 'default_statistics_target', 'default_transaction_deferrable', 'default_transaction_isolation', 'effective_cache_size',
+  'debug_pretty_print', 'default_statistics_target', 'default_transaction_isolation', 'effective_cache_size',
   'effective_io_concurrency', 'escape_string_warning', 'exit_on_error', 'extra_float_digits', 'from_collapse_limit', 'geqo', 'geqo_effort',
   'geqo_generations', 'geqo_pool_size', 'geqo_seed', 'geqo_selection_bias', 'geqo_threshold', 'gin_fuzzy_search_limit', 'hash_mem_multiplier',
   'icu_validation_level', 'intervalstyle', 'jit', 'jit_above_cost', 'jit_inline_above_cost', 'jit_optimize_above_cost', 'join_collapse_limit',
@@ -58,6 +58,10 @@ const onlyWith: ReadonlyMap<string, { readonly values: ReadonlySet<string>; read
     values: new Set(['on', 'true', 'yes', '1']),
     otherwise: { level: 'HIGH', rule: 'session.read-write', message: 'It lets the session write where it may have been read-only.' },
   }] as const),
+  ['default_transaction_deferrable', {
+    values: new Set(['off', 'false', 'no', '0']),
+    otherwise: { level: 'HIGH', rule: 'session.deferrable', message: 'It makes transactions deferrable, for which the session gives up its read-only lock: a read that is misjudged could then write.' },
+  }],
   ['force_parallel_mode', { values: new Set(['off']), otherwise: unreviewed }],
   ['track_activities', { values: new Set(['on']), otherwise: { level: 'HIGH', rule: 'session.hides', message: 'It hides what the session does.' } }],
 ]);

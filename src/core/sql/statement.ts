@@ -9,7 +9,7 @@ import type { Mentions } from './mentions.ts';
 export type SessionChange =
   | { readonly kind: 'search-path'; /** null: computed or unknown */ readonly path: readonly string[] | null }
   | { readonly kind: 'role' }
-  | { readonly kind: 'setting'; readonly name: string }
+  | { readonly kind: 'setting'; readonly name: string; /** undefined: reset, or computed */ readonly value?: string }
   | { readonly kind: 'reset-all' }
   | { readonly kind: 'temporary-relation'; readonly name: string; /** It may run code when used: a view, a default, a check, a parent. */ readonly opaque?: boolean }
   /** The name may from now on mean a temporary object that runs code, if the session has temporary objects at all. */

@@ -4,6 +4,7 @@
  */
 import type { Risk } from '../risk.ts';
 import { joinRisks, nothing } from '../risk.ts';
+import { readingSetting } from './observing.ts';
 import { effect, harmless, risk } from './own-reading.ts';
 import type { OwnReading, RowContext, StatementRow } from './own-reading.ts';
 import { settingRisk } from './settings.ts';
@@ -13,7 +14,7 @@ import type { Node, Tree } from './tree.ts';
 
 export const sessionRows: Readonly<Record<string, StatementRow>> = {
   VariableSetStmt: set,
-  VariableShowStmt: () => harmless,
+  VariableShowStmt: (tree) => ({ risk: readingSetting(stringIn(tree, 'name') ?? null) }),
   TransactionStmt: transaction,
   PrepareStmt: prepare,
   ExecuteStmt: (tree) => ({ ...harmless, runs: { kind: 'prepared', name: stringIn(tree, 'name') ?? '' } }),
@@ -72,19 +73,29 @@ function changing(name: string, values: readonly (string | null)[] | undefined, 
   // SET ROLE NONE goes back to the role of the session.
   const isBack = name === 'role' && isPlain && values.length === 1 && values[0]?.toLowerCase() === 'none';
   const own = settingRisk(name, isPlain ? values.join(', ') : undefined, isBack ? 'reset' : how);
+  const value = isPlain && how === 'set' ? { value: values.join(', ') } : {};
   const change: SessionChange = name === 'search_path' ? { kind: 'search-path', path: isPlain ? values.filter((value) => value !== '') : null }
-    : name === 'role' || name === 'session_authorization' ? { kind: 'role' } : { kind: 'setting', name };
+    : name === 'role' || name === 'session_authorization' ? { kind: 'role' } : { kind: 'setting', name, ...value };
   return { risk: own, changes: [change] };
 }
 
 /** SET TRANSACTION, SET SESSION CHARACTERISTICS (H57). */
 function setTransaction(name: string, options: readonly Node[]): OwnReading {
   const isReadWrite = options.some(({ tree }) => stringIn(tree, 'defname') === 'transaction_read_only' && !isOn(nodeIn(tree, 'arg')));
+  const deferrable = name === 'session characteristics' ? options.findLast(({ tree }) => stringIn(tree, 'defname') === 'transaction_deferrable') : undefined;
+  if (deferrable !== undefined) {
+    const value = isOn(nodeIn(deferrable.tree, 'arg')) ? 'on' : 'off';
+    const deferring: SessionChange = { kind: 'setting', name: 'default_transaction_deferrable', value };
+    const own = settingRisk('default_transaction_deferrable', value, 'set');
+    return { risk: isReadWrite ? joinRisks(own, readWrite) : own, changes: [{ kind: 'setting', name }, deferring] };
+  }
   const own = isReadWrite
-    ? risk('HIGH', 'session.read-write', 'It lets the session write where it may have been read-only.', [effect('session', 'setting', 'transaction_read_only')])
+    ? readWrite
     : risk('LOW', 'session.transaction-mode', 'It changes how this session runs its transactions.', [effect('session', 'setting', name)]);
   return { risk: own, changes: [{ kind: 'setting', name }] };
 }
+
+const readWrite = risk('HIGH', 'session.read-write', 'It lets the session write where it may have been read-only.', [effect('session', 'setting', 'transaction_read_only')]);
 
 function isOn(arg: Node | undefined): boolean {
   return arg?.type === 'A_Const' && numberIn(treeIn(arg.tree, 'ival') ?? {}, 'ival') !== 0;

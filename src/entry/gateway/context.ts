@@ -7,6 +7,7 @@ import type { Guard } from '../../flow/guard.ts';
 import type { ServerCatalogs } from '../../remote/postgres/catalog-cache.ts';
 import type { OidNames } from './oid-names.ts';
 import type { Judgements } from './judgements.ts';
+import type { ReadOnlyLock } from './read-only-lock.ts';
 import type { Registry } from './registry.ts';
 import type { SessionState } from './session-state.ts';
 import type { Unit } from './fate.ts';
@@ -25,6 +26,7 @@ export interface SessionContext {
   readonly judgements: Judgements;
   readonly registry: Registry<Unit>;
   readonly state: SessionState;
+  readonly lock: ReadOnlyLock;
   /** `act_…` */
   readonly newActionId: () => string;
   readonly nowMs: () => number;

@@ -1,11 +1,14 @@
 /**
  * Forwarder: the one way to the server. Every judged batch goes through `forward`, which tells Replies what will come back
  * and writes the client's own bytes, in one write where nothing stands between them. It knows what the session knows of
- * the server at that moment: whether it is idle, and whether a Sync is owed.
+ * the server at that moment: whether it is idle, and whether a Sync is owed; and where the mode in which the session
+ * stands does not fit what comes, it puts the switch of the read-only lock in front.
  */
 import { encodeFlush, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
 import type { Link } from '../../remote/postgres/link.ts';
+import { Bug } from '../../lib/assert.ts';
 import { joinFrames } from './batch.ts';
+import { lockedSetting, neededMode, type ReadOnlyLock, type Switch } from './read-only-lock.ts';
 import { failingExecute } from './refuse.ts';
 import type { Replies } from './replies.ts';
 import type { Work } from './work.ts';
@@ -13,6 +16,7 @@ import type { Work } from './work.ts';
 export interface ForwarderDeps {
   readonly link: Pick<Link, 'write'>;
   readonly replies: Replies;
+  readonly lock: ReadOnlyLock;
   /** The link took more than it can send; `drained` ends that. */
   readonly onFull: () => void;
 }
@@ -38,15 +42,34 @@ export class Forwarder {
     return status === 'idle' && !isUnsynced && isSettled;
   }
 
-  forward({ plan, end, terminator }: Work): void {
-    const { replies } = this.#deps;
+  forward(work: Work): void {
+    const { replies, lock } = this.#deps;
+    const { plan, end, terminator } = work;
+    const before = this.isServerIdle ? this.#expectSwitch(lock.switchFor(neededMode(work))) : noBytes;
     for (const expected of plan.expected) replies.expect(expected);
     if (plan.refusal !== undefined) replies.expect({ kind: 'refusal', error: plan.refusal });
     if (end === 'sync') replies.expect({ kind: 'sync' });
+    for (const expected of plan.expected) if ('unit' in expected) for (const statement of expected.unit.statements) lock.follow(statement);
     const isWhole = plan.refusal === undefined && (end === 'own' || terminator !== undefined);
     // As received, which is nearly always.
-    if (isWhole) this.write(joinFrames(terminator === undefined ? plan.frames : [...plan.frames, terminator]));
-    else this.write(Buffer.concat([joinFrames(plan.frames), plan.refusal === undefined ? noBytes : failingExecute, end === 'sync' ? syncMessage : flushMessage]));
+    const whole = isWhole ? joinFrames(terminator === undefined ? plan.frames : [...plan.frames, terminator]) : noBytes;
+    if (isWhole) this.write(before.length === 0 ? whole : Buffer.concat([before, whole]));
+    else this.write(Buffer.concat([before, joinFrames(plan.frames), plan.refusal === undefined ? noBytes : failingExecute, end === 'sync' ? syncMessage : flushMessage]));
+  }
+
+  /** It runs as long as the one before the client's own messages; nothing of its answer is for the client. */
+  #expectSwitch(change: Switch | undefined): Buffer {
+    if (change === undefined) return noBytes;
+    const { replies, lock } = this.#deps;
+    replies.expect({
+      kind: 'own-call', setting: lockedSetting, isShown: (value) => lock.reported(value, change),
+      onAnswer: (value) => {
+        // What stands behind it in the same write runs all the same, so this session cannot go on.
+        if (value === undefined) throw new Bug('the server did not let the read-only lock be switched');
+        lock.switched(change, value);
+      },
+    });
+    return change.bytes;
   }
 
   /** All replies to what was forwarded are here. True: more was written because of them, so the batch is not over. */

@@ -23,7 +23,7 @@ import type { Guard } from '../../flow/guard.ts';
 import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
-import { learnPath } from './learn.ts';
+import { closeLock, learnPath } from './learn.ts';
 import { clientsMaxDefault, drainMsMax, revocationCheckMs, startupMsMax } from './limits.ts';
 import { login, type KnownAgent, type Login, type LoginDeps } from './login.ts';
 import { createOidNames, type OidNames } from './oid-names.ts';
@@ -228,7 +228,7 @@ class PostgresGateway implements Gateway {
     return {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
       guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
-      state: new SessionState(registry, '', this.#deps.core.nextSession), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
+      state: new SessionState(registry, '', this.#deps.core.nextSession), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };
   }
 

@@ -1,15 +1,38 @@
 /**
- * What a session asks its own server between batches: the search path and the role, inside a transaction by SHOW, which
- * takes no snapshot; and, only after code that nobody read, which prepared statements, cursors and temporary objects there are. Asked on the
- * client's link, because only that session knows.
+ * What a session asks its own server: at its start, to be locked; between batches the search path and the role, inside a
+ * transaction by SHOW, which takes no snapshot; and, only after code that nobody read, which prepared statements, cursors
+ * and temporary objects there are. Asked on the client's link, because only that session knows.
  */
+import { Failure } from '../../core/failure.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import type { Link } from '../../remote/postgres/link.ts';
+import { lockedSetting, ReadOnlyLock } from './read-only-lock.ts';
 import type { Registry } from './registry.ts';
 import { readSearchPath } from './search-path.ts';
 import type { SessionState } from './session-state.ts';
 
 type Asking = Pick<Link, 'query'>;
+
+/** Locks a session that has just begun. What would refuse it or keep silent about it cannot be guarded: throws Failure. */
+export async function closeLock(link: Pick<Link, 'query' | 'parameters'>): Promise<ReadOnlyLock> {
+  const own = link.parameters.get(lockedSetting);
+  if (own === undefined) throw unlockable(`it does not report ${lockedSetting}`);
+  let answer;
+  try {
+    answer = await link.query(`SELECT pg_catalog.set_config('${lockedSetting}', 'on', false), pg_catalog.current_setting('default_transaction_deferrable')`);
+  } catch (error) {
+    throw error instanceof Failure ? error : unlockable(error instanceof Error ? error.message : String(error), error);
+  }
+  const [set, deferrable] = answer.rows[0] ?? [];
+  if (set !== 'on') throw unlockable(`${lockedSetting} stays ${set ?? 'unknown'}`);
+  return new ReadOnlyLock({ own, isDeferrable: deferrable === 'on' });
+}
+
+function unlockable(why: string, cause?: unknown): Failure {
+  return new Failure('upstream_unsupported', `The database server does not let Backstop lock a session against writes: ${why}.`, {
+    hint: `Let the role of Backstop call set_config, and let a pooler before the server pass ${lockedSetting} on and serve whole sessions.`, cause,
+  });
+}
 
 export async function learnPath(link: Asking, state: SessionState, status: TransactionStatus): Promise<void> {
   if (status === 'idle') {

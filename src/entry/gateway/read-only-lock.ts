@@ -12,6 +12,7 @@ import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import { assert } from '../../lib/assert.ts';
 import { encodeFunctionCall } from '../../lib/pgwire/frontend-encode.ts';
+import type { Work } from './work.ts';
 
 export const lockedSetting = 'default_transaction_read_only';
 
@@ -81,6 +82,21 @@ export class ReadOnlyLock {
       }
     }
   }
+}
+
+/** In which mode a judged batch must begin, when no transaction is open. */
+export function neededMode({ plan: { expected }, end }: Work): NeededMode {
+  // A transaction that stays open may go on with anything.
+  if (end === 'flush' || end === 'open') return expected.length === 0 ? 'any' : 'own';
+  let need: NeededMode = 'any';
+  for (const one of expected) {
+    if (one.kind === 'bind' && need === 'any') need = 'own';
+    // Without a part it goes on with a portal that an Execute before it in this batch has opened.
+    if (!('unit' in one) || one.part === undefined) continue;
+    if (!canRunLocked(one.part.risk, one.unit.statements)) return 'own';
+    need = 'locked';
+  }
+  return need;
 }
 
 const isOff = /^\s*(?:of|off|f|fa|fal|fals|false|n|no|0)\s*$/i;

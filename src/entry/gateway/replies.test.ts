@@ -7,15 +7,15 @@ import { TransactionFate, type Unit } from './fate.ts';
 import { nothingToUndo } from './registry.ts';
 import { Replies } from './replies.ts';
 
-interface Scene { readonly replies: Replies; readonly seen: string[]; readonly answers: boolean[]; see(whole: Buffer): void }
+interface Scene { readonly replies: Replies; readonly seen: string[]; readonly answers: (string | null | undefined)[]; see(whole: Buffer): void }
 
 function scene(): Scene {
   const seen: string[] = [];
-  const answers: boolean[] = [];
+  const answers: (string | null | undefined)[] = [];
   const events = {
     onQueryRan: () => {}, onFatal: () => {}, onError: () => { seen.push('error'); },
     onTransactionEnd: (how: string) => { seen.push(how); },
-    onParameter: (name: string, value: string, isOwn: boolean) => { seen.push(`${name}=${value}${isOwn ? ' by us' : ''}`); },
+    onParameter: (name: string, value: string) => { seen.push(`${name}=${value}`); return true; },
   };
   const replies = new Replies({ fate: new TransactionFate(), nowMs: () => 0, events });
   return {
@@ -36,7 +36,7 @@ const error = say.encodeErrorResponse({ severity: 'ERROR', code: '57014', messag
 function callThenExecute(): Scene {
   const made = scene();
   const { replies, answers } = made;
-  replies.expect({ kind: 'own-call', setting, onAnswer: (succeeded) => { answers.push(succeeded); } });
+  replies.expect({ kind: 'own-call', setting, isShown: (value) => value === 'on', onAnswer: (value) => { answers.push(value); } });
   replies.expect({ kind: 'bind', undo: nothingToUndo });
   replies.expect({ kind: 'execute', unit, undo: nothingToUndo, part: undefined });
   replies.expect({ kind: 'sync' });
@@ -46,11 +46,11 @@ function callThenExecute(): Scene {
 test('the answers to a call of our own are hidden, and its end is no transaction\'s end', () => {
   const { see, seen, answers, replies } = callThenExecute();
   for (const whole of [functionCallResponse, say.encodeParameterStatus(setting, 'off'), say.encodeReadyForQuery('idle')]) see(whole);
-  assert.deepEqual(seen, ['V hidden', `${setting}=off by us`, 'S hidden', 'Z hidden']);
-  assert.deepEqual(answers, [true]);
+  assert.deepEqual(seen, ['V hidden', 'S hidden', 'Z hidden']);
+  assert.deepEqual(answers, ['on'], 'it is told what the function returned');
   assert.ok(replies.isUnsynced && !replies.isSettled, 'the client\'s own messages are still owed');
   for (const whole of [bindComplete, say.encodeCommandComplete('SELECT 1'), say.encodeReadyForQuery('idle')]) see(whole);
-  assert.deepEqual(seen.slice(4), ['2', 'C', 'committed', 'Z']);
+  assert.deepEqual(seen.slice(3), ['2', 'C', 'committed', 'Z']);
   assert.ok(replies.isSettled && !replies.isUnsynced);
 });
 
@@ -58,7 +58,7 @@ test('an error of a call of our own undoes nothing of the client\'s, and is told
   const { see, seen, answers, replies } = callThenExecute();
   for (const whole of [error, say.encodeReadyForQuery('idle')]) see(whole);
   assert.deepEqual(seen, ['E hidden', 'Z hidden']);
-  assert.deepEqual(answers, [false]);
+  assert.deepEqual(answers, [undefined]);
   assert.ok(!replies.isSkipping && !replies.isSettled);
 });
 
@@ -66,6 +66,12 @@ test('another setting that changes meanwhile is shown', () => {
   const { see, seen } = callThenExecute();
   see(say.encodeParameterStatus('TimeZone', 'UTC'));
   assert.deepEqual(seen, ['TimeZone=UTC', 'S']);
+});
+
+test('a report of the setting itself is shown when it is news to the client', () => {
+  const { see, seen } = callThenExecute();
+  see(say.encodeParameterStatus(setting, 'on'));
+  assert.deepEqual(seen, ['S']);
 });
 
 test('the same messages are shown when the client asked for them', () => {

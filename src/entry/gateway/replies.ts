@@ -8,7 +8,7 @@
  */
 import type { Risk } from '../../core/risk.ts';
 import { Bug } from '../../lib/assert.ts';
-import { decodeCommandComplete, decodeParameterStatus, decodeReadyForQuery } from '../../lib/pgwire/backend-decode.ts';
+import { decodeCommandComplete, decodeFunctionCallResponse, decodeParameterStatus, decodeReadyForQuery } from '../../lib/pgwire/backend-decode.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
@@ -27,9 +27,12 @@ export type Expected =
   | { readonly kind: 'query' | 'function-call'; readonly unit: Unit; readonly part: Part | undefined }
   /**
    * A FunctionCall of our own in front of the client's messages, while no transaction is open: nothing that answers it is
-   * shown, nor the change of the setting that it reports, and its end is no transaction's end. `onAnswer` is told whether it succeeded.
+   * shown, and its end is no transaction's end. `isShown` decides on each report of the setting that it changes;
+   * `onAnswer` is given what it returned as text, undefined when it failed.
    */
-  | { readonly kind: 'own-call'; readonly setting: string; readonly onAnswer: (succeeded: boolean) => void }
+  | {
+    readonly kind: 'own-call'; readonly setting: string; readonly isShown: (value: string) => boolean; readonly onAnswer: (value: string | null | undefined) => void;
+  }
   /** Our own message that must fail; `error` goes to the client in place of what the server says. */
   | { readonly kind: 'refusal'; readonly error: Buffer }
   | { readonly kind: 'sync' };
@@ -39,8 +42,8 @@ export interface ReplyEvents {
   readonly onQueryRan: (unit: Unit, statement: Statement) => void;
   readonly onTransactionEnd: (how: TransactionEnd) => void;
   readonly onError: () => void;
-  /** `isOwn`: a FunctionCall of ours changed it; the client does not see it. */
-  readonly onParameter: (name: string, value: string, isOwn: boolean) => void;
+  /** Returns whether the client is to see it. */
+  readonly onParameter: (name: string, value: string) => boolean;
   /** The server says that it will close the connection. */
   readonly onFatal: () => void;
 }
@@ -70,7 +73,8 @@ export class Replies {
   readonly #events: ReplyEvents;
   readonly #now: () => number;
   readonly #expected: Expected[] = [];
-  #hasOwnFailed = false;
+  /** What the call of our own that is being answered has returned; undefined: nothing yet, or an error. */
+  #ownValue: string | null | undefined;
 
   constructor(deps: { readonly fate: TransactionFate; readonly events: ReplyEvents; readonly nowMs: () => number }) {
     this.#fate = deps.fate;
@@ -80,6 +84,9 @@ export class Replies {
 
   /** Nothing is owed. */
   get isSettled(): boolean { return this.#expected.length === 0; }
+
+  /** A call of our own runs now or next. */
+  get isOwnCall(): boolean { return this.#expected[0]?.kind === 'own-call'; }
 
   /** The unit that runs now or next. */
   get running(): Unit | undefined {
@@ -114,7 +121,7 @@ export class Replies {
       case backendType.errorResponse: return this.#failed(body);
       case backendType.readyForQuery: return this.#ready(decodeReadyForQuery(body));
       case backendType.copyInResponse: return this.#copyIn();
-      case backendType.functionCallResponse: return this.#expected[0]?.kind === 'own-call' ? hide : pass;
+      case backendType.functionCallResponse: return this.#called(body);
       case backendType.parameterStatus: return this.#reported(body);
       default: throw new Bug(`the server sent ${typeName(type)}, which no statement that was let through asks for`);
     }
@@ -123,9 +130,14 @@ export class Replies {
   #reported(body: Buffer): Seen {
     const { name, value } = decodeParameterStatus(body);
     const head = this.#expected[0];
-    const isOwn = head?.kind === 'own-call' && head.setting === name;
-    this.#events.onParameter(name, value, isOwn);
-    return isOwn ? hide : pass;
+    const isShown = head?.kind === 'own-call' && head.setting === name ? head.isShown(value) : this.#events.onParameter(name, value);
+    return isShown ? pass : hide;
+  }
+
+  #called(body: Buffer): Seen {
+    if (!this.isOwnCall) return pass;
+    this.#ownValue = decodeFunctionCallResponse(body)?.toString('utf8') ?? null;
+    return hide;
   }
 
   #complete(kind: 'parse' | 'bind' | 'close'): Seen {
@@ -169,10 +181,7 @@ export class Replies {
       return pass;
     }
     const head = this.#expected[0];
-    if (head?.kind === 'own-call') {
-      this.#hasOwnFailed = true;
-      return hide;
-    }
+    if (head?.kind === 'own-call') return hide;
     this.#events.onError();
     switch (head?.kind) {
       case undefined: return pass;
@@ -198,9 +207,9 @@ export class Replies {
   /** The client has no part in it: what it knows of its own transaction stays as it is. */
   #ownAnswered(): Seen {
     const own = this.#expected.shift();
-    const succeeded = !this.#hasOwnFailed;
-    this.#hasOwnFailed = false;
-    if (own?.kind === 'own-call') own.onAnswer(succeeded);
+    const value = this.#ownValue;
+    this.#ownValue = undefined;
+    if (own?.kind === 'own-call') own.onAnswer(value);
     return hide;
   }
 

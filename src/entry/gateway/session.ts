@@ -26,6 +26,7 @@ import { Forwarder } from './forwarder.ts';
 import { Intake } from './intake.ts';
 import { readAheadBytesMax, watchedReplyBytesMax } from './limits.ts';
 import { errorOf, ownErrors } from './refuse.ts';
+import { lockedSetting } from './read-only-lock.ts';
 import { Replies, watchedReplies } from './replies.ts';
 import { readSearchPath } from './search-path.ts';
 import { onlySync } from './work.ts';
@@ -51,6 +52,8 @@ export class Session {
   /** Settings that the server reports and that decide how it reads text. */
   readonly #textSettings = new Map([['client_encoding', 'UTF8'], ['standard_conforming_strings', 'on']]);
   #cancelling: Promise<void> | undefined;
+  /** It would have hit a call of our own, so it waits for the client's statement behind it. */
+  #isCancelDue = false;
   #isJudging = false;
   #hasInputEnded = false;
   #isOver = false;
@@ -70,7 +73,7 @@ export class Session {
         onQueryRan: (unit, statement) => { registry.apply(statement.changes, unit.source, state.epoch); },
         onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); },
         onError: () => { state.failed(); },
-        onParameter: (name, value) => { this.#parameterChanged(name, value); },
+        onParameter: (name, value) => this.#parameterChanged(name, value),
         onFatal: () => { this.#isFatalSeen = true; },
       },
     });
@@ -88,7 +91,7 @@ export class Session {
     this.#judge = new BatchJudge({
       context: deps.context, link: deps.link, replies: this.#replies, admission: this.#admission, onSkipped: (unit) => { this.#fate.skipped(unit); },
     });
-    this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, onFull: () => { deps.socket.pause(); } });
+    this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, onFull: () => { deps.socket.pause(); } });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
       onFrame: (type, bytes, start, end) => { this.#see(type, bytes.subarray(start + 5, end)); },
@@ -121,6 +124,7 @@ export class Session {
   /** Cancels what this client waits for: its hold, or its own running statement; never anything of ours. */
   cancel(): void {
     if (this.#admission.isWaiting) this.#admission.stopWaiting();
+    else if (this.#replies.isOwnCall) this.#isCancelDue = true;
     else if (this.#replies.running !== undefined && this.#cancelling === undefined) {
       this.#cancelling = this.#deps.link.cancel()
         .catch((error: unknown) => { this.#deps.log.warn({ error }, 'a cancel did not reach the database server'); })
@@ -265,6 +269,10 @@ export class Session {
     } finally {
       socket.uncork();
     }
+    if (this.#isCancelDue && !this.#replies.isOwnCall) {
+      this.#isCancelDue = false;
+      this.cancel();
+    }
     if (!this.#replies.isSettled && !this.#replies.isCopyIn) return;
     if (this.#replies.isSettled && this.#forwarder.continue()) return;
     if (this.#isOver) this.#onSettled?.();
@@ -278,11 +286,12 @@ export class Session {
     this.#scanner.drop();
   }
 
-  #parameterChanged(name: string, value: string): void {
+  #parameterChanged(name: string, value: string): boolean {
     if (this.#textSettings.has(name)) this.#textSettings.set(name, value);
     const { state } = this.#deps.context;
     // PostgreSQL 18 reports it.
     if (name === 'search_path') state.reported(readSearchPath(value, state.facts.role));
+    return name === lockedSetting ? this.#deps.context.lock.reported(value, undefined) : true;
   }
 
   /** The client is gone or has said goodbye: what runs for it is cancelled, and its outcome still awaited. */

@@ -55,6 +55,14 @@ export function decodeParameterStatus(body: Buffer): { readonly name: string; re
   return { name, value };
 }
 
+/** null: the function returned NULL. */
+export function decodeFunctionCallResponse(body: Buffer): Buffer | null {
+  const reader = new MessageReader(body, 'FunctionCallResponse');
+  const value = reader.value();
+  reader.end();
+  return value;
+}
+
 export interface BackendKey {
   readonly processId: number;
   /** 4 bytes in protocol 3.0, 4 to 256 in 3.2. */

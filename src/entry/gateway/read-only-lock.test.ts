@@ -53,6 +53,23 @@ describe('the lock', () => {
     assert.equal(valueOf(lock.switchFor('own')), 'off');
   });
 
+  test('brings it back from where it came, after a RESET too', () => {
+    const lock = begun();
+    const setting = (value?: string): SessionChange => ({ kind: 'setting', name: 'default_transaction_read_only', ...(value === undefined ? {} : { value }) });
+    const back = (...changes: readonly SessionChange[]): string | null | undefined => {
+      lock.switchFor('own');
+      lock.follow({ changes });
+      lock.switchFor('locked');
+      return valueOf(lock.switchFor('own'));
+    };
+    assert.equal(back(setting('off')), 'off', 'set to what it was anyway');
+    assert.equal(back(setting()), null);
+    assert.equal(back({ kind: 'setting', name: 'session characteristics' }), 'off');
+    assert.equal(back({ kind: 'reset-all' }), null);
+    lock.reported('on', undefined);
+    assert.equal(back(), 'on', 'a value that the session did not begin with was set');
+  });
+
   test('shows the client its own value only', () => {
     const lock = begun();
     lock.switchFor('own');

@@ -29,16 +29,17 @@ const lockBytes = setConfigCall('on');
 
 export class ReadOnlyLock {
   #stands: LockMode = 'locked';
-  /** What brings the client's own value back: null is RESET, as long as it is the one that the session began with. */
-  #restore: string | null = null;
-  /** The client was last told this one. */
-  #shown: string;
+  readonly #begun: string;
+  /** The client's own value, as it was last told. */
+  #own: string;
+  /** It comes from where it came at the session's start, not from a SET: then RESET brings it back as it was. */
+  #isReset = true;
   readonly #defersByDefault: boolean;
   #isSuspended: boolean;
 
   /** The session has just been locked; `own` is the value that the server reported at its start. */
   constructor(start: { readonly own: string; readonly isDeferrable: boolean }) {
-    this.#shown = start.own;
+    this.#begun = this.#own = start.own;
     this.#defersByDefault = this.#isSuspended = start.isDeferrable;
   }
 
@@ -49,7 +50,7 @@ export class ReadOnlyLock {
     const to = need === 'locked' && this.#isSuspended ? 'own' : need;
     if (to === 'any' || to === this.#stands) return undefined;
     this.#stands = to;
-    return { to, bytes: to === 'locked' ? lockBytes : setConfigCall(this.#restore) };
+    return { to, bytes: to === 'locked' ? lockBytes : setConfigCall(this.#isReset ? null : this.#own) };
   }
 
   /** The answer to a switch: set_config returns the value that holds now. Throws Bug when the lock did not close. */
@@ -63,21 +64,25 @@ export class ReadOnlyLock {
     if (during === undefined) {
       // In locked mode nothing should be able to change it; whatever did has opened the lock, and the next work closes it.
       this.#stands = 'own';
-      this.#restore = value;
+      if (value !== this.#begun) this.#isReset = false;
     }
-    const isNews = value !== this.#shown;
-    this.#shown = value;
+    const isNews = value !== this.#own;
+    this.#own = value;
     return isNews;
   }
 
   /**
-   * A serializable read-only deferrable transaction waits for a quiet moment before it begins. A client that has asked
+   * What was let through, from which the way back is known and whether to lock at all. A serializable read-only deferrable transaction waits for a quiet moment before it begins. A client that has asked
    * for deferrable transactions did not ask for that of its read-write ones, so its session is then left unlocked.
    */
   follow({ changes }: Pick<Statement, 'changes'>): void {
     for (const change of changes) {
-      if (change.kind === 'reset-all') this.#isSuspended = this.#defersByDefault;
-      else if (change.kind === 'setting' && change.name === 'default_transaction_deferrable') {
+      if (change.kind === 'reset-all') {
+        this.#isSuspended = this.#defersByDefault;
+        this.#isReset = true;
+      } else if (change.kind === 'setting' && (change.name === lockedSetting || change.name === 'session characteristics')) {
+        this.#isReset = change.name === lockedSetting && change.value === undefined;
+      } else if (change.kind === 'setting' && change.name === 'default_transaction_deferrable') {
         this.#isSuspended = change.value === undefined ? this.#defersByDefault : !isOff.test(change.value);
       }
     }

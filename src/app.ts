@@ -34,6 +34,7 @@ import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
 import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
 import { connectLink, type Link } from './remote/postgres/link.ts';
+import { createMeasurer, type Measurer } from './remote/postgres/measure.ts';
 import { parseConnectionString, type LinkTarget } from './remote/postgres/link-target.ts';
 import { createApprovals, type Approvals } from './store/approvals.ts';
 import { claimFolder } from './store/claim.ts';
@@ -195,7 +196,11 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   });
   // The same on every node, or an unknown name would be known by its salts.
   const mockSecret = Buffer.from(await sharedSecret(memory.database, 'login', () => randomBytes(32).toString('base64')), 'base64');
-  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs, mockSecret });
+  const measurer = createMeasurer({
+    connect: (database, at) => connectLink(target, { database, at, parameters: new Map([['application_name', 'backstop preview']]) }), clock: systemClock,
+  });
+  started.push(() => measurer.close());
+  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs, measurer, mockSecret });
   const gatewayAddress = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
   const watch = await watchPolicy(config.policy, () => policy.reload('file'));
@@ -240,9 +245,9 @@ async function findUpstream(config: Config, { onProgress }: StartHooks, started:
   return { target: parseConnectionString(embedded.upstream.reveal()), ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
 }
 
-interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly mockSecret: Buffer }
+interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer }
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs, mockSecret }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
+function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs, measurer, mockSecret }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
@@ -255,7 +260,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
   });
   const ids = { nowMs: Date.now, randomBytes: randomPool(randomBytes) };
   const entry = createGateway({
-    host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs,
+    host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs, measure: measurer.measure,
     core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
     mockSecret,

@@ -16,7 +16,7 @@ const after = new Date(expiresAt);
 function approvalIn(state: ApprovalState): Approval {
   return {
     id: 'apr_1', state, actionId: 'act_1', binding: 'b', agent: 'ada', database: 'shop', redacted: 'UPDATE t SET a = $1', risk: nothing,
-    verdict: { decision: 'hold', wouldBe: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: 'p' }, requestedAt, expiresAt, answeredAt: null, answeredBy: null, reason: null,
+    verdict: { decision: 'hold', wouldBe: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: 'p' }, impact: { kind: 'none' }, requestedAt, expiresAt, answeredAt: null, answeredBy: null, reason: null,
   };
 }
 

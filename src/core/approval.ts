@@ -5,6 +5,7 @@
  */
 import { canonicalJson } from '../lib/canonical-json.ts';
 import { sha256Hex } from '../lib/sha256.ts';
+import type { Impact } from './impact.ts';
 import type { Risk } from './risk.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -22,6 +23,8 @@ export interface Approval {
   readonly redacted: string;
   readonly risk: Risk;
   readonly verdict: Verdict;
+  /** What was measured when it was asked for; what is approved is held to it. */
+  readonly impact: Impact;
   readonly requestedAt: string;
   readonly expiresAt: string;
   readonly answeredAt: string | null;

@@ -29,6 +29,7 @@ export const failureKinds = {
   undefined_function: { sqlstate: '42883', httpStatus: 404, exitCode: 9, hint: 'Look the name up, for example in pg_catalog.pg_proc, and mind the schema.' },
   statement_denied: { sqlstate: '42501', httpStatus: 403, exitCode: 9, hint: 'Do not retry the same statement. Choose a milder one, or ask an operator to run it.' },
   approval_pending: { sqlstate: '55000', httpStatus: 409, exitCode: 9, hint: 'Wait for an operator, then send exactly the same statement again.' },
+  effect_exceeded: { sqlstate: '54000', httpStatus: 409, exitCode: 9, hint: 'All of it was rolled back. Send exactly the same statement again to have it counted and approved anew, or choose one that changes fewer rows.' },
   approval_denied: { sqlstate: '42501', httpStatus: 403, exitCode: 9, hint: 'A person said no. Do not retry; ask what to do instead.' },
   statement_unreadable: { sqlstate: '42601', httpStatus: 400, exitCode: 9, hint: 'Send one valid UTF-8 SQL text that the server could parse.' },
   protocol_violation: { sqlstate: '08P01', httpStatus: 400, exitCode: 9, hint: 'The client sent a message that the protocol does not allow here.' },

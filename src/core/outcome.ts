@@ -6,6 +6,8 @@ export interface Outcome {
   readonly kind: 'committed' | 'rolled-back' | 'failed' | 'unknown';
   /** Rows from the command tags; null when no tag named a number. */
   readonly rows: number | null;
+  /** Rows changed through foreign keys, triggers and functions, where that was measured. */
+  readonly elsewhere?: number;
   readonly sqlstate?: string;
   readonly durationMs: number;
 }

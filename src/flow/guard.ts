@@ -1,5 +1,6 @@
 /**
- * Guard: the one path of every action: judge → ask → permit; the caller performs, and settles with the permit.
+ * Guard: the one path of every action: judge → ask → permit; the caller performs, and settles with the permit. What would
+ * change rows is measured in between where the policy has limits or a person is to be asked.
  *   allow  the verdict is on record, then a permit
  *   hold   an approval bound to exactly this action is used, or asked for and waited for; then it is judged again, and
  *          only if that still binds to the same approval and is not denied, a permit
@@ -8,13 +9,16 @@
  */
 import type { SqlAction } from '../core/action.ts';
 import { bindingOf, type Approval } from '../core/approval.ts';
+import { ceilingOf, type Ceiling } from '../core/ceiling.ts';
 import { Failure } from '../core/failure.ts';
+import { impactSentence, noImpact, unknownImpact, type Impact } from '../core/impact.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { decide } from '../core/policy/decide.ts';
 import { explain } from '../core/policy/explain.ts';
 import { scopeFor, type Environment } from '../core/policy/match.ts';
 import type { EffectivePolicy, Policy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
+import { changesRows, isMeasured } from '../core/sql/changes-rows.ts';
 import { missingRules } from '../core/sql/missing-names.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -22,18 +26,27 @@ import type { Approvals } from '../store/approvals.ts';
 import type { Ledger, Permit } from '../store/ledger.ts';
 import { verdictBody } from './verdict-body.ts';
 
-export interface Judgement { readonly risk: Risk; readonly catalogVersion: string }
+export interface Judgement {
+  readonly risk: Risk;
+  readonly catalogVersion: string;
+  /** As measured, or as it was when it was approved; absent: not measured yet. */
+  readonly impact?: Impact;
+}
 
 export interface GuardRequest extends Judgement {
   readonly action: SqlAction;
   /** The same action judged now: after a wait the schema may have moved. */
   readonly rejudge: () => Promise<Judgement>;
+  /** Counts what it would change, without changing anything. Never rejects. */
+  readonly measure?: (signal: AbortSignal) => Promise<Impact>;
 }
 
 export interface Permitted {
   readonly kind: 'permitted';
   readonly permit: Permit;
   readonly verdict: Verdict;
+  /** What it may change at most; whoever performs it holds it to that. */
+  readonly ceiling?: Ceiling | undefined;
   /** What became of it; call it exactly once. Rejects when the record could not take it at once. */
   readonly settle: (outcome: Outcome) => Promise<void>;
 }
@@ -87,10 +100,11 @@ export function createGuard(deps: GuardDeps): Guard {
     judge: (request) => judge(deps, request.action, request),
     admitNow: (request) => admitNow(deps, safeVerdicts, request),
     admit: async (request, hooks) => {
-      const verdict = judge(deps, request.action, request);
+      const measured = { ...request, impact: await impactOf(deps, request, hooks.signal) };
+      const verdict = judge(deps, request.action, measured);
       deps.onVerdict?.(verdict);
       try {
-        return await admit(deps, request, verdict, hooks);
+        return await admit(deps, measured, verdict, hooks);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         return { kind: 'refused', verdict, failure: asRecordFailure(error) };
@@ -103,9 +117,30 @@ function policyFor({ policy, environment, clock }: GuardDeps, agent: string, dat
   return scopeFor(policy(), { agent, database, environment, at: clock.now() });
 }
 
-function judge(deps: GuardDeps, action: SqlAction, { risk }: Judgement): Verdict {
+function judge(deps: GuardDeps, action: SqlAction, { risk, impact = notMeasured(risk) }: Judgement): Verdict {
   const { actor: { name: agent }, database } = action;
-  return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none' });
+  return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none', impact });
+}
+
+function notMeasured(risk: Risk): Impact {
+  return isMeasured(risk) ? unknownImpact('it is counted only when it is about to run') : noImpact;
+}
+
+/** Measured where that could decide something: the policy has limits, or a person is to be asked. */
+async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSignal): Promise<Impact> {
+  const { action, risk } = request;
+  if (!changesRows(risk)) return noImpact;
+  const { limits } = policyFor(deps, action.actor.name, action.database);
+  const hasLimits = limits.max_rows !== undefined || limits.max_percent !== undefined;
+  const { decision } = judge(deps, action, { ...request, impact: noImpact });
+  if (decision === 'deny' || (!hasLimits && decision !== 'hold')) return noImpact;
+  return await request.measure?.(signal) ?? notMeasured(risk);
+}
+
+function ceilingFor(deps: GuardDeps, { action, risk, impact = notMeasured(risk) }: GuardRequest, approval?: Approval): Ceiling | undefined {
+  const policy = policyFor(deps, action.actor.name, action.database);
+  if (policy.mode === 'observe' || !changesRows(risk)) return undefined;
+  return ceilingOf(approval?.impact ?? impact, policy.limits, approval !== undefined);
 }
 
 /** Remembered risks and policies are the same frozen objects each time, and no rule looks at anything else. */
@@ -136,7 +171,7 @@ function admitNow(deps: GuardDeps, known: SafeVerdicts, request: GuardRequest): 
 
 async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
   switch (verdict.decision) {
-    case 'allow': return permitted(deps, await deps.ledger.issue(verdictBody(request, verdict, null)), verdict);
+    case 'allow': return { ...permitted(deps, await deps.ledger.issue(verdictBody(request, verdict, null)), verdict), ceiling: ceilingFor(deps, request) };
     case 'deny': return refuse(deps, request, verdict, denied(verdict, request.risk));
     case 'hold': return ask(deps, request, verdict, hooks);
   }
@@ -147,6 +182,7 @@ async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hoo
   const approval = await deps.approvals.request({
     id: deps.newApprovalId(), actionId: request.action.id, binding: bindingFor(request, request, verdict), agent: request.action.actor.name,
     database: request.action.database, redacted: request.action.redacted, risk: request.risk, verdict,
+    impact: request.impact ?? notMeasured(request.risk),
     expiresAt: new Date(deps.clock.now().getTime() + times.expires * 1000).toISOString(),
   });
   if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
@@ -181,13 +217,15 @@ async function askAnew(deps: GuardDeps, request: GuardRequest, hooks: AskHooks):
 
 /** An approved action is judged again before it runs: policy and schema may have moved while a person was thinking. */
 async function redeem(deps: GuardDeps, request: GuardRequest, asked: Verdict, approval: Approval): Promise<Admission> {
-  const again = await request.rejudge();
+  // Neither is it counted again: what was approved is the preview, and it is held to that while it runs.
+  const again = { ...await request.rejudge(), impact: approval.impact };
   const verdict = judge(deps, request.action, again);
   const now: GuardRequest = { ...request, ...again };
   if (verdict.decision === 'deny') return refuse(deps, now, verdict, denied(verdict, again.risk), approval);
   const isUsed = await deps.approvals.use(approval.id, bindingFor(request, again, verdict));
   if (!isUsed) return refuse(deps, now, asked, moved(approval), approval);
-  return permitted(deps, await deps.ledger.issue(verdictBody(now, { ...verdict, decision: 'allow' }, approval.id)), verdict);
+  const permit = await deps.ledger.issue(verdictBody(now, { ...verdict, decision: 'allow' }, approval.id));
+  return { ...permitted(deps, permit, verdict), ceiling: ceilingFor(deps, now, approval) };
 }
 
 function permitted(deps: GuardDeps, permit: Permit, verdict: Verdict): Permitted {
@@ -223,10 +261,10 @@ function deniedByPerson({ id, answeredBy, reason, verdict, risk }: Approval): Fa
   return new Failure('approval_denied', `Backstop: ${answeredBy ?? 'an operator'} denied it (${id})${why}`, { detail: explain(verdict, risk).detail });
 }
 
-function pending({ id, verdict, risk, expiresAt }: Approval): Failure {
+function pending({ id, verdict, risk, impact, expiresAt }: Approval): Failure {
   const { message, detail } = explain(verdict, risk);
   return new Failure('approval_pending', `${message}; it waits for approval ${id}`, {
-    detail,
+    detail: impact.kind === 'none' ? detail : `${impactSentence(impact)}\n${detail}`,
     hint: `Approval ${id} is still open until ${expiresAt}. Ask an operator to run: backstop approvals approve ${id}. Then send exactly the same statement again; it runs once. Do not rephrase it: an approval covers these bytes only.`,
   });
 }

@@ -6,6 +6,7 @@
 import { answer, expire, use, type Answer, type Approval, type ApprovalState, type Change } from '../core/approval.ts';
 import { Failure } from '../core/failure.ts';
 import type { ApprovalBody } from '../core/ledger/entry.ts';
+import type { Impact } from '../core/impact.ts';
 import type { Risk } from '../core/risk.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -186,7 +187,7 @@ async function getOne(queries: Queries | Changes, id: string): Promise<Approval>
 function toRow(approval: Approval): Tables['approval'] {
   return {
     id: approval.id, state: approval.state, action_id: approval.actionId, binding: approval.binding, agent: approval.agent,
-    database_name: approval.database, redacted: approval.redacted, risk: JSON.stringify(approval.risk), verdict: JSON.stringify(approval.verdict),
+    database_name: approval.database, redacted: approval.redacted, risk: JSON.stringify(approval.risk), verdict: JSON.stringify(approval.verdict), impact: JSON.stringify(approval.impact),
     requested_at: approval.requestedAt, expires_at: approval.expiresAt,
     answered_at: approval.answeredAt, answered_by: approval.answeredBy, reason: approval.reason,
   };
@@ -197,6 +198,7 @@ function fromRow(row: Tables['approval']): Approval {
   return {
     id: row.id, state: row.state as ApprovalState, actionId: row.action_id, binding: row.binding, agent: row.agent,
     database: row.database_name, redacted: row.redacted, risk: JSON.parse(row.risk) as Risk, verdict: JSON.parse(row.verdict) as Verdict,
+    impact: JSON.parse(row.impact) as Impact,
     requestedAt: row.requested_at, expiresAt: row.expires_at,
     answeredAt: row.answered_at, answeredBy: row.answered_by, reason: row.reason,
   };

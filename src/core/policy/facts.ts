@@ -2,6 +2,7 @@
  * Facts: all that a rule may look at. They are read once from the risk and from who asks; a fact that is absent stays
  * absent here, so that a rule which needs it is answered with a deny instead of with a default.
  */
+import { noImpact, type Impact } from '../impact.ts';
 import { levels } from '../risk.ts';
 import type { Effect, Level, Reason, Recoverability, Risk } from '../risk.ts';
 
@@ -11,6 +12,8 @@ export interface PolicyInput {
   readonly database: string;
   /** The recovery point that covers what would be lost. */
   readonly recovery: 'none';
+  /** As measured; left out for what changes no rows that could be counted beforehand. */
+  readonly impact?: Impact;
 }
 
 export interface Facts {
@@ -20,13 +23,14 @@ export interface Facts {
   readonly destroys: boolean;
   readonly recoverability: Recoverability;
   readonly recovery: 'none';
+  readonly impact: Impact;
   readonly agent: string;
   readonly database: string;
 }
 
-export function readFacts({ risk, agent, database, recovery }: PolicyInput): Partial<Facts> {
+export function readFacts({ risk, agent, database, recovery, impact = noImpact }: PolicyInput): Partial<Facts> {
   const { level, reasons, effects, destroys, recoverability } = risk;
-  const facts = { reasons, effects, destroys, recoverability, recovery, agent, database };
+  const facts = { reasons, effects, destroys, recoverability, recovery, impact, agent, database };
   // A level outside the list would fire no level rule at all.
   return levels.includes(level) ? { ...facts, level } : facts;
 }

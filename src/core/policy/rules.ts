@@ -4,6 +4,7 @@
  * or nothing; the decision that joins them is decide.ts. Ids appear in errors, records and documentation: never reuse one.
  */
 import { isAtLeast, levels } from '../risk.ts';
+import { countOf, percentText, shareText, totalRows } from '../impact.ts';
 import { missingRules } from '../sql/missing-names.ts';
 import type { Effect, EffectKind, Level } from '../risk.ts';
 import { severity } from '../verdict.ts';
@@ -89,6 +90,48 @@ export const rules: readonly Rule[] = [
       return {
         decision: 'deny', observed: `${hit.join(', ')}: ${listObjects(effects)}`, threshold: `blocked: ${hit.join(', ')}`,
         message: `Policy ${policy.name} blocks ${hit.join(', ')} for everyone.`,
+      };
+    },
+  },
+  {
+    id: 'limit.rows', version: 1, reads: ['impact'],
+    compares: 'fires when the measured rows, with those that foreign keys change, are more than `limits.max_rows`; gives `limits.above`',
+    evaluate({ impact }, policy) {
+      const { max_rows: most, above } = policy.limits ?? {};
+      if (impact.kind !== 'measured' || most === undefined || above === undefined || totalRows(impact) <= most) return undefined;
+      const { table, rows } = impact;
+      const others = totalRows(impact) - rows;
+      const observed = `${countOf(rows)} of ${table}${others > 0 ? `, and ${others} through foreign keys` : ''}`;
+      return {
+        decision: above, observed, threshold: `max_rows: ${most}`,
+        message: `It would change ${countOf(totalRows(impact))}, more than the ${most} that policy ${policy.name} lets one statement change; therefore it ${phrases[above]}.`,
+      };
+    },
+  },
+  {
+    id: 'limit.percent', version: 1, reads: ['impact'],
+    compares: 'fires when the measured share of the table is more than `limits.max_percent`, or is not known, and it is more than one row; gives `limits.above`',
+    evaluate({ impact }, policy) {
+      const { max_percent: most, above } = policy.limits ?? {};
+      // A single row is a great share of a small table and means nothing.
+      if (impact.kind !== 'measured' || most === undefined || above === undefined || impact.rows <= 1) return undefined;
+      if (impact.percent !== null && impact.percent <= most) return undefined;
+      const share = impact.percent === null ? 'an unknown share' : percentText(impact.percent);
+      return {
+        decision: above, observed: impact.percent === null ? `${countOf(impact.rows)} of ${impact.table}, share unknown` : `${shareText(impact)} rows of ${impact.table}`, threshold: `max_percent: ${most}`,
+        message: `It would change ${share} of ${impact.table}, more than the ${most} % that policy ${policy.name} lets one statement change; therefore it ${phrases[above]}.`,
+      };
+    },
+  },
+  {
+    id: 'impact.unknown', version: 1, reads: ['impact'],
+    compares: 'fires when there are `limits` and the rows that it would change could not be measured; gives `limits.above`',
+    evaluate({ impact }, policy) {
+      const { max_rows: rows, max_percent: percent, above } = policy.limits ?? {};
+      if (impact.kind !== 'unknown' || above === undefined || (rows === undefined && percent === undefined)) return undefined;
+      return {
+        decision: above, observed: `unknown impact: ${impact.reason}`, threshold: [rows === undefined ? '' : `max_rows: ${rows}`, percent === undefined ? '' : `max_percent: ${percent}`].filter((text) => text !== '').join(', '),
+        message: `How many rows it would change is not known, because ${impact.reason}; so policy ${policy.name} ${phrases[above]}.`,
       };
     },
   },

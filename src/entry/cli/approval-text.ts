@@ -1,16 +1,18 @@
 /**
  * An approval as a person reads it before answering: what the statement is, what it reaches, why it is held, and that it
- * cannot be undone. The statement is shown redacted, as it is stored; its literals are never kept.
+ * cannot be undone, with what it would change as it was measured. The statement is shown redacted, as it is stored; its
+ * literals are never kept.
  */
 import type { Approval } from '../../core/approval.ts';
 import { explainForApprover } from '../../core/policy/explain.ts';
 import { columns, printable } from './columns.ts';
+import { impactRows, sampleText } from './impact-text.ts';
 
 /** How the next command is called from here. */
 export interface Call { readonly self: string; readonly dataFlag: string }
 
 export function approvalText(approval: Approval, now: Date, call: Call): string {
-  const { id, agent, database, redacted, risk, verdict } = approval;
+  const { id, agent, database, redacted, risk, verdict, impact } = approval;
   const { message, detail, hint } = explainForApprover(verdict, risk);
   const head = columns([
     ['Approval', `${id}  ${stateText(approval, now)}`],
@@ -18,10 +20,11 @@ export function approvalText(approval: Approval, now: Date, call: Call): string 
     ['Statement', redacted],
     ['Level', risk.level],
     ['Policy', `${verdict.policyName} (${verdict.policyHash.slice(0, 12)})`],
+    ...impactRows(impact),
   ]);
   const body = [message, ...detail.split('\n')].map((line) => `  ${printable(line)}`).join('\n');
   const next = approval.state === 'pending' ? `\n${printable(hint)}\n  ${call.self} approvals approve ${id}${call.dataFlag}\n  ${call.self} approvals deny ${id} --reason "…"${call.dataFlag}\n` : '';
-  return `${head}\n${body}\n${next}`;
+  return `${head}${sampleText(impact)}\n${body}\n${next}`;
 }
 
 /** What a person wants to know who has just answered. */

@@ -9,6 +9,7 @@ import { Failure } from '../../core/failure.ts';
 import { answerText, approvalJson, approvalText } from './approval-text.ts';
 import { columns } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
+import { impactCell } from './impact-text.ts';
 import { type Options, dataFlagOf, wholeNumber, withStore, withJson, withMemory } from './options.ts';
 import { operatorTokenFile, readPrivateFile } from './private-file.ts';
 
@@ -47,8 +48,8 @@ function addList(approvals: Command, deps: CliDeps): void {
 function listText(found: readonly Approval[], state: string): string {
   if (found.length === 0) return state === 'pending' ? 'Nothing waits for an answer.\n' : 'There is none.\n';
   return columns([
-    ['APPROVAL', 'STATE', 'LEVEL', 'AGENT', 'DATABASE', 'REQUESTED', 'STATEMENT'],
-    ...found.map(({ id, state: now, risk, agent, database, requestedAt, redacted }) => [id, now, risk.level, agent, database, requestedAt.slice(0, 19).replace('T', ' '), redacted]),
+    ['APPROVAL', 'STATE', 'LEVEL', 'ROWS', 'AGENT', 'DATABASE', 'REQUESTED', 'STATEMENT'],
+    ...found.map(({ id, state: now, risk, agent, database, requestedAt, redacted, impact }) => [id, now, risk.level, impactCell(impact), agent, database, requestedAt.slice(0, 19).replace('T', ' '), redacted]),
   ]);
 }
 

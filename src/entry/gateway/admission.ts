@@ -5,16 +5,20 @@
  */
 import type { SqlAction } from '../../core/action.ts';
 import type { Approval } from '../../core/approval.ts';
+import type { Ceiling } from '../../core/ceiling.ts';
 import { Failure } from '../../core/failure.ts';
+import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import type { GuardRequest } from '../../flow/guard.ts';
+import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import type { Setting, TextFacts } from './judgements.ts';
 import { errorOf, holdNotice, ownErrors } from './refuse.ts';
+import { WrittenTables } from './written-tables.ts';
 
 /** One Query, one Execute or one FunctionCall, ready to be judged. */
 export interface Candidate {
@@ -25,6 +29,8 @@ export interface Candidate {
   /** Its risk under a catalog; the rest of the setting is the session as planned up to it. */
   readonly riskUnder: (setting: Setting) => Risk;
   readonly setting: Setting;
+  /** The values of an Execute. */
+  readonly bind?: MeasureRequest['bind'];
 }
 
 export type Admitted =
@@ -37,6 +43,8 @@ export interface AdmissionHooks {
   readonly isAborted: () => boolean;
   /** The server reads text as it was judged: UTF-8 and standard strings. */
   readonly isTextPinned: () => boolean;
+  /** How its server reads and shows dates and times. */
+  readonly valueSettings: () => ReadonlyMap<string, string>;
   readonly notify: (notice: Buffer) => void;
   /** The record could not take an outcome. */
   readonly onFault: (error: unknown) => void;
@@ -45,6 +53,7 @@ export interface AdmissionHooks {
 export class Admission {
   readonly #context: SessionContext;
   readonly #hooks: AdmissionHooks;
+  readonly #written = new WrittenTables();
   #waiting: AbortController | undefined;
 
   constructor(context: SessionContext, hooks: AdmissionHooks) {
@@ -57,6 +66,8 @@ export class Admission {
 
   /** Stops waiting; the approval stays. */
   stopWaiting(): void { this.#waiting?.abort(); }
+
+  transactionEnded(): void { this.#written.transactionEnded(); }
 
   /** Returns at once for what is SAFE and allowed. */
   admit(candidate: Candidate): Admitted | Promise<Admitted> {
@@ -84,14 +95,17 @@ export class Admission {
     this.#waiting = waiting;
     try {
       const { risk, catalog } = await this.#rejudge(candidate);
-      const request = this.#request(candidate, catalog, risk);
+      const request: GuardRequest = { ...this.#request(candidate, catalog, risk), measure: (signal) => this.#measure(candidate, catalog, risk, signal) };
       const admission = await this.#context.guard.admit(request, {
         signal: waiting.signal,
         onHold: (approval: Approval, waitMs: number) => { this.#hooks.notify(holdNotice(approval, waitMs)); },
       });
       if (admission.kind === 'refused') return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(admission.failure) };
-      const unit = this.#unit(candidate, request.action, risk, (outcome) => admission.settle(outcome));
-      if (!waiting.signal.aborted) return { kind: 'permitted', unit, risk };
+      const unit = this.#unit(candidate, request.action, risk, (outcome) => admission.settle(outcome), admission.ceiling);
+      if (!waiting.signal.aborted) {
+        this.#written.letThrough(risk);
+        return { kind: 'permitted', unit, risk };
+      }
       unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
       return { kind: 'refused', error: ownErrors.cancelled() };
     } catch (error) {
@@ -104,6 +118,20 @@ export class Admission {
   async #rejudge({ setting, riskUnder }: Candidate): Promise<{ readonly risk: Risk; readonly catalog: Catalog }> {
     const catalog = await this.#context.catalogs.current(this.#context.database, { fresh: true });
     return { risk: riskUnder({ ...setting, catalog }), catalog };
+  }
+
+  async #measure({ statements, setting, bind }: Candidate, catalog: Catalog, risk: Risk, signal: AbortSignal): Promise<Impact> {
+    const { measure, judgements } = this.#context;
+    const under = { ...setting, catalog };
+    const plan = judgements.measurePlan(statements, risk, under, this.#written.tables);
+    switch (plan.kind) {
+      case 'none': return noImpact;
+      case 'unknown': return unknownImpact(plan.reason);
+      case 'query':
+        // To learn the types of parameters the server parses the statement, which may run code of users' types.
+        if (bind !== undefined && judgements.mayRunWhenParsed(under)) return unknownImpact('parsing it could run code of a type of this database');
+        return measure({ role: setting.facts.role, searchPath: setting.facts.searchPath ?? [], settings: this.#hooks.valueSettings(), query: plan, bind, signal });
+    }
   }
 
   #request(candidate: Candidate, catalog: Catalog, risk: Risk): GuardRequest {
@@ -126,10 +154,10 @@ export class Admission {
     };
   }
 
-  #unit(candidate: Candidate, action: SqlAction, risk: Risk, settle: (outcome: Outcome) => Promise<void> | void): Unit {
+  #unit(candidate: Candidate, action: SqlAction, risk: Risk, settle: (outcome: Outcome) => Promise<void> | void, ceiling?: Ceiling): Unit {
     let isSettled = false;
     return {
-      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'),
+      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling,
       settle: (outcome) => {
         if (isSettled) return;
         isSettled = true;

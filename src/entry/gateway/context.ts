@@ -3,8 +3,10 @@
  * catalog facts and for permission.
  */
 import type { Actor } from '../../core/actor.ts';
+import type { Impact } from '../../core/impact.ts';
 import type { Guard } from '../../flow/guard.ts';
 import type { ServerCatalogs } from '../../remote/postgres/catalog-cache.ts';
+import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { OidNames } from './oid-names.ts';
 import type { Judgements } from './judgements.ts';
 import type { ReadOnlyLock } from './read-only-lock.ts';
@@ -24,6 +26,8 @@ export interface SessionContext {
   readonly catalogs: Catalogs;
   readonly oids: OidNames;
   readonly judgements: Judgements;
+  /** Counts on another connection to the same server what a statement of this session would change. Never rejects. */
+  readonly measure: (request: Omit<MeasureRequest, 'address' | 'database' | 'processId'>) => Promise<Impact>;
   readonly registry: Registry<Unit>;
   readonly state: SessionState;
   readonly lock: ReadOnlyLock;

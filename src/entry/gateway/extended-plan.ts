@@ -203,7 +203,7 @@ export class ExtendedPlan {
     };
     return {
       text: portal.source, facts: { redacted, fingerprint }, statements: portal.statement === undefined ? [] : [portal.statement],
-      digest: this.#digestOf(portal, rowsMax), setting, riskUnder: ofPortal,
+      digest: this.#digestOf(portal, rowsMax), setting, ...bindOf(portal), riskUnder: ofPortal,
     };
   }
 
@@ -256,6 +256,10 @@ export class ExtendedPlan {
 
 function refusedBy(error: unknown): Refused {
   return { kind: 'refused', error: errorOf(failureOf(error)) };
+}
+
+function bindOf({ bind }: Portal<Unit>): Pick<Candidate, 'bind'> {
+  return bind === undefined ? {} : { bind: { parameterTypes: bind.prepared.parameterTypes, formats: bind.values.formats, values: bind.values.values } };
 }
 
 function notAlone(what: string, running: string): Failure {

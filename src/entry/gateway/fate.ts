@@ -5,6 +5,7 @@
  *
  * A unit of which some part is durable counts as committed, with the SQLSTATE of what failed after it.
  */
+import type { Ceiling } from '../../core/ceiling.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import type { CommandTag } from '../../lib/pgwire/backend-decode.ts';
@@ -17,6 +18,8 @@ export interface Unit {
   /** The text of its message. */
   readonly source: string;
   readonly isSafe: boolean;
+  /** It may change no more than that; see measured-run.ts. */
+  readonly ceiling?: Ceiling | undefined;
   readonly settle: (outcome: Outcome) => void;
 }
 

@@ -14,6 +14,7 @@ import { serverEndPoint } from '../../lib/pgwire/channel-binding.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { parseVerifier } from '../../lib/pgwire/scram-verifier.ts';
 import type { CatalogCache } from '../../remote/postgres/catalog-cache.ts';
+import type { Measure } from '../../remote/postgres/measure.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import type { Identities } from '../../store/identities.ts';
 import type { Ledger } from '../../store/ledger.ts';
@@ -43,6 +44,7 @@ export interface GatewayDeps {
   readonly ledger: Pick<Ledger, 'append'>;
   readonly guard: Guard;
   readonly catalogs: Pick<CatalogCache, 'of'>;
+  readonly measure: Measure;
   readonly core: JudgementCore;
   connect(options: { readonly database: string; readonly parameters: ReadonlyMap<string, string> }): Promise<Link>;
   /** Throws Failure upstream_unsupported for a major without a parser. */
@@ -221,13 +223,14 @@ class PostgresGateway implements Gateway {
   }
 
   async #contextFor(entered: LoggedIn, link: Link, catalogs: Catalogs): Promise<SessionContext> {
-    const { guard, newId, clock } = this.#deps;
+    const { guard, newId, clock, measure } = this.#deps;
     const registry = new Registry<Unit>();
     const oids = this.#oids.get(catalogs) ?? createOidNames(catalogs);
     this.#oids.set(catalogs, oids);
     return {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
       guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
+      measure: (request) => measure({ ...request, database: entered.database, address: link.address, processId: link.processId }),
       state: new SessionState(registry, '', this.#deps.core.nextSession), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };
   }

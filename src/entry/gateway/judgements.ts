@@ -5,6 +5,7 @@
  */
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Parser } from '../../lib/pgsql/parser.ts';
+import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
 import { judgedTextLengthMax, judgementsMax } from './limits.ts';
@@ -74,6 +75,11 @@ export class Judgements {
     const risk = this.#core.assessStatement(statement, setting.facts, setting.catalog, this.#parser);
     if (isShared) this.#byStatement.set(statement, { risk, catalog: setting.catalog, place });
     return risk;
+  }
+
+  /** How to count what these statements would change. `written`: see MeasureInput. */
+  measurePlan(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, written: ReadonlySet<string> | undefined): MeasurePlan {
+    return measurePlan({ statements, risk, session: facts, catalog, parser: this.#parser, written });
   }
 
   /** Merely parsing some statement could run code of a user's type. */

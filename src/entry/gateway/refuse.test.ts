@@ -30,7 +30,7 @@ test('what makes the upstream fail is an Execute of a portal that no client can 
 test('the notice of a hold names the approval and how to answer it', () => {
   const approval: Approval = {
     id: 'apr_7', state: 'pending', actionId: 'act_1', binding: '', agent: 'ada', database: 'd', redacted: '', risk: { ...nothing, level: 'HIGH', reasons: [{ rule: 'a', level: 'HIGH', message: 'It writes.' }] },
-    verdict: { decision: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: '', wouldBe: 'hold' },
+    verdict: { decision: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: '', wouldBe: 'hold' }, impact: { kind: 'none' },
     requestedAt: '', expiresAt: '', answeredAt: null, answeredBy: null, reason: null,
   };
   const fields = read(holdNotice(approval, 55_000));

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Approval } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
+import { impactSentence } from '../../core/impact.ts';
 import { encodeErrorResponse, encodeNoticeResponse } from '../../lib/pgwire/backend-encode.ts';
 import { encodeExecute } from '../../lib/pgwire/frontend-encode.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
@@ -50,7 +51,7 @@ export function holdNotice(approval: Approval, waitMs: number): Buffer {
   return encodeNoticeResponse({
     severity: 'NOTICE', code: '00000',
     message: `Backstop holds this statement until a person approves it: ${approval.id}`,
-    detail: `Waiting up to ${Math.round(waitMs / 1000)} seconds. ${approval.risk.level}: ${approval.risk.reasons.map(({ message }) => message).slice(0, 3).join(' ')}`,
+    detail: `Waiting up to ${Math.round(waitMs / 1000)} seconds. ${approval.impact.kind === 'none' ? '' : `${impactSentence(approval.impact)} `}${approval.risk.level}: ${approval.risk.reasons.map(({ message }) => message).slice(0, 3).join(' ')}`,
     hint: `An operator answers with: backstop approvals approve ${approval.id}   (or: backstop approvals deny ${approval.id})`,
   });
 }

@@ -40,6 +40,8 @@ export interface SessionDeps {
   readonly onEnd: () => void;
 }
 
+const valueSettings: ReadonlySet<string> = new Set(['TimeZone', 'DateStyle', 'IntervalStyle']);
+
 export class Session {
   readonly #deps: SessionDeps;
   readonly #intake = new Intake();
@@ -51,6 +53,8 @@ export class Session {
   readonly #scanner: FrameScanner;
   /** Settings that the server reports and that decide how it reads text. */
   readonly #textSettings = new Map([['client_encoding', 'UTF8'], ['standard_conforming_strings', 'on']]);
+  /** Settings that the server reports and that decide what a date or a time in a text means. */
+  readonly #valueSettings: Map<string, string>;
   #cancelling: Promise<void> | undefined;
   /** It would have hit a call of our own, so it waits for the client's statement behind it. */
   #isCancelDue = false;
@@ -66,12 +70,13 @@ export class Session {
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
+    this.#valueSettings = new Map([...deps.link.parameters].filter(([name]) => valueSettings.has(name)));
     const { registry, state, nowMs } = deps.context;
     this.#replies = new Replies({
       fate: this.#fate, nowMs,
       events: {
         onQueryRan: (unit, statement) => { registry.apply(statement.changes, unit.source, state.epoch); },
-        onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); },
+        onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(); },
         onError: () => { state.failed(); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
         onFatal: () => { this.#isFatalSeen = true; },
@@ -81,6 +86,7 @@ export class Session {
       inTransaction: () => this.#replies.status !== 'idle',
       isAborted: () => this.#replies.status === 'failed',
       isTextPinned: () => this.#isTextPinned,
+      valueSettings: () => this.#valueSettings,
       notify: (notice) => { deps.socket.write(notice); },
       onFault: (error) => {
         // The record has it in memory and writes it when it can; it permits nothing risky until then.
@@ -288,6 +294,7 @@ export class Session {
 
   #parameterChanged(name: string, value: string): boolean {
     if (this.#textSettings.has(name)) this.#textSettings.set(name, value);
+    if (valueSettings.has(name)) this.#valueSettings.set(name, value);
     const { state } = this.#deps.context;
     // PostgreSQL 18 reports it.
     if (name === 'search_path') state.reported(readSearchPath(value, state.facts.role));

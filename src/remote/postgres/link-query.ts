@@ -4,9 +4,10 @@
  * whole, in text format, within a bound. It knows no socket: it is given messages and says what to send.
  */
 import {
-  decodeCommandComplete, decodeDataRow, decodeReadyForQuery, decodeRowDescription, type CommandTag,
+  decodeCommandComplete, decodeDataRow, decodeParameterDescription, decodeReadyForQuery, decodeRowDescription, type CommandTag,
 } from '../../lib/pgwire/backend-decode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
+import type { ValueFormat } from '../../lib/pgwire/frontend-decode.ts';
 import type { Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodeBind, encodeClose, encodeDescribe, encodeExecute, encodeParse, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
@@ -14,10 +15,22 @@ import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { Failure } from '../../core/failure.ts';
 import { ServerError } from './server-error.ts';
 
+export interface Question {
+  readonly sql: string;
+  /** Type OIDs; 0 or absent: as the server infers. */
+  readonly parameterTypes?: readonly number[];
+  readonly formats?: readonly ValueFormat[];
+  readonly values?: readonly (Buffer | null)[];
+  /** Nothing runs; the answer holds the types of the parameters. */
+  readonly isDescribed?: boolean;
+}
+
 export interface QueryResult {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly (string | null)[])[];
   readonly command: CommandTag;
+  /** Of a described question. */
+  readonly parameterTypes: readonly number[];
 }
 
 export type OwnQueryStep =
@@ -38,6 +51,7 @@ export class OwnQuery {
   #columns: readonly string[] = [];
   readonly #rows: (readonly (string | null)[])[] = [];
   #command: CommandTag = { command: '', rows: null };
+  #parameterTypes: readonly number[] = [];
   #bytes = 0;
   #error: Error | undefined;
   #isCleaned = false;
@@ -47,15 +61,13 @@ export class OwnQuery {
     this.#name = name;
   }
 
-  start(sql: string, parameters: readonly (string | null)[]): Buffer {
+  start({ sql, parameterTypes = [], formats = [], values = [], isDescribed = false }: Question): Buffer {
     const [statement, portal] = [this.#name, this.#name];
-    const values = parameters.map((value) => (value === null ? null : Buffer.from(value)));
+    const parse = encodeParse({ statement, sql, parameterTypes });
+    if (isDescribed) return Buffer.concat([parse, encodeDescribe({ target: 'statement', name: statement }), this.#closing()]);
     return Buffer.concat([
-      encodeParse({ statement, sql, parameterTypes: [] }),
-      encodeBind({ portal, statement, formats: [], values, resultFormats: [] }),
-      encodeDescribe({ target: 'portal', name: portal }),
-      encodeExecute({ portal, rowsMax: 0 }),
-      this.#closing(),
+      parse, encodeBind({ portal, statement, formats, values, resultFormats: [] }),
+      encodeDescribe({ target: 'portal', name: portal }), encodeExecute({ portal, rowsMax: 0 }), this.#closing(),
     ]);
   }
 
@@ -63,6 +75,7 @@ export class OwnQuery {
   take(frame: Frame): OwnQueryStep {
     switch (frame.type) {
       case backendType.rowDescription: this.#columns = decodeRowDescription(frame.body).map(({ name }) => name); return more;
+      case backendType.parameterDescription: this.#parameterTypes = decodeParameterDescription(frame.body); return more;
       case backendType.dataRow: this.#addRow(frame); return more;
       case backendType.commandComplete: this.#command = decodeCommandComplete(frame.body); return more;
       case backendType.errorResponse: this.#error ??= new ServerError(decodeDiagnostic(frame.body)); return more;
@@ -75,7 +88,7 @@ export class OwnQuery {
 
   #finish(): OwnQueryStep {
     if (this.#error === undefined) {
-      return { kind: 'answered', result: { columns: this.#columns, rows: this.#rows, command: this.#command } };
+      return { kind: 'answered', result: { columns: this.#columns, rows: this.#rows, command: this.#command, parameterTypes: this.#parameterTypes } };
     }
     if (this.#isCleaned) return { kind: 'failed', error: this.#error };
     // After an error the server skipped the closing messages, so the statement may still be there.

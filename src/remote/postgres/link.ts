@@ -21,7 +21,7 @@ import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { sendCancel } from './link-cancel.ts';
 import { findHost, type HostSearch } from './link-hosts.ts';
 import { login, type Login } from './link-login.ts';
-import { OwnQuery, type QueryResult } from './link-query.ts';
+import { OwnQuery, type Question, type QueryResult } from './link-query.ts';
 import { openSocket, unavailable } from './link-socket.ts';
 import { fitsAttributes } from './link-session-attributes.ts';
 import type { LinkAddress, LinkTarget, LoginMethod } from './link-target.ts';
@@ -78,6 +78,8 @@ export interface Link {
    * transaction's snapshot, after which SET TRANSACTION ISOLATION LEVEL fails.
    */
   query(sql: string, parameters?: readonly (string | null)[], timeoutMs?: number): Promise<QueryResult>;
+  /** The same with values as a client gave them, or to learn the types of the parameters. */
+  ask(question: Question, timeoutMs?: number): Promise<QueryResult>;
   /**
    * Asks the server to cancel what runs on this link. Returns when the server has acted on the request: until then
    * nothing new may be written, or the cancel could hit it.
@@ -220,8 +222,12 @@ class SocketLink implements Link {
   markIdle(): void { this.#isBusy = false; }
 
   query(sql: string, parameters: readonly (string | null)[] = [], timeoutMs = queryMsMax): Promise<QueryResult> {
+    return this.ask({ sql, values: parameters.map((value) => (value === null ? null : Buffer.from(value))) }, timeoutMs);
+  }
+
+  ask(question: Question, timeoutMs = queryMsMax): Promise<QueryResult> {
     assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
-    const answer = this.#lastQuestion.then(() => this.#ask(sql, parameters, timeoutMs));
+    const answer = this.#lastQuestion.then(() => this.#ask(question, timeoutMs));
     this.#lastQuestion = answer.catch(() => { /* who asked is told; the next question does not depend on it */ });
     return answer;
   }
@@ -243,7 +249,7 @@ class SocketLink implements Link {
 
   destroy(): void { this.#socket.destroy(); }
 
-  #ask(sql: string, parameters: readonly (string | null)[], timeoutMs: number): Promise<QueryResult> {
+  #ask(question: Question, timeoutMs: number): Promise<QueryResult> {
     if (this.#isClosed) return Promise.reject(this.#lost());
     assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
     // Unguessable, so that no client can have prepared a statement under it.
@@ -255,7 +261,7 @@ class SocketLink implements Link {
         resolve: (result) => { clearTimeout(timer); resolve(result); },
         reject: (error) => { clearTimeout(timer); reject(error); },
       };
-      this.#socket.write(query.start(sql, parameters));
+      this.#socket.write(query.start(question));
       this.#socket.resume();
     });
   }

@@ -1,0 +1,30 @@
+/**
+ * Does a risk change rows that outlive the session, and where from? Decides what is measured beforehand, what is held to a
+ * ceiling, and whether the command tag alone tells how much was changed.
+ */
+import type { Effect, Risk } from '../risk.ts';
+
+const writes: ReadonlySet<string> = new Set(['insert', 'update', 'delete']);
+const changes: ReadonlySet<string> = new Set(['update', 'delete']);
+
+/** It may insert, update or delete rows of permanent tables, or runs code that may. */
+export function changesRows({ level, effects }: Risk): boolean {
+  return level !== 'SAFE' && effects.some((effect) => isWrite(effect) || isCode(effect));
+}
+
+/** It would update or delete rows that are there already: that much can be counted before it runs. */
+export function isMeasured({ effects }: Risk): boolean {
+  return effects.some((effect) => changes.has(effect.kind) && isPermanent(effect));
+}
+
+/** Rows may be changed that its command tag does not count: by foreign keys, triggers, rules and functions. */
+export function changesElsewhere({ effects }: Risk): boolean {
+  return effects.some((effect) => isCode(effect) || (isWrite(effect) && (effect.via ?? []).some((step) => !/^(?:view|partition) /.test(step))));
+}
+
+function isWrite(effect: Effect): boolean { return writes.has(effect.kind) && isPermanent(effect); }
+
+/** A temporary table is nobody else's. */
+function isPermanent({ object }: Effect): boolean { return object?.startsWith('pg_temp.') !== true; }
+
+function isCode({ kind }: Effect): boolean { return kind === 'call' || kind === 'unknown'; }

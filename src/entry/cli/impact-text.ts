@@ -1,0 +1,79 @@
+/**
+ * The measured preview as an approver reads it: the numbers first, then what foreign keys and triggers add, who waits for
+ * whom, and a few of the rows. Rows of label and text, for columns().
+ */
+import { cascadedRows, countOf, shareText, type Impact, type LockImpact, type MeasuredImpact, type Sample } from '../../core/impact.ts';
+import { columns } from './columns.ts';
+
+const valueCharsShown = 40;
+
+/** Beside the other facts of an approval; nothing for what is not measured. */
+export function impactRows(impact: Impact): readonly (readonly [label: string, text: string])[] {
+  switch (impact.kind) {
+    case 'none': return [];
+    case 'unknown': return [['Impact', `NOT KNOWN: ${impact.reason}`]];
+    case 'measured': return [...labelled('Impact', [rowsText(impact), ...cascadeTexts(impact)]), ...labelled('Triggers', triggerTexts(impact)), ...labelled('Locks', lockTexts(impact))];
+  }
+}
+
+/** Up to five of the rows; values as they are in the table now. */
+export function sampleText(impact: Impact): string {
+  const sample = impact.kind === 'measured' ? impact.sample : null;
+  if (sample === null || sample.rows.length === 0) return '';
+  return `\n  Some of the rows, as they are now:\n${indented(columns(sampleRows(sample)))}`;
+}
+
+/** For a list: rows, or why there is no number. */
+export function impactCell(impact: Impact): string {
+  switch (impact.kind) {
+    case 'none': return '';
+    case 'unknown': return 'unknown';
+    case 'measured': return cascadedRows(impact) === 0 ? String(impact.rows) : `${impact.rows}+${cascadedRows(impact)}`;
+  }
+}
+
+function labelled(label: string, texts: readonly string[]): readonly (readonly [string, string])[] {
+  return texts.map((text, index) => [index === 0 ? label : '', text] as const);
+}
+
+function rowsText(impact: MeasuredImpact): string {
+  const { table, rows, actions } = impact;
+  const share = shareText(impact);
+  const parts = actions === undefined ? '' : `: ${actions.update} updated, ${actions.delete} deleted, ${actions.insert} inserted`;
+  return `${countOf(rows)} of ${table}${share === '' ? '' : ` (${share})`}${parts}`;
+}
+
+function cascadeTexts({ cascades }: MeasuredImpact): readonly string[] {
+  return cascades.map(({ table, rows, how, isExact }) => `and ${isExact ? '' : 'up to '}${countOf(rows)} of ${table}, ${how}`);
+}
+
+function triggerTexts({ triggers }: MeasuredImpact): readonly string[] {
+  return triggers.map(({ table, name, when }) => `${name} of ${table} fires ${when}; what it changes is not in these numbers`);
+}
+
+function lockTexts({ lock, table }: MeasuredImpact): readonly string[] {
+  if (lock === null) return [];
+  return [`${lock.mode} on ${table}, and its rows until the transaction ends${waitText(lock)}`];
+}
+
+function waitText({ heldBy, writers, waiting }: LockImpact): string {
+  const parts = [
+    heldBy === 0 ? '' : `would wait for ${sessions(heldBy)} holding a lock on the table`,
+    writers === 0 ? '' : `may wait for ${sessions(writers)} that changed rows of it`,
+    waiting === 0 ? '' : `${sessions(waiting)} ${waiting === 1 ? 'waits' : 'wait'} for a lock on it already`,
+  ].filter((part) => part !== '');
+  return parts.length === 0 ? '; nobody is in its way' : `; ${parts.join('; ')}`;
+}
+
+function sessions(count: number): string { return count === 1 ? '1 session' : `${count} sessions`; }
+
+function sampleRows({ columns: names, rows }: Sample): readonly (readonly string[])[] {
+  return [names, ...rows.map((row) => row.map((value) => (value === null ? 'NULL' : shortened(value))))];
+}
+
+function shortened(value: string): string {
+  const characters = [...value];
+  return characters.length <= valueCharsShown ? value : `${characters.slice(0, valueCharsShown - 1).join('')}…`;
+}
+
+function indented(text: string): string { return text.replaceAll(/^(?=.)/gm, '    '); }

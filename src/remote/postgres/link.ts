@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Failure } from '../../core/failure.ts';
 import { assert, Bug } from '../../lib/assert.ts';
-import type { BackendKey } from '../../lib/pgwire/backend-decode.ts';
+import { decodeParameterStatus, type BackendKey } from '../../lib/pgwire/backend-decode.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodeTerminate } from '../../lib/pgwire/frontend-encode.ts';
@@ -21,6 +21,7 @@ import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { sendCancel } from './link-cancel.ts';
 import { findHost, type HostSearch } from './link-hosts.ts';
 import { login, type Login } from './link-login.ts';
+import { openThroughPooler } from './link-pooler.ts';
 import { OwnQuery, type Question, type QueryResult } from './link-query.ts';
 import { openSocket, unavailable } from './link-socket.ts';
 import { fitsAttributes } from './link-session-attributes.ts';
@@ -48,7 +49,7 @@ export interface LinkHandlers {
 }
 
 export interface Link {
-  /** What the server reported at login. Later changes arrive in onData. */
+  /** What the server reported until `relay`. Later changes arrive in onData. */
   readonly parameters: ReadonlyMap<string, string>;
   readonly serverMajor: number;
   readonly processId: number;
@@ -116,7 +117,7 @@ async function connectAt(target: LinkTarget, address: LinkAddress, asked: Readon
   const timeout = AbortSignal.timeout(options.timeoutMs ?? target.connectMsMax ?? connectMsMax);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
   try {
-    return await open(target, address, asked, signal);
+    return await openThroughPooler(target, asked, (parameters) => open(target, address, parameters, signal));
   } catch (error) {
     if (error instanceof Failure || error instanceof Bug) throw error;
     if (error instanceof ProtocolError) throw unavailable('What answers there does not speak the PostgreSQL protocol', address, error);
@@ -165,7 +166,7 @@ interface Asking {
 }
 
 class SocketLink implements Link {
-  readonly parameters: ReadonlyMap<string, string>;
+  readonly parameters: Map<string, string>;
   readonly serverMajor: number;
   readonly processId: number;
   readonly isEncrypted: boolean;
@@ -190,7 +191,7 @@ class SocketLink implements Link {
     this.address = facts.address;
     this.loginMethod = facts.method;
     this.isBound = facts.isBound;
-    this.parameters = facts.parameters;
+    this.parameters = new Map(facts.parameters);
     this.isEncrypted = facts.isEncrypted;
     this.processId = facts.key?.processId ?? 0;
     this.serverMajor = Number.parseInt(facts.parameters.get('server_version') ?? '0', 10);
@@ -299,6 +300,10 @@ class SocketLink implements Link {
   #passOn(frame: Frame): boolean {
     const isForRelay = frame.type === backendType.parameterStatus || frame.type === backendType.notificationResponse;
     if (isForRelay) this.#handlers?.onData(frame.whole);
+    if (frame.type === backendType.parameterStatus && this.#handlers === undefined) {
+      const { name, value } = decodeParameterStatus(frame.body);
+      this.parameters.set(name, value);
+    }
     return isForRelay || frame.type === backendType.noticeResponse;
   }
 

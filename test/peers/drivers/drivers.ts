@@ -87,6 +87,7 @@ export const drivers: readonly Driver[] = [
   pythonDriver('psycopg 3', 'psycopg3_driver.py'),
   pythonDriver('asyncpg', 'asyncpg_driver.py'),
   pythonDriver('SQLAlchemy 2', 'sqlalchemy_driver.py'),
+  pythonDriver('Django 5.2', 'django_driver.py'),
   nodeDriver('node-postgres', 'pg.mjs'),
   nodeDriver('postgres.js', 'postgres-js.mjs'),
   nodeDriver('Drizzle', 'drizzle.mjs'),

@@ -21,6 +21,12 @@ export interface Effect {
   readonly object?: string;
   /** `table`, `view`, `function`, `column`, `database`, `setting`, … */
   readonly objectKind?: string;
+  /** Other relations that hold the same rows: partitions and children, and what it is one of. */
+  readonly relatives?: readonly string[];
+  /** Columns that it reads, or that an insert or update writes; absent: it may be any. */
+  readonly columns?: readonly string[];
+  /** Columns whose stored values a write also reads, in WHERE or RETURNING for instance; absent: none. */
+  readonly reads?: readonly string[];
   /** How it is reached when not named in the text: `["view public.v", "function public.f()"]`. */
   readonly via?: readonly string[];
   /** One short fact more, e.g. the lock mode or `ON DELETE CASCADE`. */

@@ -6,22 +6,13 @@
 import { isAtLeast, levels } from '../risk.ts';
 import { countOf, percentText, shareText, totalRows } from '../impact.ts';
 import { missingRules } from '../sql/missing-names.ts';
-import type { Effect, EffectKind, Level } from '../risk.ts';
-import { severity } from '../verdict.ts';
-import type { Decision } from '../verdict.ts';
+import type { Level } from '../risk.ts';
 import type { Facts } from './facts.ts';
 import { isOperation } from './operation.ts';
-import { matchesRelation, matchesSchema, placeOf } from './pattern.ts';
-import type { Place } from './pattern.ts';
+import { matchesRelation, matchesSchema } from './pattern.ts';
 import type { EffectivePolicy } from './policy.ts';
-
-export interface Finding {
-  readonly decision: Decision;
-  readonly observed: string;
-  readonly threshold: string;
-  /** One sentence for a person or a language model. */
-  readonly message: string;
-}
+import { protectedColumnFinding, protectedFinding } from './protected.ts';
+import { listObjects, phrases, type Finding } from './finding.ts';
 
 export interface Rule {
   readonly id: string;
@@ -32,8 +23,6 @@ export interface Rule {
   readonly compares: string;
   evaluate(facts: Facts, policy: EffectivePolicy): Finding | undefined;
 }
-
-const objectsMax = 5;
 
 export const rules: readonly Rule[] = [
   ...levels.map(levelRule),
@@ -79,6 +68,11 @@ export const rules: readonly Rule[] = [
     id: 'protected.schema', version: 2, reads: ['effects'],
     compares: 'fires when an effect reaches a schema under `protected.schemas`; gives the worse of `protected.on_write` and `protected.on_read`, as it writes and reads',
     evaluate: (facts, policy) => protectedFinding(facts, policy, 'schema', policy.protected.schemas, matchesSchema),
+  },
+  {
+    id: 'protected.column', version: 1, reads: ['effects'],
+    compares: 'fires when an effect reads or writes a column under `protected.columns`, or may; gives the worse of `protected.on_write` and `protected.on_column_read`, as it writes and reads',
+    evaluate: protectedColumnFinding,
   },
   {
     id: 'operation.blocked', version: 1, reads: ['effects'],
@@ -137,8 +131,6 @@ export const rules: readonly Rule[] = [
   },
 ];
 
-const phrases: Readonly<Record<Decision, string>> = { allow: 'lets it pass', hold: 'holds it until a person has answered', deny: 'denies it' };
-
 function levelRule(level: Level): Rule {
   return {
     id: `level.${level}`, version: 1, reads: ['level'],
@@ -149,52 +141,4 @@ function levelRule(level: Level): Rule {
       return { decision, observed: level, threshold: `${level}: ${decision}`, message: `Its risk is ${level}, and policy ${policy.name} ${phrases[decision]}.` };
     },
   };
-}
-
-type Touch = 'write' | 'read' | 'neither';
-
-const touchDecisions = [{ touch: 'write', key: 'on_write' }, { touch: 'read', key: 'on_read' }] as const;
-
-/** What an effect of each kind does to the object that it names. */
-const touches: Readonly<Record<EffectKind, Touch>> = {
-  read: 'read', insert: 'write', update: 'write', delete: 'write', truncate: 'write', create: 'write', drop: 'write', alter: 'write',
-  lock: 'write', privilege: 'write', maintenance: 'write', call: 'neither', session: 'neither', transaction: 'neither', message: 'neither',
-  sequence: 'neither', 'large-object': 'neither', file: 'neither', program: 'neither', network: 'neither', server: 'neither',
-  replication: 'neither', statistics: 'neither', unknown: 'neither',
-};
-
-/** Kinds of objects that are neither tables nor hold any; an effect on anything else may be on a protected table. */
-const besideTables: ReadonlySet<string> = new Set([
-  'function', 'procedure', 'aggregate', 'routine', 'operator', 'type', 'domain', 'cast', 'setting', 'role', 'language', 'collation', 'cursor', 'prepared statement',
-]);
-
-function protectedFinding(
-  facts: Facts, policy: EffectivePolicy, what: 'table' | 'schema', patterns: readonly string[], matches: (pattern: string, place: Place) => boolean,
-): Finding | undefined {
-  const reached = facts.effects.filter((effect) => mayTouchTables(effect)
-    && patterns.some((pattern) => matches(pattern, placeOf(effect.object, effect.objectKind))));
-  // What is read and written too gets the worse of the two.
-  const findings = touchDecisions.map(({ touch, key }) => ({ key, decision: policy.protected[key], effects: reached.filter((effect) => touches[effect.kind] === touch) }))
-    .filter(({ effects }) => effects.length > 0)
-    .sort((a, b) => severity[b.decision] - severity[a.decision]);
-  const [worst] = findings;
-  if (worst === undefined) return undefined;
-  const { key, decision, effects } = worst;
-  return {
-    decision, observed: listObjects(effects), threshold: `protected ${what}s: ${patterns.slice(0, objectsMax).join(', ')}; ${key}: ${decision}`,
-    message: `It would ${key === 'on_write' ? 'change' : 'read'} a protected ${what}, and policy ${policy.name} ${phrases[decision]}.`,
-  };
-}
-
-function mayTouchTables(effect: Effect): boolean {
-  const isContainer = effect.objectKind === 'schema' || effect.objectKind === 'database';
-  // A new or locked schema touches no table in it; a dropped or altered one touches all.
-  if (isContainer && effect.kind !== 'drop' && effect.kind !== 'alter') return false;
-  return touches[effect.kind] !== 'neither' && !besideTables.has(effect.objectKind ?? '');
-}
-
-function listObjects(effects: readonly Effect[]): string {
-  const names = [...new Set(effects.map((effect) => `${effect.kind} ${effect.object ?? 'of an unnamed object'}`))];
-  const more = names.length - objectsMax;
-  return `${names.slice(0, objectsMax).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }

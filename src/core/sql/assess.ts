@@ -12,7 +12,7 @@ import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
 import { reach, reachDdl } from './reach.ts';
 import type { ReadNested } from './reach.ts';
-import { openScope } from './reach-scope.ts';
+import { columnKey, openScope } from './reach-scope.ts';
 import { anyUnsafeType } from './reach-type.ts';
 import { missingNames } from './missing-names.ts';
 import { readStatement } from './read-statement.ts';
@@ -189,7 +189,7 @@ function withoutRepeats(all: Risk): Risk {
   return {
     ...all,
     reasons: unique(all.reasons, ({ rule, message }) => `${rule}|${message}`),
-    effects: unique(all.effects, (one) => [one.kind, one.objectKind, one.object, one.detail, one.via?.join('>')].join('|')),
+    effects: unique(all.effects, (one) => [one.kind, one.objectKind, one.object, one.detail, columnKey(one), one.via?.join('>')].join('|')),
     assumptions: unique(all.assumptions, (text) => text),
   };
 }

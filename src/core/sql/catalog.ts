@@ -27,6 +27,8 @@ export interface Catalog {
   operators(path: readonly string[], name: string, arity: 1 | 2): readonly OperatorFact[];
   operatorsAnywhere(name: string, arity: 1 | 2): readonly OperatorFact[];
   relationsAnywhere(name: string): readonly RelationFact[];
+  /** Relations that hold rows of it: its partitions and children, and all that it is one of. */
+  relatives(key: QualifiedName): readonly QualifiedName[];
   /** Casts that are not PostgreSQL's own. */
   readonly userCasts: readonly CastFact[];
   foreignKeysTo(key: QualifiedName): readonly ForeignKeyFact[];
@@ -70,6 +72,7 @@ export function createCatalog(facts: CatalogFacts): Catalog {
   const keysTo = groupBy(facts.foreignKeys, (fact) => fact.to);
   const keysFrom = groupBy(facts.foreignKeys, (fact) => fact.from);
   const dependents = groupBy(facts.dependencies, (fact: DependencyFact) => fact.to);
+  const parents = groupBy(facts.relations.flatMap((fact) => (fact.children ?? []).map((child) => ({ child, parent: keyOf(fact) }))), ({ child }) => child);
   const operatorsAnywhere = (name: string, arity: 1 | 2): readonly OperatorFact[] => operatorsByName.get(`${arity}${name}`) ?? [];
   return {
     mode: facts.mode, major: facts.major, version: facts.version, facts,
@@ -83,12 +86,24 @@ export function createCatalog(facts: CatalogFacts): Catalog {
     operators: (path, name, arity) => visible(path, operatorsAnywhere(name, arity), operandsKey),
     operatorsAnywhere,
     relationsAnywhere: (name) => relationsByName.get(name) ?? [],
+    relatives: (key) => [
+      ...closure(key, (one) => relations.get(one)?.children ?? []),
+      ...closure(key, (one) => (parents.get(one) ?? []).map(({ parent }) => parent)),
+    ],
     userCasts: facts.casts.filter((cast) => cast.builtin !== true),
     foreignKeysTo: (key) => keysTo.get(key) ?? [],
     foreignKeysFrom: (key) => keysFrom.get(key) ?? [],
     dependents: (key) => (dependents.get(key) ?? []).map((fact) => fact.from),
     eventTriggers: facts.eventTriggers.filter((trigger) => trigger.enabled),
   };
+}
+
+/** All that can be reached from it, without itself. */
+function closure(from: QualifiedName, next: (key: QualifiedName) => readonly QualifiedName[]): readonly QualifiedName[] {
+  const reached = new Set([from]);
+  for (const key of reached) for (const one of next(key)) reached.add(one);
+  reached.delete(from);
+  return [...reached];
 }
 
 function firstIn<T>(path: readonly string[], name: string, index: ReadonlyMap<QualifiedName, T>): T | undefined {

@@ -6,6 +6,14 @@
 export type RelationUse =
   | 'read' | 'insert' | 'update' | 'delete' | 'truncate' | 'lock' | 'alter' | 'drop' | 'maintain';
 
+/** Stored columns that a statement may read of a relation: those of its columns that are among the names. */
+export interface ColumnReads {
+  /** Every name in the statement that may be one of a column. */
+  readonly names: ReadonlySet<string>;
+  /** What is selected from just this relation: a column of it, or else a function of its whole row. */
+  readonly selected: readonly string[];
+}
+
 export interface RelationMention {
   readonly catalog?: string;
   readonly schema?: string;
@@ -13,6 +21,8 @@ export interface RelationMention {
   readonly use: RelationUse;
   /** Written columns for insert and update; undefined = unknown or all. */
   readonly columns?: readonly string[];
+  /** Absent: it may read any column. */
+  readonly reads?: ColumnReads;
   /** CASCADE was written (TRUNCATE, DROP). */
   readonly cascade?: boolean;
 }

@@ -51,6 +51,11 @@ export function effect(kind: EffectKind, objectKind: string, object?: string, de
   return { kind, objectKind, ...(object === undefined || object === '' ? {} : { object }), ...(detail === undefined ? {} : { detail }) };
 }
 
+/** An effect that writes these columns, and no others. */
+export function onColumns(written: Effect, columns: readonly string[] | undefined): Effect {
+  return columns === undefined ? written : { ...written, columns };
+}
+
 export function nameOf(rangeVar: Tree | undefined): string {
   return rangeVarNames(rangeVar ?? {}).join('.');
 }

@@ -34,13 +34,13 @@ function keyAction(scope: Scope, key: ForeignKeyFact, event: 'delete' | 'update'
   const action = event === 'delete' ? key.onDelete : key.onUpdate;
   const passed = passedOn(action, event);
   const via = `foreign key ${key.name}`;
-  if (passed === null) return through(effectOnly({ kind: 'read', object: key.from, objectKind: 'table', detail: 'checked for references' }), via);
+  if (passed === null) return through(effectOnly({ kind: 'read', object: key.from, objectKind: 'table', columns: key.fromColumns, detail: 'checked for references' }), via);
   const mark = `${passed}|${key.from}|${passed === 'update' ? key.fromColumns.join(',') : ''}`;
   if (visited.has(mark)) return nothing;
   visited.add(mark);
   const detail = `ON ${event.toUpperCase()} ${action.replace('-', ' ').toUpperCase()}`;
   const reached = danger('HIGH', 'reach.cascade', `The foreign key ${key.name} passes the change on to ${key.from} (${detail}).`,
-    { kind: passed, object: key.from, objectKind: 'table', detail }, { destroys: true, recoverability: 'exact-rows' });
+    { kind: passed, object: key.from, objectKind: 'table', detail, ...(passed === 'update' ? { columns: key.fromColumns } : {}) }, { destroys: true, recoverability: 'exact-rows' });
   const referencing = scope.catalog.relationNamed(key.from);
   if (referencing === undefined) return through(reached, via);
   const written = passed === 'update' ? key.fromColumns : undefined;

@@ -2,7 +2,7 @@
  * Reach of a relation: what reading it expands to (views, policies, partitions, foreign servers, PostgreSQL's own
  * relations that act), and for a write everything attached to it. Each is named in the effects with how it is reached.
  */
-import { joinRisks, nothing, type EffectKind, type Risk } from '../risk.ts';
+import { joinRisks, nothing, type Effect, type EffectKind, type Risk } from '../risk.ts';
 import type { RelationFact, RelationKind } from './catalog-facts.ts';
 import { keyOf } from './catalog.ts';
 import type { RelationMention, RelationUse } from './mentions.ts';
@@ -55,13 +55,30 @@ function unknownRelation(scope: Scope, mention: RelationMention, shown: string):
   return opaque('relation.unknown', `${shown} is not in the catalog: it does not exist, or was made a moment ago.`, effect);
 }
 
-export function relationRisk(scope: Scope, fact: RelationFact, mention: Pick<RelationMention, 'use' | 'columns' | 'cascade'>): Risk {
-  const effect = effectOnly({ kind: effectOf[mention.use], object: keyOf(fact), objectKind: shownKind[fact.kind] });
+export function relationRisk(scope: Scope, fact: RelationFact, mention: Pick<RelationMention, 'use' | 'columns' | 'reads' | 'cascade'>, isWritten = true): Risk {
+  const relatives = fact.builtin === true ? [] : scope.catalog.relatives(keyOf(fact));
+  const effect = effectOnly({
+    kind: effectOf[mention.use], object: keyOf(fact), objectKind: shownKind[fact.kind], ...columnsOf(fact, mention, isWritten), ...(relatives.length > 0 ? { relatives } : {}),
+  });
   if (fact.builtin === true) return joinRisks(effect, systemRisk(fact, mention.use));
   if (mention.use === 'read') return joinRisks(effect, readRisk(scope, fact));
   if (mention.use === 'lock') return effect;
   return joinRisks(effect, writeRisk(scope, fact, mention));
 }
+
+/** `isWritten`: by the text of a statement; what the server passes on from another relation reads nothing for it. */
+function columnsOf({ builtin, columns }: RelationFact, { use, columns: written, reads }: Pick<RelationMention, 'use' | 'columns' | 'reads'>, isWritten: boolean): Pick<Effect, 'columns' | 'reads'> {
+  if (builtin === true) return {};
+  const names = columns.map(({ name }) => name);
+  // x.name is a function of the whole row where x has no such column.
+  const isWhole = reads === undefined || !reads.selected.every((name) => names.includes(name) || systemColumns.has(name));
+  const read = isWhole ? names : names.filter((name) => reads.names.has(name));
+  if (use === 'read') return { columns: read };
+  return { columns: written ?? names, ...(isWritten && use in rowWrites ? { reads: read } : {}) };
+}
+
+const rowWrites = { insert: true, update: true, delete: true } as const;
+const systemColumns: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 
 function systemRisk(fact: RelationFact, use: RelationUse): Risk {
   const key = keyOf(fact);

@@ -121,7 +121,7 @@ export function remember(scope: Scope, what: string, compute: () => Risk): Risk 
 function compact(risk: Risk): Risk {
   const once = withoutRepeats(risk);
   if (once.effects.length <= effectsWithWaysMax) return once;
-  return { ...once, effects: unique(once.effects, (effect) => `${effect.kind}|${effect.objectKind}|${effect.object}|${effect.detail}`) };
+  return { ...once, effects: unique(once.effects, (effect) => `${effect.kind}|${effect.objectKind}|${effect.object}|${effect.detail}|${columnKey(effect)}`) };
 }
 
 export function joinAll(risks: readonly Risk[]): Risk {
@@ -158,9 +158,14 @@ export function withoutRepeats(risk: Risk): Risk {
   return {
     ...risk,
     reasons: unique(risk.reasons, (reason) => `${reason.rule}|${reason.message}`),
-    effects: unique(risk.effects, (effect) => `${effect.kind}|${effect.object}|${effect.detail}|${effect.via?.join('>')}`),
+    effects: unique(risk.effects, (effect) => `${effect.kind}|${effect.object}|${effect.detail}|${columnKey(effect)}|${effect.via?.join('>')}`),
     assumptions: [...new Set(risk.assumptions)],
   };
+}
+
+/** Two effects on different columns are two effects. */
+export function columnKey({ columns, reads }: Effect): string {
+  return columns === undefined && reads === undefined ? '' : JSON.stringify([columns ?? null, reads ?? null]);
 }
 
 function unique<T>(items: readonly T[], key: (item: T) => string): readonly T[] {

@@ -108,7 +108,7 @@ function baseRisk(scope: Scope, fact: RelationFact, write: Write): Risk {
     .filter((base): base is RelationFact => base !== undefined && base.builtin !== true);
   const passedOn: Write = { use: write.use, ...(write.cascade === undefined ? {} : { cascade: write.cascade }) };
   const read = reachNested(bound, statements);
-  return through(joinAll([read, ...bases.map((base) => relationRisk(bound, base, passedOn))]), `view ${keyOf(fact)}`);
+  return through(joinAll([read, ...bases.map((base) => relationRisk(bound, base, passedOn, false))]), `view ${keyOf(fact)}`);
 }
 
 function rulesFor(fact: RelationFact, event: WriteEvent): readonly RuleFact[] {

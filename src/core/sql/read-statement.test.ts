@@ -93,8 +93,9 @@ test('every place that casts names its type (H22, H23)', () => {
 });
 
 test('what a write touches is told with its columns', () => {
-  assert.deepEqual(read('insert into t (a, b) values (1, 2) on conflict (a) do update set c = 3').mentions.relations, [{ name: 't', use: 'insert', columns: ['a', 'b'] }, { name: 't', use: 'update', columns: ['c'] }]);
-  assert.deepEqual(read('update only s.t as x set a = 1, (b, c) = (2, 3) where x.id = 1').mentions.relations, [{ schema: 's', name: 't', use: 'update', columns: ['a', 'b', 'c'] }]);
+  const writesOf = (sql: string): unknown => read(sql).mentions.relations.map(({ reads: _, ...written }) => written);
+  assert.deepEqual(writesOf('insert into t (a, b) values (1, 2) on conflict (a) do update set c = 3'), [{ name: 't', use: 'insert', columns: ['a', 'b'] }, { name: 't', use: 'update', columns: ['c'] }]);
+  assert.deepEqual(writesOf('update only s.t as x set a = 1, (b, c) = (2, 3) where x.id = 1'), [{ schema: 's', name: 't', use: 'update', columns: ['a', 'b', 'c'] }]);
   assert.deepEqual(relationsOf('merge into t using s on t.a = s.a when matched then delete when not matched then insert values (1)'), ['read t', 'delete t', 'insert t', 'read s']);
   assert.deepEqual(read('truncate a, s.b cascade').mentions.relations, [{ name: 'a', use: 'truncate', cascade: true }, { schema: 's', name: 'b', use: 'truncate', cascade: true }]);
   assert.deepEqual(read('drop table a, s.b cascade').mentions.relations, [{ name: 'a', use: 'drop', cascade: true }, { schema: 's', name: 'b', use: 'drop', cascade: true }]);

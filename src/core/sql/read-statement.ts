@@ -5,9 +5,10 @@
  */
 import type { Risk } from '../risk.ts';
 import { isAtLeast, joinRisks, nothing } from '../risk.ts';
+import { ColumnReading } from './column-reading.ts';
 import { expressionRows } from './expressions.ts';
 import type { MentionSink } from './expressions.ts';
-import type { Mentions, RelationMention } from './mentions.ts';
+import type { ColumnReads, Mentions, RelationMention } from './mentions.ts';
 import { effect, mentionOf, risk } from './own-reading.ts';
 import type { OwnReading, RowContext } from './own-reading.ts';
 import type { SessionChange, Statement } from './statement.ts';
@@ -21,6 +22,9 @@ import type { Visit } from './walk.ts';
 type Mode = 'runs' | 'planned' | 'stored';
 
 interface Reading extends MentionSink {
+  readonly columns: ColumnReading;
+  /** RangeVars of the mentions that come of one. */
+  readonly writtenAs: Map<RelationMention, Tree>;
   readonly relations: RelationMention[];
   /** What the relations would be to the statement if EXPLAIN ran it. */
   readonly plannedRelations: RelationMention[];
@@ -48,13 +52,21 @@ export function readStatement(parsed: { readonly node: string; readonly tree: Tr
   };
 }
 
-function mentionsOf({ functions, operators, types, attributes, fields }: Reading, relations: readonly RelationMention[]): Mentions {
+function mentionsOf({ functions, operators, types, attributes, fields, columns, writtenAs }: Reading, all: readonly RelationMention[]): Mentions {
+  const known = new Map<Tree, ColumnReads | undefined>();
+  const relations = all.map((mention) => {
+    const rangeVar = writtenAs.get(mention);
+    if (rangeVar === undefined || mention.reads !== undefined) return mention;
+    if (!known.has(rangeVar)) known.set(rangeVar, columns.readsOf(rangeVar));
+    const reads = known.get(rangeVar);
+    return reads === undefined ? mention : { ...mention, reads };
+  });
   return { relations, functions, operators, types, attributes, fields, ctes: [] };
 }
 
 function read(root: Node, text: string): Reading {
   const reading: Reading = {
-    relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(), ran: [], asksOfTemporary: false,
+    columns: new ColumnReading(), writtenAs: new Map(), relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(), ran: [], asksOfTemporary: false,
     functions: [], operators: [], types: [], attributes: [], fields: [], notTypes: new Set(), risk: nothing, ends: {},
   };
   const context: RowContext = {
@@ -81,6 +93,7 @@ function ifTemporary({ assumed, ran }: Reading): NonNullable<Statement['ifTempor
 }
 
 function visitNode({ node, scope, context: mode }: Visit<Mode>, reading: Reading, context: RowContext): Mode {
+  reading.columns.visit(node);
   const statement = statementRows.get(node.type);
   if (statement !== undefined) {
     reading.asksOfTemporary = false;
@@ -133,6 +146,8 @@ function addRelation(tree: Tree, scope: Visit<Mode>['scope'], reading: Reading):
   // A CTE can only be read; what a statement writes is always a relation.
   if (known === undefined && rangeVarNames(tree).length === 1 && isCte(stringIn(tree, 'relname') ?? '', scope)) return;
   const mentions = known ?? [mentionOf(tree, 'read')];
+  const planned = reading.plannedUses.get(tree) ?? mentions;
+  for (const mention of [...mentions, ...planned]) reading.writtenAs.set(mention, tree);
   reading.relations.push(...mentions);
-  reading.plannedRelations.push(...reading.plannedUses.get(tree) ?? mentions);
+  reading.plannedRelations.push(...planned);
 }

@@ -5,7 +5,7 @@
 import type { Effect, Risk } from '../risk.ts';
 import { joinRisks, nothing } from '../risk.ts';
 import type { RelationMention, RelationUse } from './mentions.ts';
-import { effect, isCreatedTemporary, nameOf, risk, temporaryWrite, useOf } from './own-reading.ts';
+import { effect, isCreatedTemporary, nameOf, onColumns, risk, temporaryWrite, useOf } from './own-reading.ts';
 import type { OwnReading, RowContext, StatementRow } from './own-reading.ts';
 import { isUnbounded } from './predicate.ts';
 import type { Target } from './row-independence.ts';
@@ -100,10 +100,10 @@ function insert(tree: Tree, context: RowContext): OwnReading {
   const asUpdate = ['update', writing(columnsOf(conflict, 'targetList'))] as const;
   const uses = useOf(relation, ...(overwrites ? [asInsert, asUpdate] : [asInsert]));
   if (context.isTemporary(rangeVarNames(relation ?? {}))) return { risk: temporaryWrite('insert', name), uses };
-  const inserts = risk('HIGH', 'insert.rows', 'It adds rows.', [effect('insert', 'table', name)]);
+  const inserts = risk('HIGH', 'insert.rows', 'It adds rows.', [onColumns(effect('insert', 'table', name), columnsOf(tree, 'cols'))]);
   if (!overwrites) return { risk: inserts, uses };
   // ON CONFLICT DO UPDATE overwrites what stands there (H71).
-  const updates = risk('HIGH', 'insert.overwrites', 'It overwrites rows that conflict with the new ones.', [effect('update', 'table', name, 'ON CONFLICT DO UPDATE')], 'exact-rows');
+  const updates = risk('HIGH', 'insert.overwrites', 'It overwrites rows that conflict with the new ones.', [onColumns(effect('update', 'table', name, 'ON CONFLICT DO UPDATE'), columnsOf(conflict, 'targetList'))], 'exact-rows');
   return { risk: joinRisks(inserts, updates), uses };
 }
 
@@ -119,12 +119,13 @@ function change(tree: Tree, context: RowContext, kind: 'update' | 'delete'): Own
   const name = nameOf(relation);
   const uses = useOf(relation, [kind, kind === 'update' ? writing(columnsOf(tree, 'targetList')) : {}]);
   if (context.isTemporary(rangeVarNames(relation ?? {}))) return { risk: temporaryWrite(kind, name), uses };
-  return { risk: changeRisk(kind, name, isUnbounded(nodeIn(tree, 'whereClause'), targetOf(relation)), nodeIn(tree, 'whereClause')), uses };
+  const columns = kind === 'update' ? columnsOf(tree, 'targetList') : undefined;
+  return { risk: changeRisk(kind, name, columns, isUnbounded(nodeIn(tree, 'whereClause'), targetOf(relation)), nodeIn(tree, 'whereClause')), uses };
 }
 
-function changeRisk(kind: 'update' | 'delete', name: string, isEverything: boolean, where: Node | undefined): Risk {
+function changeRisk(kind: 'update' | 'delete', name: string, columns: readonly string[] | undefined, isEverything: boolean, where: Node | undefined): Risk {
   const [verb, word] = verbs[kind];
-  const effects = [effect(kind, 'table', name)];
+  const effects = [onColumns(effect(kind, 'table', name), columns)];
   if (!isEverything) return risk('HIGH', `${kind}.where`, `It ${verb} the rows that its WHERE chooses.`, effects, 'exact-rows');
   if (where === undefined) return risk('CRITICAL', `${kind}.no-where`, `${word} without WHERE: it ${verb} every row.`, effects, 'exact-rows');
   return risk('CRITICAL', `${kind}.where-always-true`, `The WHERE of this ${word} keeps no row back, so it ${verb} every row.`, effects, 'exact-rows');
@@ -138,8 +139,8 @@ function merge(tree: Tree, context: RowContext): OwnReading {
   const branches = nodesIn(tree, 'mergeWhenClauses').flatMap((when) => branchOf(when, join, target));
   const uses = useOf(relation, 'read', ...branches.map(({ kind, columns }): readonly [RelationUse, Partial<RelationMention>] => [kind, writing(columns)]));
   if (context.isTemporary(rangeVarNames(relation ?? {}))) return { risk: temporaryWrite('update', name), uses };
-  const own = branches.map(({ kind, isEverything }) => {
-    const effects = [effect(kind, 'table', name)];
+  const own = branches.map(({ kind, columns, isEverything }) => {
+    const effects = [onColumns(effect(kind, 'table', name), columns)];
     if (kind === 'insert') return risk('HIGH', 'merge.insert', 'It adds rows that the source has and the target has not.', effects);
     if (isEverything) return risk('CRITICAL', `merge.${kind}-everything`, `Its conditions keep no row back, so it ${verbs[kind][0]} every row.`, effects, 'exact-rows');
     return risk('HIGH', `merge.${kind}`, `It ${verbs[kind][0]} rows of the target.`, effects, 'exact-rows');
@@ -180,11 +181,11 @@ function copy(tree: Tree, context: RowContext): OwnReading {
   const relation = treeIn(tree, 'relation');
   const isFrom = flagIn(tree, 'is_from');
   const columns = nodesIn(tree, 'attlist').flatMap(textOfString);
-  const uses = useOf(relation, isFrom ? ['insert', columns.length > 0 ? { columns } : {}] : 'read');
+  const uses = useOf(relation, isFrom ? ['insert', { reads: { names: new Set(), selected: [] }, ...(columns.length > 0 ? { columns } : {}) }] : ['read', columns.length > 0 ? { reads: { names: new Set(columns), selected: [] } } : {}]);
   const place = placeRisk(tree, isFrom);
   const data = !isFrom ? nothing
     : context.isTemporary(rangeVarNames(relation ?? {})) ? temporaryWrite('insert', nameOf(relation))
-      : risk('HIGH', 'copy.in', 'It adds the rows of a COPY.', [effect('insert', 'table', nameOf(relation))]);
+      : risk('HIGH', 'copy.in', 'It adds the rows of a COPY.', [onColumns(effect('insert', 'table', nameOf(relation)), columns.length > 0 ? columns : undefined)]);
   const isWire = place === nothing;
   return { risk: joinRisks(place, data), uses, ...(isWire ? { copy: isFrom ? 'in' as const : 'out' as const } : {}) };
 }

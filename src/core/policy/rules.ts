@@ -60,6 +60,18 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    id: 'timeouts.lifted', version: 1, reads: ['effects'],
+    compares: 'fires when a limit under `timeouts` would be set higher or switched off; denies',
+    evaluate(facts) {
+      const lifted = facts.effects.filter(({ kind, objectKind }) => kind === 'session' && objectKind === 'time limit');
+      if (lifted.length === 0) return undefined;
+      return {
+        decision: 'deny', observed: lifted.map(({ object, detail }) => `${object ?? 'a limit'} ${detail ?? ''}`).join(', '), threshold: 'limits of time stay, or get lower',
+        message: 'It would lift a limit of time that the policy sets for this agent. A lower value is allowed.',
+      };
+    },
+  },
+  {
     id: 'protected.table', version: 2, reads: ['effects'],
     compares: 'fires when an effect reaches a name under `protected.tables`; gives the worse of `protected.on_write` and `protected.on_read`, as it writes and reads',
     evaluate: (facts, policy) => protectedFinding(facts, policy, 'table', policy.protected.tables, matchesRelation),

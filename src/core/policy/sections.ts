@@ -61,6 +61,7 @@ const timeouts = z.strictObject({
   statement: seconds.describe('Seconds that a statement may run.'),
   lock: seconds.describe('Seconds that a statement may wait for a lock.'),
   idle_in_transaction: seconds.describe('Seconds that an open transaction may do nothing; then the server ends the session.'),
+  transaction: seconds.describe('Seconds that a transaction may be open, on PostgreSQL 17 and later.'),
 }).describe('Limits of time that an agent cannot lift. One that is not named stays as the server has it.');
 
 const approval = z.strictObject({

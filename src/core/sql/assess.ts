@@ -17,6 +17,7 @@ import { anyUnsafeType } from './reach-type.ts';
 import { missingNames } from './missing-names.ts';
 import { readStatement } from './read-statement.ts';
 import type { SessionFacts, Statement } from './statement.ts';
+import { liftingRisks } from './time-limits.ts';
 
 export { nextSession } from './next-session.ts';
 
@@ -87,6 +88,7 @@ function riskOf(statement: Statement, given: SessionFacts, catalog: Catalog, par
   const parts = [
     own, reached, plannedRisk(statement, session, catalog, read), namedRisk(statement, session, catalog, parser), blockRisk(statement, session, catalog, parser),
   ];
+  parts.push(...liftingRisks(statement.changes, session.timeLimits));
   if (isDdl(statement)) parts.push(reachDdl(session, catalog, read));
   return withoutRepeats(withoutUnqualified(parts.reduce(joinRisks)));
 }

@@ -10,6 +10,7 @@ import { reachNested } from './reach-names.ts';
 import { danger, deeper, depthMax, joinAll, opaque, through, type Scope } from './reach-scope.ts';
 import { anyUnsafeType } from './reach-type.ts';
 import { settingRisk as changeOfSetting } from './settings.ts';
+import { liftingRisk, noTimeLimits } from './time-limits.ts';
 
 export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMention): Risk {
   const { argument } = row;
@@ -19,7 +20,7 @@ export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMe
   if (argument.kind === 'read-setting') return readingSetting(named || argument.at === 'all' ? null : mention.constants[argument.at] ?? null);
   const constant = named ? null : mention.constants[argument.at] ?? null;
   const via = `${mention.name}(…)`;
-  if (argument.kind === 'setting') return settingRisk(mention, constant);
+  if (argument.kind === 'setting') return settingRisk(scope, mention, constant);
   if (constant === null) return computedRisk(scope, argument.kind, mention);
   if (argument.kind === 'cursor') {
     const body = scope.session.cursors.get(constant);
@@ -46,12 +47,13 @@ function anyTypeRisk(mention: FunctionMention): Risk {
 }
 
 /** set_config(name, value, is_local) is SET; what it does to the search_path or the role cannot be followed. */
-function settingRisk(mention: FunctionMention, name: string | null): Risk {
+function settingRisk(scope: Scope, mention: FunctionMention, name: string | null): Risk {
   if (name === null || !/^[a-z_][a-z0-9_.]*$/i.test(name)) {
     return danger('HIGH', 'setting.computed', 'set_config changes a setting whose name is computed.', { kind: 'unknown', objectKind: 'setting' });
   }
   // A computed value is harmless where every value is.
-  const own = changeOfSetting(name, mention.constants[1] ?? undefined, 'set');
+  const value = mention.constants[1] ?? undefined;
+  const own = joinRisks(changeOfSetting(name, value, 'set'), liftingRisk(name, value, scope.caller.timeLimits ?? noTimeLimits));
   if (!unfollowed.has(name.toLowerCase())) return own;
   // `unknown` tells the session that it must ask the server where it stands.
   return joinRisks(own, danger('HIGH', 'setting.guarded', `set_config changes ${name}.`, { kind: 'unknown', object: name, objectKind: 'setting' }));

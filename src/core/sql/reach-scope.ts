@@ -6,6 +6,7 @@
 import { joinRisks, nothing, type Effect, type Level, type Recoverability, type Risk } from '../risk.ts';
 import { effectivePath, type Catalog } from './catalog.ts';
 import type { SessionFacts, Statement } from './statement.ts';
+import { keyOfLimits } from './time-limits.ts';
 
 /** Reads nested SQL; null when it cannot be read. `plpgsql` takes a CREATE FUNCTION statement. */
 export type ReadNested = (sql: string, kind: 'statement' | 'expression' | 'plpgsql') => readonly Statement[] | null;
@@ -73,9 +74,9 @@ export function deeper(scope: Scope): Scope {
   return { ...scope, depth: scope.depth + 1 };
 }
 
-function placeOf({ searchPath, catalogChanged, temporary, temporaryOpaque }: SessionFacts): Pick<Scope, 'key' | 'isLasting'> {
+function placeOf({ searchPath, catalogChanged, temporary, temporaryOpaque, timeLimits }: SessionFacts): Pick<Scope, 'key' | 'isLasting'> {
   return {
-    key: searchPath === null ? '?' : `.${searchPath.join('\u0000')}`,
+    key: `${keyOfLimits(timeLimits)}${searchPath === null ? '?' : `.${searchPath.join('\u0000')}`}`,
     isLasting: searchPath !== null && !catalogChanged && temporary.size === 0 && temporaryOpaque.size === 0,
   };
 }

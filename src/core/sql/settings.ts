@@ -5,6 +5,7 @@
  */
 import type { Level, Risk } from '../risk.ts';
 import { effect, risk } from './own-reading.ts';
+import { readMilliseconds } from './time-limits.ts';
 
 interface Finding { readonly level: Exclude<Level, 'SAFE'>; readonly rule: string; readonly message: string }
 
@@ -97,12 +98,9 @@ function findingOf(name: string, value: string | undefined, how: 'set' | 'reset'
   return harmlessNames.has(name) || name.startsWith('enable_') ? harmless : unreviewed;
 }
 
-const unitsMs: Readonly<Record<string, number>> = { '': 1, us: 0.001, ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 };
-
 function limit(value: string | undefined, how: 'set' | 'reset'): Finding {
   if (how === 'reset') return harmless;
-  const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?$/.exec(value ?? '') ?? [];
-  const ms = Number(digits) * (unitsMs[unit] ?? 0);
-  if (digits !== '' && ms > 0 && ms <= timeoutMsMax) return harmless;
+  const ms = readMilliseconds(value ?? '');
+  if (ms !== undefined && ms > 0 && ms <= timeoutMsMax) return harmless;
   return { level: 'HIGH', rule: 'session.limit-removed', message: 'It removes a limit that protects others from this session, or sets it very high.' };
 }

@@ -4,12 +4,13 @@
  */
 import type { Risk } from '../risk.ts';
 import type { Mentions } from './mentions.ts';
+import type { TimeLimits } from './time-limits.ts';
 
 /** What running the statement changes for later statements of the same session. */
 export type SessionChange =
   | { readonly kind: 'search-path'; /** null: computed or unknown */ readonly path: readonly string[] | null }
   | { readonly kind: 'role' }
-  | { readonly kind: 'setting'; readonly name: string; /** undefined: reset, or computed */ readonly value?: string }
+  | { readonly kind: 'setting'; readonly name: string; /** undefined: reset */ readonly value?: string }
   | { readonly kind: 'reset-all' }
   | { readonly kind: 'temporary-relation'; readonly name: string; /** It may run code when used: a view, a default, a check, a parent. */ readonly opaque?: boolean }
   /** The name may from now on mean a temporary object that runs code, if the session has temporary objects at all. */
@@ -62,4 +63,6 @@ export interface SessionFacts {
   /** Named prepared statements (SQL PREPARE and wire Parse share one name space) and cursors/portals. */
   readonly prepared: ReadonlyMap<string, Statement>;
   readonly cursors: ReadonlyMap<string, Statement>;
+  /** What the session may not lift; absent: nobody has set any. */
+  readonly timeLimits?: TimeLimits;
 }

@@ -73,7 +73,8 @@ function changing(name: string, values: readonly (string | null)[] | undefined, 
   // SET ROLE NONE goes back to the role of the session.
   const isBack = name === 'role' && isPlain && values.length === 1 && values[0]?.toLowerCase() === 'none';
   const own = settingRisk(name, isPlain ? values.join(', ') : undefined, isBack ? 'reset' : how);
-  const value = isPlain && how === 'set' ? { value: values.join(', ') } : {};
+  // What cannot be read is no value that anything takes for harmless.
+  const value = how === 'set' ? { value: isPlain ? values.join(', ') : '?' } : {};
   const change: SessionChange = name === 'search_path' ? { kind: 'search-path', path: isPlain ? values.filter((value) => value !== '') : null }
     : name === 'role' || name === 'session_authorization' ? { kind: 'role' } : { kind: 'setting', name, ...value };
   return { risk: own, changes: [change] };

@@ -5,6 +5,7 @@
  */
 import { Failure } from '../../core/failure.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
+import { noTimeLimits } from '../../core/sql/time-limits.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import type { Admission, Admitted, Candidate } from './admission.ts';
 import type { Batch, ExtendedBatch } from './batch.ts';
@@ -12,7 +13,7 @@ import type { SessionContext } from './context.ts';
 import { ExtendedPlan } from './extended-plan.ts';
 import type { Unit } from './fate.ts';
 import type { Setting } from './judgements.ts';
-import { learnNames, learnPath } from './learn.ts';
+import { keepTimeLimits, learnNames, learnPath } from './learn.ts';
 import type { Plan } from './plan.ts';
 import { errorOf, failureOf } from './refuse.ts';
 import type { Replies } from './replies.ts';
@@ -95,9 +96,11 @@ export class BatchJudge {
   /** The catalog, when nothing has to be asked before the next judgement. */
   #knownCatalog(): Catalog | undefined {
     const { state, catalogs, database } = this.#deps.context;
-    if (state.isCatalogDue || ((state.isStale || state.areNamesStale) && this.#mayAsk)) return undefined;
+    if (state.isCatalogDue || ((state.isStale || state.areNamesStale || this.#mayKeepLimits) && this.#mayAsk)) return undefined;
     return catalogs.cached(database);
   }
+
+  get #mayKeepLimits(): boolean { return this.#deps.context.state.areLimitsDue && this.#deps.replies.status === 'idle'; }
 
   /** Our questions end with a Sync, so they must not fall into a pipeline; in a failed transaction they would fail. */
   get #mayAsk(): boolean { return this.#deps.replies.status !== 'failed' && !this.#deps.replies.isUnsynced; }
@@ -110,6 +113,10 @@ export class BatchJudge {
     }
     if (this.#mayAsk) {
       link.markIdle();
+      if (this.#mayKeepLimits) {
+        await keepTimeLimits(link, state.facts.timeLimits ?? noTimeLimits);
+        state.areLimitsDue = false;
+      }
       if (state.isStale) await learnPath(link, state, replies.status);
       if (state.areNamesStale) await learnNames(link, state, registry);
     }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { Failure } from '../../core/failure.ts';
+import { noTimeLimits, timeLimitsFrom, type TimeLimits } from '../../core/sql/time-limits.ts';
 import type { Parser } from '../../lib/pgsql/parser.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
@@ -24,7 +25,7 @@ import type { Guard } from '../../flow/guard.ts';
 import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
-import { closeLock, learnPath } from './learn.ts';
+import { closeLock, keepTimeLimits, learnPath } from './learn.ts';
 import { clientsMaxDefault, drainMsMax, revocationCheckMs, startupMsMax } from './limits.ts';
 import { login, type KnownAgent, type Login, type LoginDeps } from './login.ts';
 import { createOidNames, type OidNames } from './oid-names.ts';
@@ -178,28 +179,33 @@ class PostgresGateway implements Gateway {
     }
     client.agent = entered.agent;
     const { database, startup: { parameters } } = entered;
-    const link = await this.#connect(database, parameters);
+    const { timeouts } = this.#deps.guard.policyFor(entered.agent.name, database);
+    const link = await this.#connect(database, parameters, timeLimitsFrom(timeouts, 0));
     try {
-      await this.#begin(client, entered, link);
+      await this.#begin(client, entered, link, timeLimitsFrom(timeouts, link.serverMajor));
     } catch (error) {
       await link.end();
       throw error;
     }
   }
 
-  async #connect(database: string, parameters: ReadonlyMap<string, string>): Promise<Link> {
+  /** The limits are the session's own from its start, so that RESET leads back to them, unless a pooler knows no such parameters. */
+  async #connect(database: string, parameters: ReadonlyMap<string, string>, limits: TimeLimits): Promise<Link> {
+    const limited = new Map([...parameters, ...[...limits].map(([name, ms]) => [name, String(ms)] as const)]);
     try {
-      return await this.#deps.connect({ database, parameters });
+      return await this.#deps.connect({ database, parameters: limited });
     } catch (error) {
+      if (limits.size > 0 && refusesParameters(error)) return this.#connect(database, parameters, noTimeLimits);
       if (error instanceof Failure && error.code === 'not_found') throw new Failure('not_found', `database "${database}" does not exist`, { hint: error.hint, cause: error });
       throw error;
     }
   }
 
-  async #begin(client: Client, entered: LoggedIn, link: Link): Promise<void> {
+  async #begin(client: Client, entered: LoggedIn, link: Link, limits: TimeLimits): Promise<void> {
     const { socket, database, agent } = entered;
     const catalogs = await this.#deps.catalogs.of(link);
-    const context = await this.#contextFor(entered, link, catalogs);
+    const context = await this.#contextFor(entered, link, catalogs, limits);
+    await keepTimeLimits(link, limits);
     await learnPath(link, context.state, 'idle');
     await catalogs.current(database, { fresh: true });
     const arrival = { sessionId: context.sessionId, agent: agent.name, database };
@@ -222,7 +228,7 @@ class PostgresGateway implements Gateway {
     session.start(entered.rest);
   }
 
-  async #contextFor(entered: LoggedIn, link: Link, catalogs: Catalogs): Promise<SessionContext> {
+  async #contextFor(entered: LoggedIn, link: Link, catalogs: Catalogs, limits: TimeLimits): Promise<SessionContext> {
     const { guard, newId, clock, measure } = this.#deps;
     const registry = new Registry<Unit>();
     const oids = this.#oids.get(catalogs) ?? createOidNames(catalogs);
@@ -231,7 +237,7 @@ class PostgresGateway implements Gateway {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
       guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
       measure: (request) => measure({ ...request, database: entered.database, address: link.address, processId: link.processId }),
-      state: new SessionState(registry, '', this.#deps.core.nextSession), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
+      state: new SessionState(registry, '', this.#deps.core.nextSession, limits), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };
   }
 
@@ -288,4 +294,10 @@ class PostgresGateway implements Gateway {
 function noteOf({ socket, isEncrypted, startup }: LoggedIn): string {
   const application = startup.parameters.get('application_name') ?? '';
   return `from ${socket.remoteAddress ?? 'unknown'}, ${isEncrypted ? 'encrypted' : 'not encrypted'}${application === '' ? '' : `, application ${application}`}`;
+}
+
+/** PgBouncer's answer to a start-up parameter that it does not track. */
+function refusesParameters(error: unknown): boolean {
+  const cause = error instanceof Failure ? error.cause : undefined;
+  return typeof cause === 'object' && cause !== null && 'code' in cause && cause.code === '08P01';
 }

@@ -8,6 +8,7 @@ import type { Parser } from '../../lib/pgsql/parser.ts';
 import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
+import { keyOfLimits } from '../../core/sql/time-limits.ts';
 import { judgedTextLengthMax, judgementsMax } from './limits.ts';
 
 export interface Assessment {
@@ -108,8 +109,8 @@ export function withDoubt(risk: Risk): Risk {
   });
 }
 
-function placeOf({ facts: { searchPath, role } }: Setting): string {
-  return searchPath === null ? `${role}\0?` : `${role}\0.${searchPath.join('\0')}`;
+function placeOf({ facts: { searchPath, role, timeLimits } }: Setting): string {
+  return `${role}\0${keyOfLimits(timeLimits)}\0${searchPath === null ? '?' : `.${searchPath.join('\0')}`}`;
 }
 
 function dependsOnTextOnly({ statements }: Assessment): boolean {

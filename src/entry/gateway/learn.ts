@@ -5,6 +5,7 @@
  */
 import { Failure } from '../../core/failure.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
+import type { TimeLimits } from '../../core/sql/time-limits.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import { lockedSetting, ReadOnlyLock } from './read-only-lock.ts';
 import type { Registry } from './registry.ts';
@@ -32,6 +33,18 @@ function unlockable(why: string, cause?: unknown): Failure {
   return new Failure('upstream_unsupported', `The database server does not let Backstop lock a session against writes: ${why}.`, {
     hint: `Let the role of Backstop call set_config, and let a pooler before the server pass ${lockedSetting} on and serve whole sessions.`, cause,
   });
+}
+
+/**
+ * Puts every limit of time that is higher or off back in force, for whatever reason: RESET ALL behind a pooler that does
+ * not know the limits as the session's own, or code that nobody read. Only while no transaction is open.
+ */
+export async function keepTimeLimits(link: Asking, limits: TimeLimits): Promise<void> {
+  if (limits.size === 0) return;
+  const rows = [...limits].map(([name, ms]) => `('${name}', ${ms})`).join(', ');
+  await link.query(`SELECT pg_catalog.set_config(l.name, l.ms::pg_catalog.text, false) FROM (VALUES ${rows}) AS l (name, ms)
+    JOIN pg_catalog.pg_settings AS s ON s.name OPERATOR(pg_catalog.=) l.name
+    WHERE NOT (s.setting::pg_catalog.int8 OPERATOR(pg_catalog.>) 0 AND s.setting::pg_catalog.int8 OPERATOR(pg_catalog.<=) l.ms)`);
 }
 
 export async function learnPath(link: Asking, state: SessionState, status: TransactionStatus): Promise<void> {

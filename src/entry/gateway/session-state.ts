@@ -5,6 +5,7 @@
  */
 import type { Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
+import { noTimeLimits, type TimeLimits } from '../../core/sql/time-limits.ts';
 import type { TransactionEnd } from './fate.ts';
 import type { Registry } from './registry.ts';
 
@@ -24,6 +25,8 @@ export class SessionState {
   isStale = true;
   /** Prepared statements, cursors and temporary relations must be asked for. */
   areNamesStale = false;
+  /** Something may have put the limits of time back to what the server has, or lifted them. */
+  areLimitsDue = false;
   /** DDL of this session has been committed or rolled back: the catalog must be read again before the next judgement. */
   isCatalogDue = false;
   readonly #registry: Registry;
@@ -32,12 +35,12 @@ export class SessionState {
   #changedInTransaction = false;
   #madeTemporary = false;
 
-  constructor(registry: Registry, role: string, advance: Advance) {
+  constructor(registry: Registry, role: string, advance: Advance, timeLimits: TimeLimits = noTimeLimits) {
     this.#registry = registry;
     this.#advance = advance;
     this.#facts = {
       searchPath: null, role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false,
-      prepared: registry.preparedStatements, cursors: registry.cursors,
+      prepared: registry.preparedStatements, cursors: registry.cursors, timeLimits,
     };
   }
 
@@ -63,6 +66,7 @@ export class SessionState {
       catalogChanged: this.#facts.catalogChanged || catalogChanged,
     });
     if (isMoved || isDoubtful || opaque) this.#changedInTransaction = this.isStale = true;
+    if ((isMoved || opaque) && (this.#facts.timeLimits?.size ?? 0) > 0) this.areLimitsDue = true;
     if (this.#hasTemporary && !hadTemporary) this.#madeTemporary = true;
     if (opaque || (hadTemporary && definesSomething.test(statement.node))) this.#doubtNames();
     if (statement.transaction?.verb === 'rollback-to') this.#reverted();

@@ -28,7 +28,7 @@ import { makeCertificate } from './lib/pgwire/certificate.ts';
 import { formatVerifier, makeVerifier, saltBytesDefault } from './lib/pgwire/scram-verifier.ts';
 import { randomPool, shortId, sortableId } from './lib/sortable-id.ts';
 import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
-import { loadPolicy } from './remote/policy-file.ts';
+import { loadPolicy, policyText as readPolicyText } from './remote/policy-file.ts';
 import { watchPolicy } from './remote/policy-watch.ts';
 import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
 import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
@@ -123,6 +123,9 @@ export async function livePlace(connectionString: string): Promise<JudgingPlace>
     await link.end();
   }
 }
+
+/** Of a shipped policy, or of a file. Throws Failure `policy_invalid`. */
+export function policyText(nameOrPath: string): ReturnType<typeof readPolicyText> { return readPolicyText(nameOrPath); }
 
 export interface Backstop {
   readonly gateway: Address;

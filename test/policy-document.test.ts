@@ -1,32 +1,39 @@
 /**
- * docs/policy.md keeps up with the code: every key, default, operation and rule is named, its example is a valid policy,
- * and its table of shipped policies is what they decide.
+ * docs/policy.md keeps up with the code: its reference is made from the schema and the rules, its examples are valid, and its
+ * table of shipped policies is what they decide.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { decide } from '../src/core/policy/decide.ts';
 import { operations } from '../src/core/policy/operation.ts';
-import { parsePolicy, policySchema } from '../src/core/policy/policy.ts';
+import { checkPolicy, parsePolicy } from '../src/core/policy/policy.ts';
 import { rules } from '../src/core/policy/rules.ts';
 import type { Level, Risk } from '../src/core/risk.ts';
 import { Failure } from '../src/core/failure.ts';
-import { keysAt } from '../src/lib/checked-yaml.ts';
 import { loadPolicy } from '../src/remote/policy-file.ts';
+import { examples } from '../scripts/policy-examples.ts';
+import { withReference } from '../scripts/policy-reference.ts';
 
 const text = readFileSync(new URL('../docs/policy.md', import.meta.url), 'utf8');
 const example = /```yaml\n([\s\S]*?)```/.exec(text)?.[1] ?? '';
 
-test('every key of the schema has its row', () => {
-  const inside = ['recovery', 'protected', 'approval'].flatMap((key) => keysAt(policySchema, [key]).map((inner) => `${key}.${inner}`));
-  const keys = [...keysAt(policySchema, []).filter((key) => !['levels', 'recovery', 'protected', 'approval'].includes(key)), ...inside];
-  assert.ok(keys.length >= 11);
-  for (const key of keys) assert.ok(text.includes(`| \`${key}\` |`), key);
+test('the reference is what the schema and the rule table say; `npm run docs:policy` writes it', () => {
+  assert.equal(text, withReference(text));
 });
 
 test('every operation and every rule is named', () => {
   for (const word of [...operations, ...rules.map((rule) => rule.id)]) assert.ok(text.includes(`\`${word}\``), word);
 });
+
+for (const [section, written] of Object.entries(examples)) {
+  test(`the example of ${section} stands in the page and is taken`, () => {
+    assert.ok(text.includes(written.trim()));
+    const levels = section === 'levels' ? '' : 'levels: { SAFE: allow, LOW: allow, HIGH: hold, CRITICAL: deny }\n';
+    const checked = checkPolicy(`name: shop\ndescription: An example.\n${levels}${written.trim()}\n`);
+    assert.deepEqual(checked.kind === 'valid' ? checked.warnings : checked.mistakes, []);
+  });
+}
 
 test('the example is a policy, and the mistake shown is the one that the parser reports', () => {
   assert.equal(parsePolicy(example, 'shop.yaml').name, 'shop');

@@ -14,7 +14,9 @@ const schema = z.strictObject({
 
 test('a valid file gives its value with defaults filled in', () => {
   const result = parseCheckedYaml('name: a\nlimits:\n  rows: 5\n', schema);
-  assert.deepEqual(result, { kind: 'valid', value: { name: 'a', mode: 'enforce', limits: { rows: 5, words: [] } } });
+  assert.ok(result.kind === 'valid');
+  assert.deepEqual(result.value, { name: 'a', mode: 'enforce', limits: { rows: 5, words: [] } });
+  assert.deepEqual([result.placeOf(['limits', 'rows']), result.placeOf(['limits', 'words'])], [{ line: 3, column: 9 }, { line: 3, column: 3 }]);
 });
 
 const rows: readonly (readonly [why: string, text: string, line: number, column: number, message: RegExp])[] = [

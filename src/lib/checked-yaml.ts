@@ -15,7 +15,8 @@ export interface Mistake {
 }
 
 export type CheckedYaml<T> =
-  | { readonly kind: 'valid'; readonly value: T }
+  /** `placeOf` tells where a value stands in the text. */
+  | { readonly kind: 'valid'; readonly value: T; readonly placeOf: (path: readonly (string | number)[]) => { readonly line: number; readonly column: number } }
   | { readonly kind: 'invalid'; readonly mistakes: readonly Mistake[] };
 
 type Issue = z.core.$ZodIssue;
@@ -35,7 +36,9 @@ export function parseCheckedYaml<T>(text: string, schema: z.ZodType<T>): Checked
 
   // An empty document is an empty mapping, so that the schema can name the keys that it misses.
   const result = schema.safeParse(document.toJS() ?? {});
-  if (result.success) return { kind: 'valid', value: result.data };
+  if (result.success) {
+    return { kind: 'valid', value: result.data, placeOf: (path) => { const { line, column } = at(offsetOf(document, path), ''); return { line, column }; } };
+  }
   const mistakes = result.error.issues.flatMap((issue) => explainIssue(issue, schema, document, at));
   return { kind: 'invalid', mistakes: mistakes.sort((a, b) => a.line - b.line || a.column - b.column) };
 }

@@ -16,9 +16,15 @@ const bytesMax = 1_000_000;
 
 /** Throws Failure `policy_invalid`: no such policy, unreadable, or wrong at a line. */
 export async function loadPolicy(nameOrPath: string): Promise<Policy> {
-  if (!isName(nameOrPath)) return readPolicy(nameOrPath, nameOrPath);
+  const { text, shownAs } = await policyText(nameOrPath);
+  return parsePolicy(text, shownAs);
+}
+
+/** Throws Failure `policy_invalid`: no such policy, or unreadable. */
+export async function policyText(nameOrPath: string): Promise<{ readonly text: string; readonly shownAs: string }> {
+  if (!isName(nameOrPath)) return { text: await readText(nameOrPath, nameOrPath), shownAs: nameOrPath };
   const shipped = await shippedPolicies();
-  if (shipped.includes(nameOrPath)) return readPolicy(policyPath(nameOrPath), `${nameOrPath}.yaml`);
+  if (shipped.includes(nameOrPath)) return { text: await readText(policyPath(nameOrPath), `${nameOrPath}.yaml`), shownAs: `${nameOrPath}.yaml` };
   const guess = closest(nameOrPath, shipped);
   throw new Failure('policy_invalid', `there is no policy ${nameOrPath}; shipped are ${shipped.join(', ')}${guess === undefined ? '' : `. Did you mean ${guess}?`}`, {
     hint: 'Give one of these names, or a path that holds a slash or ends in .yaml.',
@@ -36,10 +42,6 @@ export function policyPath(nameOrPath: string): string {
 }
 
 function isName(nameOrPath: string): boolean { return /^[a-z][a-z0-9-]*$/.test(nameOrPath); }
-
-async function readPolicy(path: string, shownAs: string): Promise<Policy> {
-  return parsePolicy(await readText(path, shownAs), shownAs);
-}
 
 async function readText(path: string, shownAs: string): Promise<string> {
   try {

@@ -46,11 +46,20 @@ export function scopeFor(policy: Policy, circumstances: Circumstances): Effectiv
   return policy.scoped[index] ?? policy.base;
 }
 
-export function matches(match: Match, { agent, database, environment, at }: Circumstances): boolean {
-  return fitsAny(match.agents, agent) && fitsAny(match.databases, database)
-    && (match.environments === undefined || match.environments.includes(environment))
-    && (match.hours === undefined || isWithin(match.hours, at));
+export function matches(match: Match, who: Circumstances): boolean {
+  return fitsAgent(match, who) && fitsDatabase(match, who) && fitsEnvironment(match, who) && fitsHours(match, who);
 }
+
+/** The keys that do not fit; none when it matches. */
+export function misfits(match: Match, who: Circumstances): readonly (keyof Match)[] {
+  const fits = { agents: fitsAgent, databases: fitsDatabase, environments: fitsEnvironment, hours: fitsHours };
+  return (['agents', 'databases', 'environments', 'hours'] as const).filter((key) => !fits[key](match, who));
+}
+
+function fitsAgent({ agents }: Match, { agent }: Circumstances): boolean { return fitsAny(agents, agent); }
+function fitsDatabase({ databases }: Match, { database }: Circumstances): boolean { return fitsAny(databases, database); }
+function fitsEnvironment({ environments: wanted }: Match, { environment }: Circumstances): boolean { return wanted === undefined || wanted.includes(environment); }
+function fitsHours({ hours }: Match, { at }: Circumstances): boolean { return hours === undefined || isWithin(hours, at); }
 
 function fitsAny(globs: readonly string[] | undefined, text: string): boolean {
   return globs === undefined || globs.some((glob) => matchesGlob(glob, text));

@@ -12,6 +12,7 @@ import { sha256Hex } from '../../lib/sha256.ts';
 import { Failure } from '../failure.ts';
 import { levels } from '../risk.ts';
 import { severity, type Decision } from '../verdict.ts';
+import { doubtsAbout } from './doubts.ts';
 import { environments, matchSchema } from './match.ts';
 import { sections } from './sections.ts';
 
@@ -94,13 +95,16 @@ export type Policy = DeepReadonly<Written> & {
 };
 
 export type CheckedPolicy =
-  | { readonly kind: 'valid'; readonly policy: Policy }
+  | { readonly kind: 'valid'; readonly policy: Policy; readonly warnings: readonly Mistake[] }
   | { readonly kind: 'invalid'; readonly mistakes: readonly Mistake[] };
 
-/** Every mistake with its place, or the policy. */
+/** Every mistake with its place; or the policy, and what in it is valid but surely not meant. */
 export function checkPolicy(yamlText: string): CheckedPolicy {
   const checked = parseCheckedYaml(yamlText, policySchema);
-  return checked.kind === 'valid' ? { kind: 'valid', policy: namePolicy(checked.value) } : checked;
+  if (checked.kind === 'invalid') return checked;
+  const policy = namePolicy(checked.value);
+  const warnings = doubtsAbout(policy).map(({ path, message }): Mistake => ({ ...checked.placeOf(path), message }));
+  return { kind: 'valid', policy, warnings: warnings.toSorted((a, b) => a.line - b.line || a.column - b.column) };
 }
 
 /** Throws Failure `policy_invalid`, its message `file:line:column: what is wrong; what is allowed`. */

@@ -10,11 +10,12 @@ import { addClassifyCommand } from './classify.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
 import { addLedgerCommand } from './ledger.ts';
 import { addLogCommand } from './log.ts';
+import { addPolicyCommand } from './policy.ts';
 import { addUpCommand } from './up.ts';
 import { addVersionCommand } from './version.ts';
 
 const commands: readonly CommandMaker[] = [
-  addUpCommand, addClassifyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addVersionCommand,
+  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addVersionCommand,
 ];
 
 const usageExitCode = 2;
@@ -24,6 +25,8 @@ Examples:
   backstop up                                   start with an embedded PostgreSQL and a demo database
   backstop up --upstream postgres://user:password@db.internal/app --policy strict
   backstop classify "DELETE FROM payments"      say what a statement would do, without running it
+  backstop policy explain "DELETE FROM payments" --agent reporting
+                                                say what the policy answers, rule by rule
   backstop agents add reporting --database app  make an agent; its token is shown once
   backstop approvals list                       what waits for a person
   backstop log --follow                         the record, live

@@ -22,6 +22,8 @@ export interface CliDeps {
   readonly now: () => Date;
   readonly openMemory: typeof openMemory;
   readonly startBackstop: typeof startBackstop;
+  /** Of a shipped policy by its name, or of a file. Throws Failure `policy_invalid`. */
+  readonly policyText: (nameOrPath: string) => Promise<{ readonly text: string; readonly shownAs: string }>;
   /** Throws Failure `upstream_unsupported`. */
   readonly offlinePlace: (major: number) => Promise<JudgingPlace>;
   /** Reads the catalog of that database, and nothing else there. Throws Failure. */

@@ -58,6 +58,9 @@ export const quietWords: Readonly<Record<string, QuietWords>> = {
     observed: `${level}, ${destroys ? 'destroys data, recovery point: none' : 'loses no data'}`,
     threshold: recovery.required_from === 'never' ? 'never required' : `required from ${recovery.required_from} when data would be lost`,
   }),
+  'timeouts.lifted': (_, { timeouts }) => ({
+    observed: 'lifts no limit of time', threshold: named(Object.entries(timeouts).filter(([, seconds]) => seconds !== undefined).map(([name, seconds]) => `${name}: ${seconds}`)).replace('none are named', 'no limits of time'),
+  }),
   'protected.table': (facts, { protected: { tables } }) => ({ observed: reached(facts), threshold: `protected tables: ${named(tables)}` }),
   'protected.schema': (facts, { protected: { schemas } }) => ({ observed: reached(facts), threshold: `protected schemas: ${named(schemas)}` }),
   'protected.column': (facts, { protected: { columns } }) => ({ observed: reached(facts), threshold: `protected columns: ${named(columns)}` }),

@@ -31,7 +31,7 @@ import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
 import { loadPolicy, policyText as readPolicyText } from './remote/policy-file.ts';
 import { watchPolicy } from './remote/policy-watch.ts';
 import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
-import { catalogVersion, loadCatalog } from './remote/postgres/catalog.ts';
+import { catalogVersion, catalogVersionInside, loadCatalog, loadCatalogInside } from './remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
 import { connectLink, type Link } from './remote/postgres/link.ts';
 import { createMeasurer, type Measurer } from './remote/postgres/measure.ts';
@@ -189,7 +189,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
       warnOfWeakLogin(link, target, log);
       return link;
     },
-    loadCatalog, catalogVersion, clock: systemClock,
+    loadCatalog, catalogVersion, inside: { load: loadCatalogInside, version: catalogVersionInside }, clock: systemClock,
   });
   started.push(() => catalogs.close());
   await catalogs.current(target.database, { fresh: true });

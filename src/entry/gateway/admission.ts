@@ -116,8 +116,12 @@ export class Admission {
   }
 
   async #rejudge({ setting, riskUnder }: Candidate): Promise<{ readonly risk: Risk; readonly catalog: Catalog }> {
-    const catalog = await this.#context.catalogs.current(this.#context.database, { fresh: true });
-    return { risk: riskUnder({ ...setting, catalog }), catalog };
+    const { catalogs, database, ownCatalog, state } = this.#context;
+    const own = ownCatalog.has(setting.catalog) ? await ownCatalog.compared() : undefined;
+    if (own !== undefined) return { risk: riskUnder({ ...setting, catalog: own }), catalog: own };
+    const catalog = await catalogs.current(database, { fresh: true });
+    const facts = state.facts.catalogChanged ? { ...setting.facts, catalogChanged: true } : setting.facts;
+    return { risk: riskUnder({ ...setting, facts, catalog }), catalog };
   }
 
   async #measure({ statements, setting, bind }: Candidate, catalog: Catalog, risk: Risk, signal: AbortSignal): Promise<Impact> {

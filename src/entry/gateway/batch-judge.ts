@@ -89,14 +89,16 @@ export class BatchJudge {
   }
 
   #settingWith(catalog: Catalog): Setting {
-    const { state } = this.#deps.context;
-    return { catalog, facts: state.facts, isPlain: state.isPlain };
+    const { state, ownCatalog } = this.#deps.context;
+    const facts = ownCatalog.has(catalog) && this.#mayAsk ? { ...state.facts, catalogChanged: false } : state.facts;
+    return { catalog, facts, isPlain: state.isPlain };
   }
 
   /** The catalog, when nothing has to be asked before the next judgement. */
   #knownCatalog(): Catalog | undefined {
-    const { state, catalogs, database } = this.#deps.context;
+    const { state, catalogs, database, ownCatalog } = this.#deps.context;
     if (state.isCatalogDue || ((state.isStale || state.areNamesStale || this.#mayKeepLimits) && this.#mayAsk)) return undefined;
+    if (this.#seesOwnCatalog && !ownCatalog.isUnreadable) return ownCatalog.cached();
     return catalogs.cached(database);
   }
 
@@ -105,8 +107,11 @@ export class BatchJudge {
   /** Our questions end with a Sync, so they must not fall into a pipeline; in a failed transaction they would fail. */
   get #mayAsk(): boolean { return this.#deps.replies.status !== 'failed' && !this.#deps.replies.isUnsynced; }
 
+  /** The open transaction has changed the catalog, and can be asked for it. */
+  get #seesOwnCatalog(): boolean { return this.#mayAsk && this.#deps.replies.status === 'in-transaction' && this.#deps.context.state.facts.catalogChanged; }
+
   async #learn(): Promise<Catalog> {
-    const { link, replies, context: { state, registry, catalogs, database } } = this.#deps;
+    const { link, replies, context: { state, registry, catalogs, database, ownCatalog } } = this.#deps;
     if (state.isCatalogDue) {
       await catalogs.refresh(database);
       state.isCatalogDue = false;
@@ -120,7 +125,8 @@ export class BatchJudge {
       if (state.isStale) await learnPath(link, state, replies.status);
       if (state.areNamesStale) await learnNames(link, state, registry);
     }
-    return catalogs.cached(database) ?? catalogs.current(database, { fresh: true });
+    const own = this.#seesOwnCatalog ? await ownCatalog.current() : undefined;
+    return own ?? catalogs.cached(database) ?? catalogs.current(database, { fresh: true });
   }
 }
 

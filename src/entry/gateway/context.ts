@@ -12,6 +12,7 @@ import type { Judgements } from './judgements.ts';
 import type { ReadOnlyLock } from './read-only-lock.ts';
 import type { Registry } from './registry.ts';
 import type { SessionState } from './session-state.ts';
+import type { TransactionCatalog } from './transaction-catalog.ts';
 import type { Unit } from './fate.ts';
 
 /** Catalog snapshots of the session's own server, by database, as fresh as asked for. */
@@ -24,6 +25,8 @@ export interface SessionContext {
   readonly database: string;
   readonly guard: Guard;
   readonly catalogs: Catalogs;
+  /** Once the session's open transaction has changed the catalog. */
+  readonly ownCatalog: TransactionCatalog;
   readonly oids: OidNames;
   readonly judgements: Judgements;
   /** Counts on another connection to the same server what a statement of this session would change. Never rejects. */

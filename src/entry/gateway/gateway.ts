@@ -33,6 +33,7 @@ import { errorOf, ownErrors } from './refuse.ts';
 import { Registry } from './registry.ts';
 import { Session } from './session.ts';
 import { SessionState } from './session-state.ts';
+import { TransactionCatalog } from './transaction-catalog.ts';
 
 export interface GatewayDeps {
   readonly host: string;
@@ -233,11 +234,12 @@ class PostgresGateway implements Gateway {
     const registry = new Registry<Unit>();
     const oids = this.#oids.get(catalogs) ?? createOidNames(catalogs);
     this.#oids.set(catalogs, oids);
+    const state = new SessionState(registry, '', this.#deps.core.nextSession, limits);
     return {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
       guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
       measure: (request) => measure({ ...request, database: entered.database, address: link.address, processId: link.processId }),
-      state: new SessionState(registry, '', this.#deps.core.nextSession, limits), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
+      state, ownCatalog: new TransactionCatalog({ link, state, inside: catalogs.inside, nowMs: () => clock.monotonicMs() }), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };
   }
 

@@ -29,6 +29,8 @@ export class SessionState {
   areLimitsDue = false;
   /** DDL of this session has been committed or rolled back: the catalog must be read again before the next judgement. */
   isCatalogDue = false;
+  /** Grows whenever the open transaction may see another catalog than before. */
+  catalogMark = 0;
   readonly #registry: Registry;
   readonly #advance: Advance;
   #facts: SessionFacts;
@@ -54,6 +56,7 @@ export class SessionState {
 
   /** The statement is let through: what comes after it is judged as if it had run. */
   letThrough(statement: Statement, risk: Risk): void {
+    if (risk.level !== 'SAFE' || statement.transaction !== undefined) this.catalogMark += 1;
     const opaque = runsUnreadCode(statement, risk);
     if (statement.changes.length === 0 && statement.transaction === undefined && !opaque) return;
     const { searchPath, role, temporary, temporaryOpaque, catalogChanged } = this.#advance(this.#facts, statement);
@@ -76,6 +79,7 @@ export class SessionState {
   failed(): void { this.#reverted(); }
 
   transactionEnded(how: TransactionEnd): void {
+    this.catalogMark += 1;
     this.#reverted();
     this.#changedInTransaction = false;
     // A rollback takes new temporary tables back, and a commit may drop them (ON COMMIT DROP).

@@ -26,6 +26,7 @@ function scene(): Scene {
     },
   } as unknown as Link);
   const cache = createCatalogCache({
+    inside: { load: () => Promise.resolve(undefined), version: () => Promise.resolve(undefined) },
     connect: () => { state.links += 1; return state.fails ? Promise.reject(new Error('no server')) : Promise.resolve(linkTo(state.identity)); },
     catalogVersion: async (ask) => { state.compares += 1; return (await ask('version'))[0]?.[0] ?? ''; },
     loadCatalog: () => { state.loads += 1; return Promise.resolve({ version: `${state.version} of ${state.identity}` } as Catalog); },

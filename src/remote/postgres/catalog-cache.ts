@@ -20,7 +20,15 @@ export interface CatalogCacheDeps {
   readonly connect: (database: string, at?: LinkAddress) => Promise<Link>;
   readonly loadCatalog: (ask: Ask) => Promise<Catalog>;
   readonly catalogVersion: (ask: Ask) => Promise<string>;
+  readonly inside: InsideCatalog;
   readonly clock: Clock;
+}
+
+/** What a session's own open transaction sees, asked on that session. */
+export interface InsideCatalog {
+  /** undefined: it cannot be told there. */
+  readonly load: (ask: Ask) => Promise<Catalog | undefined>;
+  readonly version: (ask: Ask) => Promise<string | undefined>;
 }
 
 /** Of one server. */
@@ -32,6 +40,7 @@ export interface ServerCatalogs {
   /** Reads it again, whatever its version says. */
   refresh(database: string): Promise<Catalog>;
   query(database: string, sql: string, parameters: readonly string[]): Promise<Rows>;
+  readonly inside: InsideCatalog;
 }
 
 export interface CatalogCache {
@@ -113,6 +122,7 @@ class OneServer implements ServerCatalogs {
     this.#deps = deps;
   }
 
+  get inside(): InsideCatalog { return this.#deps.inside; }
   cached(database: string): Catalog | undefined { return this.#databases.get(database)?.cached(); }
   async current(database: string, { fresh }: { readonly fresh: boolean }): Promise<Catalog> {
     return (fresh ? undefined : this.#of(database).cached()) ?? this.#of(database).compared();

@@ -13,6 +13,7 @@ import {
   foreignKeysQuery, functionNamesQuery, functionsQuery, indexExpressionsQuery, operatorClassQuery, operatorsQuery,
   policiesQuery, relationsQuery, rulesQuery, schemasQuery, triggersQuery, typesQuery, versionQuery,
 } from './catalog-queries.ts';
+import { ServerError } from './server-error.ts';
 import { functionHashOf, Names, readFunction, readOperator, readType, type Row } from './catalog-rows.ts';
 import { readForeignKey, readRelations } from './catalog-relations.ts';
 
@@ -51,6 +52,37 @@ export async function inSnapshot<T>(query: CatalogQuery, read: () => Promise<T>)
   } catch (error) {
     await query('ROLLBACK');
     throw error;
+  }
+}
+
+/**
+ * The same as a session's own transaction sees it, which has changed the catalog itself; asked on that session, so nothing
+ * of it may be left behind. undefined: the server refuses it (over a time-out of the client's, for instance), or it is
+ * above READ COMMITTED, where the questions would not see what others have committed since and the server would. Temporary relations are found last, or one of the client's could pass for a system catalog.
+ */
+export async function loadCatalogInside(query: CatalogQuery): Promise<Catalog | undefined> {
+  if ((await query('SHOW transaction_isolation'))[0]?.[0] !== 'read committed') return undefined;
+  return inSavepoint(query, async () => {
+    const builtin = await loadBuiltinFacts(await majorOf(query));
+    return createCatalog(await readFacts(query, builtin));
+  });
+}
+
+export function catalogVersionInside(query: CatalogQuery): Promise<string | undefined> {
+  return inSavepoint(query, () => catalogVersion(query));
+}
+
+async function inSavepoint<T>(query: CatalogQuery, read: () => Promise<T>): Promise<T | undefined> {
+  await query('SAVEPOINT backstop_catalog');
+  try {
+    await query(`SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`);
+    return await read();
+  } catch (error) {
+    if (error instanceof ServerError) return undefined;
+    throw error;
+  } finally {
+    await query('ROLLBACK TO SAVEPOINT backstop_catalog');
+    await query('RELEASE SAVEPOINT backstop_catalog');
   }
 }
 

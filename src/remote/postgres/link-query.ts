@@ -21,6 +21,8 @@ export interface Question {
   readonly parameterTypes?: readonly number[];
   readonly formats?: readonly ValueFormat[];
   readonly values?: readonly (Buffer | null)[];
+  /** A setting that the question changes and sets back: nobody is told. */
+  readonly hiddenSetting?: string;
   /** Nothing runs; the answer holds the types of the parameters. */
   readonly isDescribed?: boolean;
 }

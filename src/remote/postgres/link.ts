@@ -161,6 +161,7 @@ interface SocketLinkFacts extends Login {
 
 interface Asking {
   readonly query: OwnQuery;
+  readonly hiddenSetting: string | undefined;
   readonly resolve: (result: QueryResult) => void;
   readonly reject: (error: Error) => void;
 }
@@ -258,7 +259,7 @@ class SocketLink implements Link {
     return new Promise<QueryResult>((resolve, reject) => {
       const timer = setTimeout(() => { this.#giveUp(timeoutMs); }, timeoutMs);
       this.#asking = {
-        query,
+        query, hiddenSetting: question.hiddenSetting,
         resolve: (result) => { clearTimeout(timer); resolve(result); },
         reject: (error) => { clearTimeout(timer); reject(error); },
       };
@@ -290,20 +291,21 @@ class SocketLink implements Link {
     for (let asking = this.#asking; asking !== undefined; asking = this.#asking) {
       const frame = this.#reader.next();
       if (frame === undefined) return;
-      if (!this.#passOn(frame)) this.#take(asking, frame);
+      if (!this.#passOn(frame, asking.hiddenSetting)) this.#take(asking, frame);
     }
     const rest = this.#reader.takeRest();
     if (rest.length > 0) this.#handlers?.onData(rest);
   }
 
   /** True for what the server says on its own. */
-  #passOn(frame: Frame): boolean {
+  #passOn(frame: Frame, hiddenSetting: string | undefined): boolean {
     const isForRelay = frame.type === backendType.parameterStatus || frame.type === backendType.notificationResponse;
-    if (isForRelay) this.#handlers?.onData(frame.whole);
-    if (frame.type === backendType.parameterStatus && this.#handlers === undefined) {
+    if (frame.type === backendType.parameterStatus) {
       const { name, value } = decodeParameterStatus(frame.body);
-      this.parameters.set(name, value);
+      if (name === hiddenSetting) return true;
+      if (this.#handlers === undefined) this.parameters.set(name, value);
     }
+    if (isForRelay) this.#handlers?.onData(frame.whole);
     return isForRelay || frame.type === backendType.noticeResponse;
   }
 

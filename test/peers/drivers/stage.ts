@@ -28,7 +28,6 @@ const notesEach = 100;
 export function playAllOn({ name, skip, isShort = false, start }: StageOptions): void {
   let upstream: Upstream;
   let scene: Scene;
-  let develop: RunningBackstop;
   before(async () => {
     if (skip !== false) return;
     upstream = await start();
@@ -36,15 +35,15 @@ export function playAllOn({ name, skip, isShort = false, start }: StageOptions):
     const direct = await directShop(server);
     const shared = { server, url: await through(direct.replace(/shop_direct$/, 'shop')) };
     const backstop = await startBackstop({ shared, waitSeconds: 30 });
-    develop = await startBackstop({ shared, policy: 'develop' });
+    const develop: RunningBackstop = await startBackstop({ shared, policy: 'develop' });
     scene = {
-      server, backstop, isShort,
+      server, backstop, develop, isShort,
       direct: { url: direct, developUrl: direct }, gateway: { url: backstop.agentUrl(), developUrl: develop.agentUrl() },
     };
   });
   after(async () => {
     await scene?.backstop.stop();
-    await develop?.stop();
+    await scene?.develop.stop();
     await upstream?.stop();
   });
   describe(name, { skip }, () => {

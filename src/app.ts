@@ -15,7 +15,8 @@ import { assess, assessStatement, mayRunWhenParsed, nextSession } from './core/s
 import type { Catalog } from './core/sql/catalog.ts';
 import { fingerprint, redact } from './core/sql/redact.ts';
 import { refuseSilentObserving, withApprovalTimes, type Policy } from './core/policy/policy.ts';
-import { createGateway, type Gateway } from './entry/gateway/gateway.ts';
+import { createGateway, type Gateway, type GatewayTls } from './entry/gateway/gateway.ts';
+import type { GatewayLimits } from './entry/gateway/limits.ts';
 import { createHttp } from './entry/http/http.ts';
 import { createMetrics, type Metrics } from './entry/http/metrics.ts';
 import { answerApproval } from './flow/answer-approval.ts';
@@ -263,7 +264,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
   });
   const ids = { nowMs: Date.now, randomBytes: randomPool(randomBytes) };
   const entry = createGateway({
-    host: config.gateway.host, port: config.gateway.port, tls: certificateOf(config), identities: memory.identities, ledger: memory.ledger, guard, catalogs, measure: measurer.measure,
+    host: config.gateway.host, port: config.gateway.port, tls: tlsOf(config), limits: limitsOf(config.gateway.limits), identities: memory.identities, ledger: memory.ledger, guard, catalogs, measure: measurer.measure,
     core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
     mockSecret,
@@ -302,6 +303,23 @@ function parserFor(major: number): ReturnType<typeof loadParser> {
   const known = parserMajors.find((supported) => supported === major);
   if (known !== undefined) return loadParser(known);
   return Promise.reject(new Failure('upstream_unsupported', `The server is PostgreSQL ${major}, for which Backstop has no parser.`));
+}
+
+function tlsOf(config: Config): GatewayTls | undefined {
+  const own = certificateOf(config);
+  const { clientCertificates } = config.gateway;
+  if (own === undefined || clientCertificates === undefined) return own;
+  const { caFile, crlFile } = clientCertificates;
+  return { ...own, clientAuthoritiesPem: readPem(caFile), ...(crlFile === undefined ? {} : { clientRevocationsPem: readPem(crlFile) }) };
+}
+
+/** Those that were given. */
+function limitsOf({ connections, agentConnections, names, login, firstStatement, stall }: Config['gateway']['limits']): Partial<GatewayLimits> {
+  return {
+    ...(connections === undefined ? {} : { clientsMax: connections }), ...(agentConnections === undefined ? {} : { clientsPerAgentMax: agentConnections }),
+    ...(names === undefined ? {} : { namesMax: names }), ...(login === undefined ? {} : { loginMsMax: login * 1_000 }),
+    ...(firstStatement === undefined ? {} : { firstMessageMsMax: firstStatement * 1_000 }), ...(stall === undefined ? {} : { stallMsMax: stall * 1_000 }),
+  };
 }
 
 function certificateOf({ gateway: { tls, certificate }, dataDir }: Config): { readonly certificatePem: string; readonly privateKeyPem: string } | undefined {

@@ -17,6 +17,7 @@ export interface Setting {
 export const prefix = 'BACKSTOP_';
 
 const port = z.int().min(0).max(65_535);
+const count = z.int().min(1).max(1_000_000);
 const words = z.string().min(1).max(4_096);
 const secretText = z.string().min(1).max(8_192);
 /** Its parts are read where the link is made. The message never quotes the value, which holds a password. */
@@ -34,6 +35,14 @@ export const settings = {
   'gateway.tls': { env: 'BACKSTOP_GATEWAY_TLS', flag: 'gateway-tls', takes: 'on|off', what: 'offer TLS to agents (default on)', schema: z.enum(['on', 'off']) },
   'gateway.tls_cert': { env: 'BACKSTOP_GATEWAY_TLS_CERT', flag: 'gateway-tls-cert', takes: 'file', what: 'certificate, PEM (default: one made on first run)', schema: words },
   'gateway.tls_key': { env: 'BACKSTOP_GATEWAY_TLS_KEY', flag: 'gateway-tls-key', takes: 'file', what: 'its private key, PEM', schema: words },
+  'gateway.tls_client_ca': { env: 'BACKSTOP_GATEWAY_TLS_CLIENT_CA', flag: 'gateway-tls-client-ca', takes: 'file', what: 'authorities whose certificates log agents in, PEM', schema: words },
+  'gateway.tls_client_crl': { env: 'BACKSTOP_GATEWAY_TLS_CLIENT_CRL', flag: 'gateway-tls-client-crl', takes: 'file', what: 'their revocation lists, PEM', schema: words },
+  'gateway.max_connections': { env: 'BACKSTOP_GATEWAY_MAX_CONNECTIONS', flag: 'gateway-max-connections', takes: 'count', what: 'of all agents together (default 500)', schema: count },
+  'gateway.max_agent_connections': { env: 'BACKSTOP_GATEWAY_MAX_AGENT_CONNECTIONS', flag: 'gateway-max-agent-connections', takes: 'count', what: 'of one agent, unless it has its own limit (default 200)', schema: count },
+  'gateway.max_names': { env: 'BACKSTOP_GATEWAY_MAX_NAMES', flag: 'gateway-max-names', takes: 'count', what: 'prepared statements of one session, and cursors (default 10000)', schema: count },
+  'gateway.login_timeout': { env: 'BACKSTOP_GATEWAY_LOGIN_TIMEOUT', flag: 'gateway-login-timeout', takes: 'seconds', what: 'from connecting to being authenticated (default 10)', schema: z.int().min(1).max(600) },
+  'gateway.first_statement_timeout': { env: 'BACKSTOP_GATEWAY_FIRST_STATEMENT_TIMEOUT', flag: 'gateway-first-statement-timeout', takes: 'seconds', what: 'until a session says something; 0 is for ever (default 0)', schema: z.int().min(0).max(86_400) },
+  'gateway.stall_timeout': { env: 'BACKSTOP_GATEWAY_STALL_TIMEOUT', flag: 'gateway-stall-timeout', takes: 'seconds', what: 'for a message half sent or answers left unread (default 120)', schema: z.int().min(1).max(86_400) },
   'http.host': { env: 'BACKSTOP_HTTP_HOST', flag: 'http-host', takes: 'host', what: 'address of the HTTP API (default 127.0.0.1)', schema: words },
   'http.port': { env: 'BACKSTOP_HTTP_PORT', flag: 'http-port', takes: 'port', what: 'port of the HTTP API (default 6433)', schema: port },
   data: { env: 'BACKSTOP_DATA', flag: 'data', takes: 'dir', what: 'folder for everything that is kept (default .backstop)', schema: words },
@@ -55,6 +64,10 @@ export const fileSchema = z.strictObject({
   gateway: z.strictObject({
     host: settings['gateway.host'].schema.optional(), port: settings['gateway.port'].schema.optional(), tls: settings['gateway.tls'].schema.optional(),
     tls_cert: settings['gateway.tls_cert'].schema.optional(), tls_key: settings['gateway.tls_key'].schema.optional(),
+    tls_client_ca: settings['gateway.tls_client_ca'].schema.optional(), tls_client_crl: settings['gateway.tls_client_crl'].schema.optional(),
+    max_connections: count.optional(), max_agent_connections: count.optional(), max_names: count.optional(),
+    login_timeout: settings['gateway.login_timeout'].schema.optional(), first_statement_timeout: settings['gateway.first_statement_timeout'].schema.optional(),
+    stall_timeout: settings['gateway.stall_timeout'].schema.optional(),
   }).optional(),
   http: z.strictObject({ host: settings['http.host'].schema.optional(), port: settings['http.port'].schema.optional() }).optional(),
   data: settings.data.schema.optional(),

@@ -37,7 +37,8 @@ function refusal(sources: ConfigSources): string {
 test('told nothing, it listens on loopback, offers TLS, protects, and guards the embedded server', () => {
   const { dataDir, ...config } = load({});
   assert.deepEqual(config, {
-    gateway: { host: '127.0.0.1', port: 6432, tls: 'on', certificate: undefined }, http: { host: '127.0.0.1', port: 6433 },
+    gateway: { host: '127.0.0.1', port: 6432, tls: 'on', certificate: undefined, clientCertificates: undefined, limits: { connections: undefined, agentConnections: undefined, names: undefined, login: undefined, firstStatement: undefined, stall: undefined } },
+    http: { host: '127.0.0.1', port: 6433 },
     store: { kind: 'sqlite', folder: dataDir }, upstream: undefined, policy: 'protect', environment: 'dev', approval: { wait: undefined, expires: undefined }, logLevel: 'info',
     operatorToken: undefined, configFile: undefined,
   });
@@ -60,7 +61,8 @@ test('the embedded server is for development, and any other is production unless
 
 test('every setting can be given by its variable, and by its flag where it has one', () => {
   const values: Readonly<Record<keyof typeof settings, string>> = {
-    'gateway.host': 'h', 'gateway.port': '0', 'gateway.tls': 'off', 'gateway.tls_cert': 'c.pem', 'gateway.tls_key': 'k.pem', 'http.host': 'i', 'http.port': '65535',
+    'gateway.host': 'h', 'gateway.port': '0', 'gateway.tls': 'on', 'gateway.tls_cert': 'c.pem', 'gateway.tls_key': 'k.pem', 'gateway.tls_client_ca': 'a.pem', 'gateway.tls_client_crl': 'r.pem',
+    'gateway.max_connections': '9', 'gateway.max_agent_connections': '8', 'gateway.max_names': '7', 'gateway.login_timeout': '6', 'gateway.first_statement_timeout': '5', 'gateway.stall_timeout': '4', 'http.host': 'i', 'http.port': '65535',
     data: 'd', store: 'postgres://u:p@h/s', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
   };
   const pairs = Object.entries(values) as [keyof typeof settings, string][];
@@ -68,7 +70,11 @@ test('every setting can be given by its variable, and by its flag where it has o
   const flags = Object.fromEntries(pairs.filter(([name]) => name !== 'operator_token')
     .map(([name, value]) => [name.replaceAll(/[._]([a-z])/g, (_, letter: string) => letter.toUpperCase()), value]));
   const expected = {
-    gateway: { host: 'h', port: 0, tls: 'off', certificate: { certFile: join(cwd, 'c.pem'), keyFile: join(cwd, 'k.pem') } }, http: { host: 'i', port: 65535 },
+    gateway: {
+      host: 'h', port: 0, tls: 'on', certificate: { certFile: join(cwd, 'c.pem'), keyFile: join(cwd, 'k.pem') }, clientCertificates: { caFile: join(cwd, 'a.pem'), crlFile: join(cwd, 'r.pem') },
+      limits: { connections: 9, agentConnections: 8, names: 7, login: 6, firstStatement: 5, stall: 4 },
+    },
+    http: { host: 'i', port: 65535 },
     dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
   };
   const { upstream, operatorToken, store, ...fromEnv } = load({ env });
@@ -107,6 +113,8 @@ const mistakes: readonly (readonly [why: string, sources: ConfigSources | (() =>
   ['a port that is no number', { env: { BACKSTOP_GATEWAY_PORT: 'many' } }, /^environment BACKSTOP_GATEWAY_PORT: `gateway\.port` must be a number/],
   ['a port too large', { flags: { httpPort: '65536' } }, /^--http-port: `http\.port` is too large; the most is 65535/],
   ['a negative port', { flags: { gatewayPort: '-1' } }, /^--gateway-port: `gateway\.port` must be a number/],
+  ['a revocation list without its authority', { flags: { gatewayTlsClientCrl: 'r.pem' } }, /^--gateway-tls-client-crl: `gateway\.tls_client_crl` needs `gateway\.tls_client_ca`/],
+  ['certificates of clients without TLS', { flags: { gatewayTls: 'off', gatewayTlsClientCa: 'a.pem' } }, /^--gateway-tls-client-ca: certificates of clients need TLS/],
   ['a misspelt variable', { env: { BACKSTOP_POLCY: 'strict' } }, /^environment BACKSTOP_POLCY: no such setting; did you mean BACKSTOP_POLICY\?/],
   ['an empty variable', { env: { BACKSTOP_POLICY: '' } }, /^environment BACKSTOP_POLICY: is empty/],
   ['a wrong word', { flags: { gatewayTls: 'offf' } }, /^--gateway-tls: `gateway\.tls` is "offf"; allowed: on, off\. Did you mean off\?/],

@@ -25,6 +25,13 @@ export interface Config {
     readonly tls: 'on' | 'off';
     /** Given by the operator; otherwise one is made on first run and kept in the data folder. */
     readonly certificate: { readonly certFile: string; readonly keyFile: string } | undefined;
+    /** Authorities whose certificates log agents in, and their revocation lists. */
+    readonly clientCertificates: { readonly caFile: string; readonly crlFile: string | undefined } | undefined;
+    /** Undefined: as the gateway has it. Times in seconds. */
+    readonly limits: {
+      readonly connections: number | undefined; readonly agentConnections: number | undefined; readonly names: number | undefined;
+      readonly login: number | undefined; readonly firstStatement: number | undefined; readonly stall: number | undefined;
+    };
   };
   readonly http: { readonly host: string; readonly port: number };
   /** Absolute. Holds the store unless another is named, the made certificate and the embedded PostgreSQL. */
@@ -87,7 +94,11 @@ function assemble(values: Values, configFile: string | undefined, cwd: string): 
   return {
     gateway: {
       host: get('gateway.host') ?? '127.0.0.1', port: get('gateway.port') ?? 6432,
-      tls: get('gateway.tls') ?? 'on', certificate: certificate(path, values),
+      tls: get('gateway.tls') ?? 'on', certificate: certificate(path, values), clientCertificates: clientCertificates(path, values, get('gateway.tls')),
+      limits: {
+        connections: get('gateway.max_connections'), agentConnections: get('gateway.max_agent_connections'), names: get('gateway.max_names'),
+        login: get('gateway.login_timeout'), firstStatement: get('gateway.first_statement_timeout'), stall: get('gateway.stall_timeout'),
+      },
     },
     http: { host: get('http.host') ?? '127.0.0.1', port: get('http.port') ?? 6433 },
     dataDir, store: store === undefined ? { kind: 'sqlite', folder: dataDir } : { kind: 'postgres', url: store },
@@ -102,7 +113,7 @@ function assemble(values: Values, configFile: string | undefined, cwd: string): 
   };
 }
 
-type PathOf = (name: 'data' | 'policy' | 'gateway.tls_cert' | 'gateway.tls_key') => string | undefined;
+type PathOf = (name: 'data' | 'policy' | `gateway.tls_${'cert' | 'key' | 'client_ca' | 'client_crl'}`) => string | undefined;
 
 function absolute(path: string | undefined, folder: string): string | undefined {
   return path === undefined ? undefined : resolve(folder, path);
@@ -121,6 +132,15 @@ function certificate(path: PathOf, values: Values): Config['gateway']['certifica
   if (certFile === undefined && keyFile === undefined) return undefined;
   const [there, missing] = certFile === undefined ? ['gateway.tls_key', 'gateway.tls_cert'] as const : ['gateway.tls_cert', 'gateway.tls_key'] as const;
   throw mistake(values.get(there)?.place ?? there, `\`${there}\` needs \`${missing}\` beside it`);
+}
+
+function clientCertificates(path: PathOf, values: Values, tls: 'on' | 'off' | undefined): Config['gateway']['clientCertificates'] {
+  const caFile = path('gateway.tls_client_ca');
+  const crlFile = path('gateway.tls_client_crl');
+  if (caFile === undefined && crlFile !== undefined) throw mistake(values.get('gateway.tls_client_crl')?.place ?? 'gateway.tls_client_crl', '`gateway.tls_client_crl` needs `gateway.tls_client_ca` beside it');
+  if (caFile === undefined) return undefined;
+  if (tls === 'off') throw mistake(values.get('gateway.tls_client_ca')?.place ?? 'gateway.tls_client_ca', 'certificates of clients need TLS, which is off');
+  return { caFile, crlFile };
 }
 
 /** The checked value of one setting; undefined when nobody gave it. */

@@ -11,7 +11,7 @@ import { sharedSecret } from './shared-secrets.ts';
 import { openStore, stores, withStore } from '../../test/fixtures/store.ts';
 
 const operator = (name: string) => ({ name, token_hash: 'h', created_at: 'now', revoked_at: null });
-const agent = { name: 'ada', database_name: null, verifier: 'v', created_at: 'now', rotated_at: null, revoked_at: null, generation: 0 };
+const agent = { name: 'ada', database_name: null, verifier: 'v', created_at: 'now', rotated_at: null, revoked_at: null, generation: 0, login: 'token', connections_max: null };
 
 test('transactions that run at the same time never interleave, whoever runs them', () => withStore(async ({ database, place }) => {
   await database.transact((changes) => changes.insertInto('agent').values(agent).execute());

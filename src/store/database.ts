@@ -21,6 +21,8 @@ export interface Tables {
   readonly agent: {
     readonly name: string; readonly database_name: string | null; readonly verifier: string; readonly created_at: string;
     readonly rotated_at: string | null; readonly revoked_at: string | null; readonly generation: number;
+    /** `token` or `certificate`. */
+    readonly login: string; readonly connections_max: number | null;
   };
   readonly operator: { readonly name: string; readonly token_hash: string; readonly created_at: string; readonly revoked_at: string | null };
   readonly node: {

@@ -19,17 +19,23 @@ export interface Agent {
   readonly revokedAt: string | null;
   /** Sessions that logged in under an older one must end. */
   readonly generation: number;
+  /** By its token, or by a client certificate that names it; never by either. */
+  readonly login: 'token' | 'certificate';
+  /** How many connections it may have at once; null: as many as the gateway gives to any agent. */
+  readonly connectionsMax: number | null;
 }
 
 export interface AgentLogin extends Agent {
-  /** `SCRAM-SHA-256$…` */
+  /** `SCRAM-SHA-256$…`; empty for an agent that has no token. */
   readonly verifier: string;
 }
 
 export interface Identities {
   /** Throws Failure `conflict` when the name is taken, `usage` when it is no name. Returns the token, which is not kept. */
-  addAgent(name: string, database: string | null, by: string): Promise<{ readonly agent: Agent; readonly token: string }>;
-  /** A new token; the old one and its live sessions end. Throws `not_found`, or `conflict` when revoked. */
+  addAgent(name: string, database: string | null, by: string, connectionsMax?: number): Promise<{ readonly agent: Agent; readonly token: string }>;
+  /** An agent without a token: it comes with a certificate of a trusted authority that names it. Throws as `addAgent`. */
+  addCertifiedAgent(name: string, database: string | null, by: string, connectionsMax?: number): Promise<Agent>;
+  /** A new token; the old one and its live sessions end. Throws `not_found`, or `conflict` when revoked or without token. */
   rotateAgent(name: string, by: string): Promise<{ readonly agent: Agent; readonly token: string }>;
   revokeAgent(name: string, by: string): Promise<Agent>;
   listAgents(): Promise<readonly Agent[]>;
@@ -64,22 +70,33 @@ class SqlIdentities implements Identities {
 
   constructor(deps: IdentitiesDeps) { this.#deps = deps; }
 
-  async addAgent(name: string, database: string | null, by: string): Promise<{ readonly agent: Agent; readonly token: string }> {
+  async addAgent(name: string, database: string | null, by: string, connectionsMax?: number): Promise<{ readonly agent: Agent; readonly token: string }> {
     checkName(name);
     const { token, verifier } = await this.#newToken();
-    const row: Tables['agent'] = { name, database_name: database, verifier, created_at: this.#now(), rotated_at: null, revoked_at: null, generation: 1 };
+    const agent = await this.#insert({ name, database_name: database, verifier, login: 'token', connections_max: connectionsMax ?? null }, by);
+    return { agent, token };
+  }
+
+  async addCertifiedAgent(name: string, database: string | null, by: string, connectionsMax?: number): Promise<Agent> {
+    checkName(name);
+    return this.#insert({ name, database_name: database, verifier: '', login: 'certificate', connections_max: connectionsMax ?? null }, by);
+  }
+
+  async #insert(given: Pick<Tables['agent'], 'name' | 'database_name' | 'verifier' | 'login' | 'connections_max'>, by: string): Promise<Agent> {
+    const { name } = given;
+    const row: Tables['agent'] = { ...given, created_at: this.#now(), rotated_at: null, revoked_at: null, generation: 1 };
     await this.#deps.database.transact(async (changes) => {
       const taken = await changes.selectFrom('agent').select('name').where('name', '=', name).executeTakeFirst();
       if (taken !== undefined) throw new Failure('conflict', `there is an agent ${name} already`, { hint: `Choose another name, or give it a new token with \`backstop agents rotate ${name}\`.` });
       await changes.insertInto('agent').values(row).execute();
       await this.#record(changes, 'agent-added', by, name);
     });
-    return { agent: fromRow(row), token };
+    return fromRow(row);
   }
 
   async rotateAgent(name: string, by: string): Promise<{ readonly agent: Agent; readonly token: string }> {
     const { token, verifier } = await this.#newToken();
-    const agent = await this.#change(name, { verifier, rotated_at: this.#now() }, 'agent-rotated', by);
+    const agent = await this.#change(name, { verifier, rotated_at: this.#now() }, 'agent-rotated', by, checkToken);
     return { agent, token };
   }
 
@@ -131,11 +148,12 @@ class SqlIdentities implements Identities {
     return { token, verifier: await this.#deps.makeVerifier(token) };
   }
 
-  #change(name: string, set: Partial<Tables['agent']>, what: AdminBody['what'], by: string): Promise<Agent> {
+  #change(name: string, set: Partial<Tables['agent']>, what: AdminBody['what'], by: string, checkRow: (row: Tables['agent']) => void = () => {}): Promise<Agent> {
     return this.#deps.database.transact(async (changes) => {
       const row = await changes.selectFrom('agent').selectAll().where('name', '=', name).executeTakeFirst();
       if (row === undefined) throw new Failure('not_found', `there is no agent ${name}`);
       if (row.revoked_at !== null) throw new Failure('conflict', `agent ${name} is revoked`);
+      checkRow(row);
       const changed = { ...row, ...set, generation: row.generation + 1 };
       await changes.updateTable('agent').set(changed).where('name', '=', name).execute();
       await this.#record(changes, what, by, name);
@@ -154,9 +172,15 @@ function checkName(name: string): void {
   }
 }
 
+function checkToken({ name, login }: Tables['agent']): void {
+  if (login === 'token') return;
+  throw new Failure('conflict', `agent ${name} comes with a certificate and has no token`, { hint: 'Give it a new certificate, and put the old one on the revocation list.' });
+}
+
 function fromRow(row: Tables['agent']): Agent {
   return {
     name: row.name, database: row.database_name, createdAt: row.created_at,
     rotatedAt: row.rotated_at, revokedAt: row.revoked_at, generation: row.generation,
+    login: row.login === 'certificate' ? 'certificate' : 'token', connectionsMax: row.connections_max,
   };
 }

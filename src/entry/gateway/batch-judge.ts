@@ -68,7 +68,11 @@ export class BatchJudge {
     const { context } = this.#deps;
     const setting = this.#settingWith(catalog);
     try {
-      if (batch.kind === 'query') return this.#admit(batch, queryCandidate(batch.frame, context, setting));
+      if (batch.kind === 'query') {
+        const candidate = queryCandidate(batch.frame, context, setting);
+        context.registry.checkRoomFor(candidate.statements, candidate.text);
+        return this.#admit(batch, candidate);
+      }
       return functionCandidate(batch.frame, context, setting).then((candidate) => this.#admit(batch, candidate), refusedBy);
     } catch (error) {
       return refusedBy(error);

@@ -2,7 +2,7 @@
  * The gateway: accepts PostgreSQL clients, logs agents in, gives each a session with an upstream link of its own, and
  * keeps account of who is connected: for cancel requests, for revocations, for the limit, and for the record.
  */
-import { randomBytes } from 'node:crypto';
+import { constants, randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { Failure } from '../../core/failure.ts';
@@ -26,8 +26,9 @@ import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
 import { closeLock, keepTimeLimits, learnPath } from './learn.ts';
-import { clientsMaxDefault, drainMsMax, revocationCheckMs, startupMsMax } from './limits.ts';
-import { login, type KnownAgent, type Login, type LoginDeps } from './login.ts';
+import { drainMsMax, gatewayLimitsDefault, sweepMs, type GatewayLimits } from './limits.ts';
+import { LoginClock } from './login-clock.ts';
+import { login, type KnownAgent, type Login, type LoginDeps, type LoginTls } from './login.ts';
 import { createOidNames, type OidNames } from './oid-names.ts';
 import { errorOf, ownErrors } from './refuse.ts';
 import { Registry } from './registry.ts';
@@ -39,8 +40,8 @@ export interface GatewayDeps {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  readonly tls: { readonly certificatePem: string; readonly privateKeyPem: string } | undefined;
-  readonly clientsMax?: number;
+  readonly tls: GatewayTls | undefined;
+  readonly limits?: Partial<GatewayLimits>;
   readonly identities: Pick<Identities, 'findLogin' | 'generationsOf'>;
   /** Who came and went. A connection that cannot be recorded is refused. */
   readonly ledger: Pick<Ledger, 'append'>;
@@ -57,6 +58,15 @@ export interface GatewayDeps {
   readonly log: Log;
 }
 
+export interface GatewayTls {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+  /** Authorities whose certificates log agents in; absent: no certificate is asked for. */
+  readonly clientAuthoritiesPem?: string;
+  /** Their revocation lists. */
+  readonly clientRevocationsPem?: string;
+}
+
 export interface Gateway {
   /** Throws Failure port_in_use. */
   listen(): Promise<AddressInfo>;
@@ -70,7 +80,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   return new PostgresGateway(deps);
 }
 
-interface Client { socket: Socket; agent: KnownAgent | undefined; session: Session | undefined }
+interface Client { socket: Socket; agent: KnownAgent | undefined; session: Session | undefined; certificateEndsMs: number | undefined }
 type LoggedIn = Extract<Login, { kind: 'agent' }>;
 
 class PostgresGateway implements Gateway {
@@ -83,21 +93,20 @@ class PostgresGateway implements Gateway {
   readonly #oids = new WeakMap<Catalogs, OidNames>();
   readonly #arrivals: Arrivals;
   readonly #loginDeps: LoginDeps;
-  #revocationTimer: NodeJS.Timeout | undefined;
+  readonly #limits: GatewayLimits;
+  #sweepTimer: NodeJS.Timeout | undefined;
   #isCheckingRevoked = false;
   #onEmpty: (() => void) | undefined;
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
+    this.#limits = { ...gatewayLimitsDefault, ...deps.limits };
     this.#arrivals = recordArrivals(deps);
     // A client may close its side and still wait for answers.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) => { this.#accept(socket); });
     this.#loginDeps = {
       findAgent: (name) => this.#find(name), mockSecret: deps.mockSecret,
-      tls: deps.tls === undefined ? undefined : {
-        context: createSecureContext({ cert: deps.tls.certificatePem, key: deps.tls.privateKeyPem, minVersion: 'TLSv1.2' }),
-        channelBinding: serverEndPoint(deps.tls.certificatePem),
-      },
+      tls: deps.tls === undefined ? undefined : loginTls(deps.tls),
     };
   }
 
@@ -118,7 +127,7 @@ class PostgresGateway implements Gateway {
       this.#server.listen(port, host, () => {
         this.#server.off('error', failed);
         this.#server.on('error', (error) => { this.#deps.log.error({ error }, 'the gateway cannot accept a connection'); });
-        this.#revocationTimer = setInterval(() => { void this.#endRevoked(); }, revocationCheckMs);
+        this.#sweepTimer = setInterval(() => { this.#sweep(); }, sweepMs);
         const { address } = this;
         if (address === undefined) reject(new Failure('internal', 'The gateway listens but has no address.'));
         else resolve(address);
@@ -127,7 +136,7 @@ class PostgresGateway implements Gateway {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#revocationTimer);
+    clearInterval(this.#sweepTimer);
     const closed = new Promise<void>((resolve) => { this.#server.close(() => { resolve(); }); });
     for (const client of this.#clients) {
       if (client.session === undefined) client.socket.destroy();
@@ -149,16 +158,16 @@ class PostgresGateway implements Gateway {
   }
 
   #accept(socket: Socket): void {
-    const client: Client = { socket, agent: undefined, session: undefined };
+    const client: Client = { socket, agent: undefined, session: undefined, certificateEndsMs: undefined };
     socket.on('error', () => { /* 'close' follows, and says all there is to say */ });
-    if (this.#clients.size >= (this.#deps.clientsMax ?? clientsMaxDefault)) {
-      socket.end(ownErrors.tooManyClients());
+    if (this.#count(({ agent }) => agent === undefined) >= this.#limits.loginsMax) {
+      socket.end(ownErrors.tooManyLogins(this.#limits.loginsMax));
       return;
     }
     this.#clients.add(client);
-    const timer = setTimeout(() => { client.socket.destroy(); socket.destroy(); }, startupMsMax);
-    this.#enter(client).catch((error: unknown) => { this.#refuse(client, error); }).finally(() => {
-      clearTimeout(timer);
+    const clock = new LoginClock(this.#limits, () => client.socket);
+    this.#enter(client, clock).catch((error: unknown) => { this.#refuse(client, error); }).finally(() => {
+      clock.stop();
       if (client.session === undefined) this.#forget(client);
     });
   }
@@ -168,17 +177,29 @@ class PostgresGateway implements Gateway {
     if (this.#clients.size === 0) this.#onEmpty?.();
   }
 
-  async #enter(client: Client): Promise<void> {
-    const entered = await login(client.socket, this.#loginDeps, (socket) => {
-      client.socket = socket;
-      socket.on('error', () => { /* 'close' follows */ });
+  #count(isMeant: (client: Client) => boolean): number {
+    let count = 0;
+    for (const client of this.#clients) if (isMeant(client)) count += 1;
+    return count;
+  }
+
+  async #enter(client: Client, clock: LoginClock): Promise<void> {
+    const entered = await login(client.socket, this.#loginDeps, {
+      onPhase: (phase) => { clock.enter(phase); },
+      onSocket: (socket) => {
+        client.socket = socket;
+        socket.on('error', () => { /* 'close' follows */ });
+      },
     });
+    clock.stop();
     if (entered.kind === 'cancel') this.#keys.request(entered.key);
     if (entered.kind !== 'agent') {
       client.socket.end();
       return;
     }
+    this.#checkRoom(entered.agent);
     client.agent = entered.agent;
+    client.certificateEndsMs = entered.certificateEndsMs;
     const { database, startup: { parameters } } = entered;
     const { timeouts } = this.#deps.guard.policyFor(entered.agent.name, database);
     const link = await this.#connect(database, parameters, timeLimitsFrom(timeouts, 0));
@@ -188,6 +209,15 @@ class PostgresGateway implements Gateway {
       await link.end();
       throw error;
     }
+  }
+
+  /** Asked once it is proved who is there, so that nobody learns it of others, and in one step with counting it. */
+  #checkRoom({ name, connectionsMax }: KnownAgent): void {
+    const most = connectionsMax ?? this.#limits.clientsPerAgentMax;
+    const own = this.#count(({ agent }) => agent?.name === name);
+    if (own >= most) throw new Failure('too_many_connections', `too many connections for agent "${name}": ${own} are open, ${most} are allowed`);
+    if (this.#count(({ agent }) => agent !== undefined) < this.#limits.clientsMax) return;
+    throw new Failure('too_many_connections', `Backstop has as many clients as it takes: ${this.#limits.clientsMax}`);
   }
 
   /** The limits are the session's own from its start, so that RESET leads back to them, unless a pooler knows no such parameters. */
@@ -217,7 +247,7 @@ class PostgresGateway implements Gateway {
       throw new Failure('authentication_failed', `password authentication failed for user "${agent.name}"`);
     }
     const session = new Session({
-      socket, link, context, log: this.#deps.log,
+      socket, link, context, log: this.#deps.log, stallMsMax: this.#limits.stallMsMax, firstMessageMsMax: this.#limits.firstMessageMsMax,
       onEnd: () => { this.#keys.withdraw(key); this.#forget(client); void this.#arrivals.left(arrival); },
     });
     const key = this.#keys.issue(entered.minor >= 2 ? 32 : 4, () => { session.cancel(); });
@@ -231,7 +261,7 @@ class PostgresGateway implements Gateway {
 
   async #contextFor(entered: LoggedIn, link: Link, catalogs: Catalogs, limits: TimeLimits): Promise<SessionContext> {
     const { guard, newId, clock, measure } = this.#deps;
-    const registry = new Registry<Unit>();
+    const registry = new Registry<Unit>(this.#limits.namesMax);
     const oids = this.#oids.get(catalogs) ?? createOidNames(catalogs);
     this.#oids.set(catalogs, oids);
     const state = new SessionState(registry, '', this.#deps.core.nextSession, limits);
@@ -253,9 +283,19 @@ class PostgresGateway implements Gateway {
 
   async #find(name: string): Promise<KnownAgent | undefined> {
     const found = await this.#deps.identities.findLogin(name);
-    const verifier = found === undefined ? undefined : parseVerifier(found.verifier);
-    if (found === undefined || verifier === undefined) return undefined;
-    return { name: found.name, verifier, database: found.database, generation: found.generation };
+    if (found === undefined) return undefined;
+    const verifier = found.login === 'token' ? parseVerifier(found.verifier) : undefined;
+    if (found.login === 'token' && verifier === undefined) return undefined;
+    return { name: found.name, verifier, database: found.database, generation: found.generation, connectionsMax: found.connectionsMax };
+  }
+
+  #sweep(): void {
+    const now = this.#deps.clock.now().getTime();
+    for (const { session, certificateEndsMs } of this.#clients) {
+      session?.endIfStalled();
+      if (certificateEndsMs !== undefined && certificateEndsMs <= now) session?.end(ownErrors.certificateEnded());
+    }
+    void this.#endRevoked();
   }
 
   /** Tokens are revoked and replaced by other processes too, so the store is asked about every agent that is here. */
@@ -292,10 +332,21 @@ class PostgresGateway implements Gateway {
   }
 }
 
+/** A session that is resumed would skip the checks of a certificate, so none is, as PostgreSQL does it. */
+function loginTls({ certificatePem, privateKeyPem, clientAuthoritiesPem, clientRevocationsPem }: GatewayTls): LoginTls {
+  return {
+    context: createSecureContext({
+      cert: certificatePem, key: privateKeyPem, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+      ...(clientAuthoritiesPem === undefined ? {} : { ca: clientAuthoritiesPem }), ...(clientRevocationsPem === undefined ? {} : { crl: clientRevocationsPem }),
+    }),
+    channelBinding: serverEndPoint(certificatePem), asksForCertificate: clientAuthoritiesPem !== undefined,
+  };
+}
+
 /** What the record says of a connection: where from and how. */
-function noteOf({ socket, isEncrypted, startup }: LoggedIn): string {
+function noteOf({ socket, isEncrypted, startup, certificateEndsMs }: LoggedIn): string {
   const application = startup.parameters.get('application_name') ?? '';
-  return `from ${socket.remoteAddress ?? 'unknown'}, ${isEncrypted ? 'encrypted' : 'not encrypted'}${application === '' ? '' : `, application ${application}`}`;
+  return `from ${socket.remoteAddress ?? 'unknown'}, ${isEncrypted ? 'encrypted' : 'not encrypted'}${certificateEndsMs === undefined ? '' : ', by certificate'}${application === '' ? '' : `, application ${application}`}`;
 }
 
 /** PgBouncer's answer to a start-up parameter that it does not track. */

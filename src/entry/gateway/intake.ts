@@ -15,6 +15,8 @@ export class Intake {
 
   /** Bytes received that belong to no batch yet. */
   get bufferedBytes(): number { return this.#reader.bufferedBytes; }
+  /** The client has begun a message and not ended it. */
+  get isMessageOpen(): boolean { return this.#reader.isInsideMessage; }
   get hasWaiting(): boolean { return this.#waiting.length > 0; }
 
   push(chunk: Buffer): void { this.#reader.push(chunk); }

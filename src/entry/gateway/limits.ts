@@ -2,9 +2,29 @@
  * The limits of the gateway, by name. Whatever a client can make grow (time, bytes, names, connections) stands here.
  */
 
-/** From accept to the end of authentication. */
-export const startupMsMax = 10_000;
-export const clientsMaxDefault = 500;
+export interface GatewayLimits {
+  /** Authenticated, of all agents together. */
+  readonly clientsMax: number;
+  /** Of one agent, unless it has a limit of its own. */
+  readonly clientsPerAgentMax: number;
+  /** Accepted and not yet authenticated: whoever only knocks takes no room from those who are in. */
+  readonly loginsMax: number;
+  /** From accept to the first byte, and again for the whole TLS handshake. */
+  readonly greetingMsMax: number;
+  /** From accept to the end of authentication. */
+  readonly loginMsMax: number;
+  /** From the first ReadyForQuery to the first message; 0: for ever, as pools expect. */
+  readonly firstMessageMsMax: number;
+  /** How long a message may be half sent, and how long a client may leave what it was sent unread. */
+  readonly stallMsMax: number;
+  /** Prepared statements of one session, and again its portals and cursors. */
+  readonly namesMax: number;
+}
+export const gatewayLimitsDefault: GatewayLimits = {
+  clientsMax: 500, clientsPerAgentMax: 200, loginsMax: 200, greetingMsMax: 5_000, loginMsMax: 10_000, firstMessageMsMax: 0, stallMsMax: 120_000, namesMax: 10_000,
+};
+/** Stalls and the like are looked for this often; sessions of a revoked agent end within a second, the answer included. */
+export const sweepMs = 400;
 /** One message of an authenticated client; PostgreSQL's own bound is 1 GiB. The parser refuses long texts far earlier. */
 export const messageBytesMax = 64 * 1024 * 1024;
 /** What a client may have sent ahead while an earlier batch is judged or runs; beyond it the socket is not read. */
@@ -12,9 +32,9 @@ export const readAheadBytesMax = 1024 * 1024;
 /** Messages up to Sync or Flush that are collected before they are judged. */
 export const batchBytesMax = 128 * 1024 * 1024;
 export const batchMessagesMax = 200_000;
-/** Named prepared statements of one session, and named portals and cursors. */
-export const preparedMax = 10_000;
-export const portalsMax = 10_000;
+/** What the names of one session may hold in memory: bytes of values, and texts, whose trees are larger than they are. */
+export const namedBytesMax = 32 * 1024 * 1024;
+export const treeBytesPerCharacter = 8;
 /** Statements of one transaction whose fate is followed one by one. */
 export const openUnitsMax = 100_000;
 export const savepointsMax = 10_000;
@@ -25,8 +45,6 @@ export const judgementsMax = 4_096;
 export const judgedTextLengthMax = 16_384;
 /** How long close() waits for statements that run. */
 export const drainMsMax = 10_000;
-/** A revoked agent's sessions, and those of an older token, end within a second, the check and its answer included. */
-export const revocationCheckMs = 400;
 /** Refused logins that reach the record; more are only logged. */
 export const refusedLoginsPerMinuteMax = 60;
 /** How long a server may take to end what its client left behind. */

@@ -17,26 +17,43 @@ import { mockVerifier, ScramServer } from '../../lib/pgwire/scram-server.ts';
 import type { ScramVerifier } from '../../lib/pgwire/scram-verifier.ts';
 import { protocolMinorMax, StartupReader, type StartupMessage, type StartupPacket } from '../../lib/pgwire/startup-reader.ts';
 import { ChunkSource } from './chunk-source.ts';
+import { clientCertificate } from './client-certificate.ts';
 import type { CancelKey } from './cancel.ts';
 import { readStartupParameters, type UpstreamStartup } from './startup-parameters.ts';
+
+const alpn = 'postgresql';
 
 /** An agent as the gateway needs to know it. */
 export interface KnownAgent {
   readonly name: string;
-  readonly verifier: ScramVerifier;
+  /** undefined: it has no token and comes with a certificate. */
+  readonly verifier: ScramVerifier | undefined;
   /** The only database that it may use; null: any. */
   readonly database: string | null;
   /** Counts its tokens: a session that logged in with an older one must end. */
   readonly generation: number;
+  /** Connections at once; null: as any agent. */
+  readonly connectionsMax: number | null;
 }
 
 export interface LoginDeps {
   /** undefined: no such agent, or a revoked one. */
   readonly findAgent: (name: string) => Promise<KnownAgent | undefined>;
-  readonly tls: { readonly context: SecureContext; /** tls-server-end-point */ readonly channelBinding: Buffer | undefined } | undefined;
+  readonly tls: LoginTls | undefined;
   /** Makes verifiers of agents that do not exist; secret, and the same as long as the installation lives. */
   readonly mockSecret: Buffer;
 }
+
+export interface LoginTls {
+  readonly context: SecureContext;
+  /** tls-server-end-point */
+  readonly channelBinding: Buffer | undefined;
+  /** There is an authority whose certificates log agents in. */
+  readonly asksForCertificate: boolean;
+}
+
+/** What a client is waited for; each has a time limit. */
+export type LoginPhase = 'first-byte' | 'tls' | 'login';
 
 export type Login =
   | { readonly kind: 'cancel'; readonly key: CancelKey }
@@ -46,14 +63,29 @@ export type Login =
     readonly kind: 'agent'; readonly agent: KnownAgent; readonly database: string; readonly startup: UpstreamStartup;
     /** The socket to go on with: the encrypted one if there is one. */
     readonly socket: Socket; readonly minor: number; readonly rest: Buffer; readonly isEncrypted: boolean;
+    /** When the certificate that it came with ends. */
+    readonly certificateEndsMs: number | undefined;
   };
 
-/** `onSocket` is told of the encrypted socket as soon as it stands for the connection. */
-export async function login(raw: Socket, deps: LoginDeps, onSocket: (socket: Socket) => void): Promise<Login> {
+export interface LoginHooks {
+  /** The encrypted socket stands for the connection from now on. */
+  readonly onSocket: (socket: Socket) => void;
+  readonly onPhase: (phase: LoginPhase) => void;
+}
+
+export async function login(raw: Socket, deps: LoginDeps, { onSocket, onPhase }: LoginHooks): Promise<Login> {
   const reader = new StartupReader();
   let socket = raw;
+  const secure = async (tls: LoginTls, received: Buffer): Promise<void> => {
+    onPhase('tls');
+    socket = await encrypt(socket, tls, received);
+    onSocket(socket);
+    onPhase('login');
+    reader.encrypted();
+  };
+  onPhase('first-byte');
   for (;;) {
-    const packet = await nextPacket(socket, reader);
+    const packet = await nextPacket(socket, reader, () => { onPhase('login'); });
     if (packet === undefined) return { kind: 'gone' };
     switch (packet.kind) {
       case 'gss-request': socket.write(refuseByte); break;
@@ -61,16 +93,14 @@ export async function login(raw: Socket, deps: LoginDeps, onSocket: (socket: Soc
         if (deps.tls === undefined) socket.write(refuseByte);
         else {
           socket.write(acceptByte);
-          socket = await encrypt(socket, deps.tls.context, Buffer.alloc(0));
-          onSocket(socket);
-          reader.encrypted();
+          await secure(deps.tls, Buffer.alloc(0));
         }
         break;
       case 'direct-tls':
         if (deps.tls === undefined) throw new ProtocolError('type', 'TLS is switched off here');
-        socket = await encrypt(socket, deps.tls.context, reader.takeRest());
-        onSocket(socket);
-        reader.encrypted();
+        await secure(deps.tls, reader.takeRest());
+        // Without it a handshake made for another protocol could be turned to this one; PostgreSQL demands it as well.
+        if (!(socket instanceof TLSSocket) || socket.alpnProtocol !== alpn) throw new ProtocolError('type', `a direct TLS connection must agree on the protocol "${alpn}" (ALPN)`);
         break;
       case 'cancel': return { kind: 'cancel', key: packet };
       case 'startup': return authenticate(socket, packet, reader.takeRest(), deps);
@@ -78,19 +108,21 @@ export async function login(raw: Socket, deps: LoginDeps, onSocket: (socket: Soc
   }
 }
 
-async function nextPacket(socket: Socket, reader: StartupReader): Promise<StartupPacket | undefined> {
+async function nextPacket(socket: Socket, reader: StartupReader, onByte: () => void): Promise<StartupPacket | undefined> {
   const chunks = new ChunkSource(socket);
   for (;;) {
     const chunk = await chunks.next();
     if (chunk === undefined) return undefined;
+    onByte();
     const packet = reader.push(chunk);
     if (packet !== undefined) return packet;
   }
 }
 
-function encrypt(socket: Socket, secureContext: SecureContext, received: Buffer): Promise<Socket> {
+function encrypt(socket: Socket, { context: secureContext, asksForCertificate }: LoginTls, received: Buffer): Promise<Socket> {
   if (received.length > 0) socket.unshift(received);
-  const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ['postgresql'] });
+  // A certificate that is no good ends the login in words, not the handshake in an alert that nobody understands.
+  const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: [alpn], requestCert: asksForCertificate, rejectUnauthorized: false });
   return new Promise((resolve, reject) => {
     const failed = (error?: Error): void => { reject(new ProtocolError('malformed', `the TLS handshake failed${error === undefined ? '' : `: ${error.message}`}`, { isFatal: true })); };
     const closed = (): void => { failed(); };
@@ -106,17 +138,25 @@ async function authenticate(socket: Socket, message: StartupMessage, received: B
   const startup = readStartupParameters(message.parameters);
   const isEncrypted = socket instanceof TLSSocket;
   const frames = new LoginFrames(socket, received);
-  const agent = await prove(socket, frames, startup.user, deps, isEncrypted ? deps.tls?.channelBinding : undefined);
+  const certificate = clientCertificate(socket);
+  if (certificate.kind === 'rejected') throw certificateRefused(`the client certificate is not accepted: ${certificate.why}`);
+  const found = await deps.findAgent(startup.user);
+  const isByCertificate = found !== undefined && found.verifier === undefined && certificate.kind === 'accepted';
+  if (isByCertificate && !certificate.names(found.name)) throw certificateRefused(`certificate authentication failed for user "${startup.user}"`);
+  if (isByCertificate) socket.write(encodeAuthentication({ kind: 'ok' }));
+  const agent = isByCertificate ? found : await prove(socket, frames, { user: startup.user, agent: found }, deps, isEncrypted ? deps.tls?.channelBinding : undefined);
   if (agent === undefined) return { kind: 'gone' };
   return {
     kind: 'agent', agent, startup, socket, isEncrypted, minor: message.minor, rest: frames.takeRest(),
+    certificateEndsMs: isByCertificate ? certificate.endsMs : undefined,
     database: allowedDatabase(agent, startup.database ?? agent.database ?? startup.user),
   };
 }
 
-/** undefined: the client went away in between. */
-async function prove(socket: Socket, frames: LoginFrames, user: string, deps: LoginDeps, channelBinding: Buffer | undefined): Promise<KnownAgent | undefined> {
-  const agent = await deps.findAgent(user);
+/** An agent without a token fails here like one that does not exist. undefined: the client went away in between. */
+async function prove(
+  socket: Socket, frames: LoginFrames, { user, agent }: { readonly user: string; readonly agent: KnownAgent | undefined }, deps: LoginDeps, channelBinding: Buffer | undefined,
+): Promise<KnownAgent | undefined> {
   const scram = new ScramServer({
     verifier: agent?.verifier, nonce: randomBytes(24).toString('base64'), ...(channelBinding === undefined ? {} : { channelBinding }),
   }, mockVerifier(user, deps.mockSecret));
@@ -141,6 +181,10 @@ function allowedDatabase(agent: KnownAgent, database: string): string {
   throw new Failure('not_permitted', `Agent "${agent.name}" may use the database "${agent.database}" only, not "${database}".`, {
     hint: `Connect to the database "${agent.database}", or ask an operator for an agent of the other one.`,
   });
+}
+
+function certificateRefused(message: string): Failure {
+  return new Failure('authentication_failed', message, { hint: 'Its common name, or a DNS name in it, must be the agent\'s name, and an authority that Backstop was given must have issued it.' });
 }
 
 function malformed(flaw: string): ProtocolError {

@@ -33,8 +33,14 @@ export const ownErrors = {
     hint: 'Ask an operator for a new token.',
   }),
   shutDown: (): Buffer => encodeErrorResponse({ severity: 'FATAL', code: '57P01', message: 'Backstop is shutting down', hint: 'Connect again later.' }),
-  tooManyClients: (): Buffer => encodeErrorResponse({
-    severity: 'FATAL', code: '53300', message: 'Backstop has as many clients as it takes', hint: 'Close idle connections, or use a smaller pool.',
+  tooManyLogins: (most: number): Buffer => encodeErrorResponse({
+    severity: 'FATAL', code: '53300', message: `Backstop is busy with ${most} logins`, hint: 'Connect again in a moment, or use a smaller pool.',
+  }),
+  certificateEnded: (): Buffer => encodeErrorResponse({
+    severity: 'FATAL', code: '57P01', message: 'Backstop ended this session: its certificate has expired', hint: 'Connect with a new certificate.',
+  }),
+  stalled: (what: string, msMax: number): Buffer => encodeErrorResponse({
+    severity: 'FATAL', code: '08006', message: `Backstop ended this session: ${what} for more than ${msMax} ms`, hint: 'Connect again, and keep reading and writing.',
   }),
   upstreamLost: (): Buffer => encodeErrorResponse({
     severity: 'FATAL', code: '08006', message: 'Backstop lost the connection to the database server',

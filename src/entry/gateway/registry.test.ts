@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Failure } from '../../core/failure.ts';
 import { nothing } from '../../core/risk.ts';
 import type { Statement } from '../../core/sql/statement.ts';
-import { portalsMax, preparedMax } from './limits.ts';
+import { namedBytesMax, treeBytesPerCharacter } from './limits.ts';
 import { Registry, type Portal, type Prepared } from './registry.ts';
 
 const noMentions = { relations: [], functions: [], operators: [], types: [], attributes: [], ctes: [] };
@@ -88,10 +88,21 @@ test('a name that the server reports with another statement is forgotten, not tr
 });
 
 test('names are bounded, and a refusal for that changes nothing', () => {
-  const registry = new Registry();
-  for (let i = 0; i < preparedMax; i += 1) registry.prepare(`s${i}`, prepared('SELECT 1'));
+  const registry = new Registry(100);
+  for (let i = 0; i < 100; i += 1) registry.prepare(`s${i}`, prepared('SELECT 1'));
   assert.throws(() => registry.prepare('one more', prepared('SELECT 1')), (error) => error instanceof Failure && error.code === 'too_large');
   registry.prepare('s0', prepared('SELECT 2'));
-  for (let i = 0; i < portalsMax; i += 1) registry.open(`p${i}`, portal('SELECT 1'));
+  assert.throws(() => { registry.checkRoomFor([{ ...statement('PREPARE'), changes: [{ kind: 'prepare', name: 'one more', body: statement('SELECT 1') }] }], 'PREPARE'); }, Failure);
+  for (let i = 0; i < 100; i += 1) registry.open(`p${i}`, portal('SELECT 1'));
   assert.throws(() => registry.open('one more', portal('SELECT 1')), Failure);
+});
+
+test('what names hold in memory is bounded as well, and given back when they are closed', () => {
+  const registry = new Registry();
+  const large = prepared(' '.repeat(namedBytesMax / treeBytesPerCharacter / 4));
+  for (const name of ['a', 'b', 'c', 'd']) registry.prepare(name, large);
+  assert.throws(() => registry.prepare('e', large), (error) => error instanceof Failure && error.code === 'too_large');
+  registry.deallocate('a');
+  registry.prepare('e', large);
+  assert.throws(() => registry.open('p', { ...portal(''), bind: { prepared: large, values: { formats: [], values: [Buffer.alloc(1)] } } }), Failure);
 });

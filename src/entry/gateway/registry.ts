@@ -7,7 +7,7 @@
 import { Failure } from '../../core/failure.ts';
 import type { SessionChange, Statement } from '../../core/sql/statement.ts';
 import type { BindMessage } from '../../lib/pgwire/frontend-decode.ts';
-import { portalsMax, preparedMax } from './limits.ts';
+import { gatewayLimitsDefault, namedBytesMax, treeBytesPerCharacter } from './limits.ts';
 
 export interface Prepared {
   /** The text of the message that prepared it, as pg_prepared_statements shows it. */
@@ -41,13 +41,21 @@ export class Registry<U = unknown> {
   /** The same names as core reads them; kept in step so that no judgement has to build them. */
   readonly preparedStatements = new Map<string, Statement>();
   readonly cursors = new Map<string, Statement>();
+  readonly #namesMax: number;
+  /** What they hold in memory, roughly. */
+  #bytes = 0;
+
+  constructor(namesMax: number = gatewayLimitsDefault.namesMax) {
+    this.#namesMax = namesMax;
+  }
 
   prepared(name: string): Prepared | undefined { return this.#prepared.get(name); }
   portal(name: string): Portal<U> | undefined { return this.#portals.get(name); }
 
   /** Throws Failure too_large. */
   prepare(name: string, entry: Prepared): Undo {
-    if (!this.#prepared.has(name)) checkRoom(this.#prepared.size, preparedMax, 'prepared statements');
+    if (!this.#prepared.has(name)) this.#checkNames(this.#prepared.size, 1, 'prepared statements');
+    this.#checkBytes(bytesOf(entry));
     return this.#setPrepared(name, entry);
   }
 
@@ -58,7 +66,8 @@ export class Registry<U = unknown> {
   }
 
   open(name: string, portal: Portal<U>): Undo {
-    if (!this.#portals.has(name)) checkRoom(this.#portals.size, portalsMax, 'portals and cursors');
+    if (!this.#portals.has(name)) this.#checkNames(this.#portals.size, 1, 'portals and cursors');
+    this.#checkBytes(bytesOf(portal));
     return this.#setPortal(name, portal);
   }
 
@@ -83,6 +92,16 @@ export class Registry<U = unknown> {
       }
     }
     return undos.length === 0 ? nothingToUndo : together(undos);
+  }
+
+  /** Before statements are sent that would make names by themselves. Throws Failure too_large. */
+  checkRoomFor(statements: readonly Statement[], source: string): void {
+    if (statements.every(({ changes }) => changes.length === 0)) return;
+    const makes = (kind: SessionChange['kind']): number => statements.reduce((sum, { changes }) => sum + changes.filter((change) => change.kind === kind).length, 0);
+    const [prepares, declares] = [makes('prepare'), makes('declare')];
+    if (prepares > 0) this.#checkNames(this.#prepared.size, prepares, 'prepared statements');
+    if (declares > 0) this.#checkNames(this.#portals.size, declares, 'portals and cursors');
+    if (prepares + declares > 0) this.#checkBytes((prepares + declares) * source.length * treeBytesPerCharacter);
   }
 
   /** A simple Query takes the unnamed statement and portal away before it runs. */
@@ -112,6 +131,7 @@ export class Registry<U = unknown> {
     const before = this.#prepared.get(name);
     if (before === entry) return nothingToUndo;
     put(this.#prepared, name, entry);
+    this.#bytes += bytesOf(entry) - bytesOf(before);
     // SQL has no name for the unnamed statement.
     if (name !== '') put(this.preparedStatements, name, entry?.statement);
     return () => { this.#setPrepared(name, before); };
@@ -121,9 +141,29 @@ export class Registry<U = unknown> {
     const before = this.#portals.get(name);
     if (before === portal) return nothingToUndo;
     put(this.#portals, name, portal);
+    this.#bytes += bytesOf(portal) - bytesOf(before);
     if (name !== '') put(this.cursors, name, portal?.statement);
     return () => { this.#setPortal(name, before); };
   }
+
+  #checkNames(size: number, more: number, what: string): void {
+    if (size + more <= this.#namesMax) return;
+    throw new Failure('too_large', `This session already holds ${size} ${what}; ${this.#namesMax} are allowed.`, { hint: closeSome });
+  }
+
+  #checkBytes(more: number): void {
+    if (this.#bytes + more <= namedBytesMax) return;
+    throw new Failure('too_large', `The prepared statements and portals of this session would take more than ${namedBytesMax} bytes.`, { hint: closeSome });
+  }
+}
+
+const closeSome = 'Close or DEALLOCATE some of them, or DISCARD ALL.';
+
+/** A portal shares the tree of its statement, unless SQL declared it. */
+function bytesOf(entry: Prepared | Portal | undefined): number {
+  if (entry === undefined) return 0;
+  if (!('bind' in entry) || entry.bind === undefined) return entry.source.length * treeBytesPerCharacter;
+  return entry.bind.values.values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
 }
 
 function put<T>(map: Map<string, T>, name: string, value: T | undefined): void {
@@ -133,9 +173,4 @@ function put<T>(map: Map<string, T>, name: string, value: T | undefined): void {
 
 function together(undos: readonly Undo[]): Undo {
   return undos.length === 1 ? undos[0] ?? nothingToUndo : () => { for (const undo of undos.toReversed()) undo(); };
-}
-
-function checkRoom(size: number, most: number, what: string): void {
-  if (size < most) return;
-  throw new Failure('too_large', `This session already holds ${most} named ${what}.`, { hint: 'Close or DEALLOCATE some of them, or DISCARD ALL.' });
 }

@@ -28,6 +28,7 @@ import { readAheadBytesMax, watchedReplyBytesMax } from './limits.ts';
 import { errorOf, ownErrors } from './refuse.ts';
 import { lockedSetting } from './read-only-lock.ts';
 import { Replies, watchedReplies } from './replies.ts';
+import { Stall } from './stall.ts';
 import { readSearchPath } from './search-path.ts';
 import { onlySync } from './work.ts';
 
@@ -36,6 +37,9 @@ export interface SessionDeps {
   readonly link: Link;
   readonly context: SessionContext;
   readonly log: Log;
+  readonly stallMsMax: number;
+  /** 0: for ever. */
+  readonly firstMessageMsMax: number;
   /** Once, when both connections are over and every permit has its outcome. */
   readonly onEnd: () => void;
 }
@@ -67,11 +71,16 @@ export class Session {
   /** A Sync came while the server copied in. */
   #hasSyncInCopy = false;
   #onSettled: (() => void) | undefined;
+  readonly #stall: Stall;
+  readonly #startedMs: number;
+  #hasSpoken = false;
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
     this.#valueSettings = new Map([...deps.link.parameters].filter(([name]) => valueSettings.has(name)));
     const { registry, state, nowMs } = deps.context;
+    this.#stall = new Stall(deps.stallMsMax);
+    this.#startedMs = nowMs();
     this.#replies = new Replies({
       fate: this.#fate, nowMs,
       events: {
@@ -145,6 +154,18 @@ export class Session {
     this.#clientGone();
   }
 
+  /** To be called from time to time. */
+  endIfStalled(): void {
+    const { socket, stallMsMax, firstMessageMsMax, context } = this.#deps;
+    const now = context.nowMs();
+    const isMessageOpen = this.#intake.isMessageOpen && !socket.isPaused();
+    const kind = this.#stall.look({ isMessageOpen, bytesRead: socket.bytesRead, bytesUnwritten: socket.writableLength }, now);
+    if (kind !== undefined) this.end(ownErrors.stalled(kind === 'reading' ? 'a message was left half sent' : 'answers were left unread', stallMsMax));
+    else if (!this.#hasSpoken && firstMessageMsMax > 0 && now - this.#startedMs > firstMessageMsMax) this.end(ownErrors.stalled('no statement was sent', firstMessageMsMax));
+    // A client that does not read would not read why either: nothing more is waited for.
+    if (kind === 'writing') socket.destroy();
+  }
+
   /** Ends it once nothing runs and no transaction is open. */
   drain(): void {
     this.#isDraining = true;
@@ -157,6 +178,7 @@ export class Session {
 
   #fromClient(chunk: Buffer): void {
     if (this.#isOver) return;
+    this.#hasSpoken = true;
     this.#intake.push(chunk);
     this.#pump();
   }

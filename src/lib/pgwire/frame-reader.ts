@@ -40,6 +40,9 @@ export class FrameReader {
   /** Bytes received and not yet returned as messages. */
   get bufferedBytes(): number { return this.#unreadBytes + this.#partialBytes; }
 
+  /** A message has begun whose end was not there when it was last asked for. */
+  get isInsideMessage(): boolean { return this.#partial !== undefined; }
+
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.#chunks.push(chunk);

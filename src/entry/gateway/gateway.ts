@@ -234,6 +234,8 @@ class PostgresGateway implements Gateway {
 
   async #begin(client: Client, entered: LoggedIn, link: Link, limits: TimeLimits): Promise<void> {
     const { socket, database, agent } = entered;
+    // As the server told it: what we change for ourselves afterwards is not the client's to see.
+    const reported = new Map(link.parameters);
     const catalogs = await this.#deps.catalogs.of(link);
     const context = await this.#contextFor(entered, link, catalogs, limits);
     await keepTimeLimits(link, limits);
@@ -253,7 +255,7 @@ class PostgresGateway implements Gateway {
     const key = this.#keys.issue(entered.minor >= 2 ? 32 : 4, () => { session.cancel(); });
     client.session = session;
     socket.write(Buffer.concat([
-      ...[...link.parameters].map(([name, value]) => encodeParameterStatus(name, value)),
+      ...[...reported].map(([name, value]) => encodeParameterStatus(name, value)),
       encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('idle'),
     ]));
     session.start(entered.rest);

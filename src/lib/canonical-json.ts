@@ -52,7 +52,18 @@ function writeString(value: string): string {
   return JSON.stringify(value); // RFC 8785 3.2.2.2 prescribes ECMAScript's own escapes
 }
 
+/** Long lists of short rows are what is written most; a row of plain values has one form, which JSON.stringify gives. */
+function isRow(value: readonly unknown[]): boolean {
+  if ('toJSON' in value) return false;
+  for (let index = 0; index < value.length; index += 1) {
+    const item = value[index];
+    if (typeof item === 'string' ? !item.isWellFormed() : item !== null && !Number.isSafeInteger(item)) return false;
+  }
+  return true;
+}
+
 function writeArray(value: readonly unknown[], depth: number): string {
+  if (depth < depthMax && isRow(value)) return JSON.stringify(value);
   let text = '[';
   // By index, not map: map skips holes, and `[,]` must not become `[]`.
   for (let index = 0; index < value.length; index += 1) text += `${index === 0 ? '' : ','}${writeMember(value[index], depth, index)}`;

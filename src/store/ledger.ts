@@ -77,7 +77,8 @@ class SqlLedger implements Ledger {
   readonly #clock: Clock;
   readonly #node: LedgerDeps['node'];
   readonly #reads = new ReadBatch();
-  readonly #running = new Map<string, PendingRead>();
+  /** Reads without an outcome: their permits are these very objects. */
+  readonly #running = new Set<PendingRead & Permit>();
   readonly #open = new Set<string>();
   #jobs: Job[] = [];
   #writing: Promise<void> | undefined;
@@ -105,20 +106,25 @@ class SqlLedger implements Ledger {
 
   issueRead(read: Read): Permit {
     if (this.#isClosed || this.#reads.isFull || this.#node?.isLeased === false) throw unavailable(this.#fault);
-    this.#running.set(read.actionId, this.#reads.add(read, this.#clock.now().getTime()));
-    return permit(read.actionId);
+    const pending = this.#reads.add(read, this.#clock.now().getTime()) as PendingRead & Permit;
+    this.#running.add(pending);
+    return pending;
   }
 
-  async settle({ actionId }: Permit, outcome: Outcome): Promise<void> {
-    const read = this.#running.get(actionId);
-    if (read !== undefined) {
-      this.#reads.settle(read, outcome);
-      this.#running.delete(actionId);
+  async settle(permitted: Permit, outcome: Outcome): Promise<void> {
+    const { actionId } = permitted;
+    if (this.#isRunningRead(permitted)) {
+      this.#reads.settle(permitted, outcome);
+      this.#running.delete(permitted);
       return;
     }
     checkOutcome(outcome);
     if (!this.#open.delete(actionId)) return;
     await this.#enqueue(outcomeBody(actionId, outcome));
+  }
+
+  #isRunningRead(permitted: Permit | (PendingRead & Permit)): permitted is PendingRead & Permit {
+    return 'digest' in permitted && this.#running.has(permitted);
   }
 
   append(body: EntryBody): Promise<void> { return this.#enqueue(body); }

@@ -20,12 +20,23 @@ export interface Read {
 }
 
 export interface PendingRead {
-  readonly read: Read;
+  readonly actionId: string;
+  readonly digest: string;
+  readonly text: Listed<ReadText>;
+  readonly session: Listed<ReadSession>;
+  readonly policy: ReadPolicy;
   readonly atMs: number;
   outcome: Outcome | undefined;
   /** On record as `open`; its outcome needs an entry of its own. */
   isOpenOnRecord: boolean;
 }
+
+type ReadText = Pick<Read, 'fingerprint' | 'text'>;
+type ReadSession = Pick<Read, 'sessionId' | 'agent' | 'database'>;
+type ReadPolicy = Pick<Read, 'policyName' | 'policyHash'>;
+
+/** What reads have in common and an entry lists once; the same object for all reads of one batch that share it. */
+interface Listed<T> { readonly value: T; readonly bytes: number }
 
 export const readsMax = 20_000;
 /** Text kept in memory, whatever the number of reads. */
@@ -36,28 +47,58 @@ const dictionaryBytesPerEntryMax = 36_000;
 const textUnitsPerReadMax = 5_000;
 const openAfterMs = 1_000;
 
+/** Known texts and sessions; beyond it all are forgotten, and entries then list some of them twice. */
+const listedMax = 2_000;
+
 export class ReadBatch {
   #waiting: PendingRead[] = [];
   #textUnits = 0;
   #settledLate: OutcomeBody[] = [];
+  readonly #texts = new Map<string, Listed<ReadText>>();
+  readonly #sessions = new Map<string, Listed<ReadSession>>();
+  #policy: ReadPolicy = { policyName: '', policyHash: '' };
 
   get isFull(): boolean { return this.#waiting.length + this.#settledLate.length >= readsMax || this.#textUnits >= textUnitsMax; }
   get size(): number { return this.#waiting.length + this.#settledLate.length; }
 
   /** Throws Bug for what the record could not hold, because in a batch it would keep out all others too. */
-  add(given: Read, atMs: number): PendingRead {
-    const read = { ...given, text: cut(given.text) };
-    assert(Object.values(read).every((part) => part.isWellFormed()), 'a read has a name that is not well-formed Unicode');
-    const pending: PendingRead = { read, atMs, outcome: undefined, isOpenOnRecord: false };
+  add(read: Read, atMs: number): PendingRead {
+    checkText(read.actionId);
+    checkText(read.digest);
+    const pending: PendingRead = {
+      actionId: read.actionId, digest: read.digest, text: this.#textOf(read), session: this.#sessionOf(read), policy: this.#policyOf(read),
+      atMs, outcome: undefined, isOpenOnRecord: false,
+    };
     this.#waiting.push(pending);
-    this.#textUnits += read.text.length;
+    this.#textUnits += pending.text.value.text.length;
     return pending;
+  }
+
+  #textOf({ text, fingerprint }: Read): Listed<ReadText> {
+    const known = this.#texts.get(text);
+    if (known !== undefined && known.value.fingerprint === fingerprint) return known;
+    checkText(fingerprint);
+    return list(this.#texts, text, { fingerprint, text: cut(text) });
+  }
+
+  #sessionOf({ sessionId, agent, database }: Read): Listed<ReadSession> {
+    const known = this.#sessions.get(sessionId);
+    if (known !== undefined && known.value.agent === agent && known.value.database === database) return known;
+    for (const name of [sessionId, agent, database]) checkText(name);
+    return list(this.#sessions, sessionId, { sessionId, agent, database });
+  }
+
+  #policyOf({ policyName, policyHash }: Read): ReadPolicy {
+    const last = this.#policy;
+    if (last.policyHash === policyHash && last.policyName === policyName) return last;
+    for (const name of [policyName, policyHash]) checkText(name);
+    return this.#policy = { policyName, policyHash };
   }
 
   settle(pending: PendingRead, outcome: Outcome): void {
     checkOutcome(outcome);
     pending.outcome = outcome;
-    if (pending.isOpenOnRecord) this.#settledLate.push(outcomeBody(pending.read.actionId, outcome));
+    if (pending.isOpenOnRecord) this.#settledLate.push(outcomeBody(pending.actionId, outcome));
   }
 
   /** An outcome whose own write failed: written with the next batch. */
@@ -81,7 +122,7 @@ export class ReadBatch {
       restore: () => {
         this.#waiting = [...taken, ...this.#waiting];
         this.#textUnits += unitsOf(taken);
-        this.#settledLate = [...late, ...this.#settledLate.filter((body) => !open.some((pending) => pending.read.actionId === body.actionId))];
+        this.#settledLate = [...late, ...this.#settledLate.filter((body) => !open.some((pending) => pending.actionId === body.actionId))];
         for (const pending of open) pending.isOpenOnRecord = false;
       },
     };
@@ -113,26 +154,38 @@ export function outcomeBody(actionId: string, outcome: Outcome, note: string | n
 function microseconds(ms: number): number { return Math.max(0, Math.round(ms * 1000)); }
 
 function unitsOf(reads: readonly PendingRead[]): number {
-  return reads.reduce((sum, { read }) => sum + read.text.length, 0);
+  let units = 0;
+  for (const { text } of reads) units += text.value.text.length;
+  return units;
+}
+
+function checkText(text: string): void {
+  assert(text.isWellFormed(), 'a read has a name that is not well-formed Unicode');
 }
 
 function cut(text: string): string {
   return (text.length <= textUnitsPerReadMax ? text : `${text.slice(0, textUnitsPerReadMax - 1)}…`).toWellFormed();
 }
 
+function list<T extends object>(known: Map<string, Listed<T>>, key: string, value: T): Listed<T> {
+  const listed = { value, bytes: Buffer.byteLength(JSON.stringify(value)) + 1 };
+  if (known.size >= listedMax) known.clear();
+  known.set(key, listed);
+  return listed;
+}
+
 /** Runs of one policy, each small enough for one entry. */
 function chunk(reads: readonly PendingRead[]): readonly (readonly PendingRead[])[] {
   const chunks: PendingRead[][] = [];
-  let listed = new Set<string>();
+  let last: PendingRead[] = [];
+  let listed = new Set<object>();
   let bytes = 0;
   for (const pending of reads) {
-    const last = chunks.at(-1);
-    const first = last?.[0]?.read;
-    const more = newBytes(listed, pending.read);
-    if (last === undefined || first?.policyHash !== pending.read.policyHash || last.length >= readsPerEntryMax || bytes + more > dictionaryBytesPerEntryMax) {
-      chunks.push([pending]);
+    const more = newBytes(listed, pending);
+    if (last[0]?.policy.policyHash !== pending.policy.policyHash || last.length >= readsPerEntryMax || bytes + more > dictionaryBytesPerEntryMax) {
+      chunks.push(last = [pending]);
       listed = new Set();
-      bytes = newBytes(listed, pending.read);
+      bytes = newBytes(listed, pending);
     } else {
       last.push(pending);
       bytes += more;
@@ -141,49 +194,41 @@ function chunk(reads: readonly PendingRead[]): readonly (readonly PendingRead[])
   return chunks;
 }
 
-/** What the dictionaries of an entry grow by; marks it as listed. */
-function newBytes(listed: Set<string>, read: Read): number {
-  const texts = [textKey(read), sessionKey(read)].filter((text) => !listed.has(text));
-  for (const text of texts) listed.add(text);
-  return texts.reduce((sum, text) => sum + Buffer.byteLength(JSON.stringify(text)) + dictionaryItemBytes, 0);
+/** What the lists of an entry grow by; marks it as listed. */
+function newBytes(listed: Set<object>, { text, session }: PendingRead): number {
+  let bytes = 0;
+  if (!listed.has(text)) bytes += text.bytes;
+  if (!listed.has(session)) bytes += session.bytes;
+  if (bytes > 0) listed.add(text).add(session);
+  return bytes;
 }
 
-/** Keys, quotes and the fingerprint around a text or a session. */
-const dictionaryItemBytes = 120;
-
-function textKey(read: Read): string { return read.text; }
-function sessionKey({ sessionId, agent, database }: Read): string { return `${sessionId}\0${agent}\0${database}`; }
-
 function readsBody(reads: readonly PendingRead[]): ReadsBody {
-  const sessions = new Dictionary<Read>(sessionKey);
-  const texts = new Dictionary<Read>(textKey);
-  const sinceMs = Math.min(...reads.map((pending) => pending.atMs));
-  const [first] = reads;
+  const sessions = new Dictionary<ReadSession>();
+  const texts = new Dictionary<ReadText>();
+  let sinceMs = Infinity;
+  for (const { atMs } of reads) sinceMs = Math.min(sinceMs, atMs);
+  const { policyName = '', policyHash = '' } = reads[0]?.policy ?? {};
   return {
-    kind: 'reads', since: new Date(sinceMs).toISOString(), policyName: first?.read.policyName ?? '', policyHash: first?.read.policyHash ?? '',
-    reads: reads.map(({ read, atMs, outcome }): ReadRow => [
-      sessions.indexOf(read), texts.indexOf(read), read.actionId, Math.round(atMs - sinceMs), read.digest,
+    kind: 'reads', since: new Date(sinceMs).toISOString(), policyName, policyHash,
+    reads: reads.map(({ text, session, actionId, digest, atMs, outcome }): ReadRow => [
+      sessions.indexOf(session), texts.indexOf(text), actionId, Math.round(atMs - sinceMs), digest,
       outcome?.kind ?? 'open', outcome?.rows ?? null, microseconds(outcome?.durationMs ?? 0), outcome?.sqlstate ?? null,
     ]),
-    sessions: sessions.values.map(({ sessionId, agent, database }) => ({ sessionId, agent, database })),
-    texts: texts.values.map(({ fingerprint, text }) => ({ fingerprint, text })),
+    sessions: sessions.values, texts: texts.values,
   };
 }
 
-/** Each distinct value once, by its key. */
+/** Each distinct value once. */
 class Dictionary<T> {
   readonly values: T[] = [];
-  readonly #places = new Map<string, number>();
-  readonly #keyOf: (value: T) => string;
+  readonly #places = new Map<Listed<T>, number>();
 
-  constructor(keyOf: (value: T) => string) { this.#keyOf = keyOf; }
-
-  indexOf(value: T): number {
-    const key = this.#keyOf(value);
-    const known = this.#places.get(key);
+  indexOf(listed: Listed<T>): number {
+    const known = this.#places.get(listed);
     if (known !== undefined) return known;
-    this.#places.set(key, this.values.length);
-    this.values.push(value);
+    this.#places.set(listed, this.values.length);
+    this.values.push(listed.value);
     return this.values.length - 1;
   }
 }

@@ -1,12 +1,12 @@
 /** What belongs together, and that no message is lost or put into the wrong batch. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Frame } from '../../lib/pgwire/frame-reader.ts';
+import { Frame } from '../../lib/pgwire/frame-reader.ts';
 import * as say from '../../lib/pgwire/frontend-encode.ts';
 import { BatchCollector, joinFrames, type Batch } from './batch.ts';
 import { batchMessagesMax } from './limits.ts';
 
-const frame = (whole: Buffer): Frame => ({ type: whole[0] ?? 0, whole, body: whole.subarray(5) });
+const frame = (whole: Buffer): Frame => new Frame(whole);
 const parse = frame(say.encodeParse({ statement: '', sql: 'SELECT 1', parameterTypes: [] }));
 const execute = frame(say.encodeExecute({ portal: '', rowsMax: 0 }));
 const query = frame(say.encodeQuery('SELECT 1'));
@@ -44,10 +44,14 @@ test('what is collected is bounded', () => {
 
 test('messages that lie side by side are forwarded as one piece without a copy, others joined', () => {
   const bytes = Buffer.concat([parse.whole, execute.whole]);
-  const views = [frame(bytes.subarray(0, parse.whole.length)), frame(bytes.subarray(parse.whole.length))];
+  const views = [new Frame(bytes, 0, parse.length), new Frame(bytes, parse.length)];
   const joined = joinFrames(views);
   assert.deepEqual(joined, bytes);
   assert.equal(joined.buffer, bytes.buffer);
+  assert.deepEqual(joinFrames([views[0] ?? parse], views[1]), bytes);
+  assert.equal(joinFrames([views[0] ?? parse], views[1]).buffer, bytes.buffer);
+  assert.deepEqual(joinFrames([], parse), parse.whole);
   assert.deepEqual(joinFrames([parse, execute]), bytes);
+  assert.deepEqual(joinFrames([parse], execute), bytes);
   assert.equal(joinFrames([]).length, 0);
 });

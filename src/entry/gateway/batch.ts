@@ -53,7 +53,7 @@ export class BatchCollector {
 
   #collect(frame: Frame): readonly Batch[] {
     this.#frames.push(frame);
-    this.#bytes += frame.whole.length;
+    this.#bytes += frame.length;
     if (this.#bytes <= batchBytesMax && this.#frames.length <= batchMessagesMax) return [];
     this.clear();
     return [{ kind: 'too-large' }];
@@ -71,15 +71,24 @@ export class BatchCollector {
 }
 
 /** One piece of bytes where the messages lie side by side in what was received, else a copy. */
-export function joinFrames(frames: readonly Frame[]): Buffer {
-  const [first] = frames;
-  const last = frames.at(-1);
-  if (first === undefined || last === undefined) return Buffer.alloc(0);
-  if (frames.length === 1) return first.whole;
-  const isOnePiece = frames.every(({ whole }, index) => {
-    const before = frames[index - 1]?.whole;
-    return before === undefined || (before.buffer === whole.buffer && before.byteOffset + before.length === whole.byteOffset);
-  });
-  if (!isOnePiece) return Buffer.concat(frames.map(({ whole }) => whole));
-  return Buffer.from(first.whole.buffer, first.whole.byteOffset, last.whole.byteOffset + last.whole.length - first.whole.byteOffset);
+export function joinFrames(frames: readonly Frame[], terminator?: Frame): Buffer {
+  const first = frames[0] ?? terminator;
+  const last = terminator ?? frames.at(-1);
+  if (first === undefined || last === undefined) return noBytes;
+  if (first === last) return first.whole;
+  if (areSideBySide(frames, terminator)) return first.bytes.subarray(first.start, last.end);
+  return Buffer.concat([...frames, ...(terminator === undefined ? [] : [terminator])].map(({ whole }) => whole));
+}
+
+const noBytes = Buffer.alloc(0);
+
+function areSideBySide(frames: readonly Frame[], terminator: Frame | undefined): boolean {
+  let before = frames[0];
+  for (let index = 1; index <= frames.length; index += 1) {
+    const frame = index === frames.length ? terminator : frames[index];
+    if (before === undefined || frame === undefined) continue;
+    if (frame.bytes !== before.bytes || frame.start !== before.end) return false;
+    before = frame;
+  }
+  return true;
 }

@@ -8,7 +8,7 @@ import type { Statement } from '../../core/sql/statement.ts';
 import {
   decodeFrontend, type BindMessage, type CloseMessage, type ExecuteMessage, type ParseMessage,
 } from '../../lib/pgwire/frontend-decode.ts';
-import type { Frame } from '../../lib/pgwire/frame-reader.ts';
+import { headerBytes, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { sqlBytesMax } from '../../lib/pgsql/parser.ts';
 import { frontendType } from '../../lib/pgwire/message-type.ts';
 import type { Admission, Candidate } from './admission.ts';
@@ -228,7 +228,7 @@ export class ExtendedPlan {
   /** Nothing but Describe stands between a Bind and the Execute of its portal. */
   #executesNext(portal: string, at: number): boolean {
     const next = this.#following(at);
-    return next?.frame.type === frontendType.execute && next.frame.body.indexOf(Buffer.from(`${portal}\0`)) === 0;
+    return next?.frame.type === frontendType.execute && startsWith(next.frame, portal);
   }
 
   /** The same between a Parse, a Bind of its statement, and the Execute of that. */
@@ -239,7 +239,8 @@ export class ExtendedPlan {
   }
 
   #following(at: number): { readonly frame: Frame; readonly at: number } | undefined {
-    const next = this.#frames.findIndex((frame, index) => index > at && frame.type !== frontendType.describe);
+    let next = at + 1;
+    while (this.#frames[next]?.type === frontendType.describe) next += 1;
     const frame = this.#frames[next];
     return frame === undefined ? undefined : { frame, at: next };
   }
@@ -252,6 +253,12 @@ export class ExtendedPlan {
     const name = frame.body.subarray(0, frame.body.indexOf(0)).toString('utf8');
     return Math.min(this.#cutAt.get(name) ?? at, ...parses);
   }
+}
+
+/** The message names this portal, in its first field. */
+function startsWith(frame: Frame, portal: string): boolean {
+  if (portal !== '') return frame.body.indexOf(Buffer.from(`${portal}\0`)) === 0;
+  return frame.length > headerBytes && frame.bytes[frame.start + headerBytes] === 0;
 }
 
 function refusedBy(error: unknown): Refused {

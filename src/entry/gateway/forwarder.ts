@@ -52,7 +52,7 @@ export class Forwarder {
     for (const expected of plan.expected) if ('unit' in expected) for (const statement of expected.unit.statements) lock.follow(statement);
     const isWhole = plan.refusal === undefined && (end === 'own' || terminator !== undefined);
     // As received, which is nearly always.
-    const whole = isWhole ? joinFrames(terminator === undefined ? plan.frames : [...plan.frames, terminator]) : noBytes;
+    const whole = isWhole ? joinFrames(plan.frames, terminator) : noBytes;
     if (isWhole) this.write(before.length === 0 ? whole : Buffer.concat([before, whole]));
     else this.write(Buffer.concat([before, joinFrames(plan.frames), plan.refusal === undefined ? noBytes : failingExecute, end === 'sync' ? syncMessage : flushMessage]));
   }

@@ -5,6 +5,7 @@ import type { Approval } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
 import { nothing } from '../../core/risk.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
+import { Frame } from '../../lib/pgwire/frame-reader.ts';
 import { decodeFrontend } from '../../lib/pgwire/frontend-decode.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { errorOf, failingExecute, failureOf, holdNotice, ownErrors } from './refuse.ts';
@@ -24,7 +25,7 @@ test('every error of our own has a SQLSTATE and ends no connection unless it say
 });
 
 test('what makes the upstream fail is an Execute of a portal that no client can name', () => {
-  const message = decodeFrontend({ type: failingExecute[0] ?? 0, whole: failingExecute, body: failingExecute.subarray(5) });
+  const message = decodeFrontend(new Frame(failingExecute));
   assert.ok(message.kind === 'execute' && /^backstop_refused_[0-9a-f]{24}$/.test(message.portal));
 });
 

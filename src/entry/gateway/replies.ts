@@ -8,7 +8,7 @@
  */
 import type { Risk } from '../../core/risk.ts';
 import { Bug } from '../../lib/assert.ts';
-import { decodeCommandComplete, decodeFunctionCallResponse, decodeParameterStatus, decodeReadyForQuery } from '../../lib/pgwire/backend-decode.ts';
+import { decodeCommandComplete, decodeFunctionCallResponse, decodeParameterStatus, decodeReadyForQuery, type CommandTag } from '../../lib/pgwire/backend-decode.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
@@ -107,22 +107,22 @@ export class Replies {
     this.#expected.push(expected);
   }
 
-  /** Reads one watched message. Throws Bug for what nothing asked for. */
-  see(type: number, body: Buffer): Seen {
+  /** Reads one watched message, whose body is `bytes[at, end)`. Throws Bug for what nothing asked for. */
+  see(type: number, bytes: Buffer, at = 0, end = bytes.length): Seen {
     switch (type) {
       case backendType.parseComplete: return this.#complete('parse');
       case backendType.bindComplete: return this.#complete('bind');
       case backendType.closeComplete: return this.#complete('close');
       case backendType.rowDescription:
       case backendType.noData: return this.#described();
-      case backendType.commandComplete: return this.#ran(body);
+      case backendType.commandComplete: return this.#ran(decodeCommandComplete(bytes, at, end));
       case backendType.emptyQueryResponse:
       case backendType.portalSuspended: return this.#ranWithoutTag();
-      case backendType.errorResponse: return this.#failed(body);
-      case backendType.readyForQuery: return this.#ready(decodeReadyForQuery(body));
+      case backendType.errorResponse: return this.#failed(bytes.subarray(at, end));
+      case backendType.readyForQuery: return this.#ready(decodeReadyForQuery(bytes, at, end));
       case backendType.copyInResponse: return this.#copyIn();
-      case backendType.functionCallResponse: return this.#called(body);
-      case backendType.parameterStatus: return this.#reported(body);
+      case backendType.functionCallResponse: return this.#called(bytes.subarray(at, end));
+      case backendType.parameterStatus: return this.#reported(bytes.subarray(at, end));
       default: throw new Bug(`the server sent ${typeName(type)}, which no statement that was let through asks for`);
     }
   }
@@ -151,10 +151,10 @@ export class Replies {
     return pass;
   }
 
-  #ran(body: Buffer): Seen {
+  #ran(tag: CommandTag): Seen {
     this.isCopyIn = false;
     const head = this.#runningHead();
-    const { statement, ended } = this.#fate.ran(head.unit, decodeCommandComplete(body));
+    const { statement, ended } = this.#fate.ran(head.unit, tag);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
     if (head.kind === 'execute') this.#finish(head.unit);

@@ -11,6 +11,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Log } from '../../lib/log.ts';
 import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
+import { headerBytes } from '../../lib/pgwire/frame-reader.ts';
 import { FrameScanner } from '../../lib/pgwire/frame-scanner.ts';
 import { encodeCopyFail } from '../../lib/pgwire/frontend-encode.ts';
 import { frontendType } from '../../lib/pgwire/message-type.ts';
@@ -109,7 +110,7 @@ export class Session {
     this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, onFull: () => { deps.socket.pause(); } });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
-      onFrame: (type, bytes, start, end) => { this.#see(type, bytes.subarray(start + 5, end)); },
+      onFrame: (type, bytes, start, end) => { this.#see(type, bytes, start + headerBytes, end); },
       write: (bytes) => { this.#toClient(bytes); },
     });
   }
@@ -307,8 +308,8 @@ export class Session {
     else this.#pump();
   }
 
-  #see(type: number, body: Buffer): void {
-    const replacement = this.#replies.see(type, body);
+  #see(type: number, bytes: Buffer, at: number, end: number): void {
+    const replacement = this.#replies.see(type, bytes, at, end);
     if (replacement === undefined) return;
     if (replacement.length > 0) this.#scanner.insertBefore(replacement);
     this.#scanner.drop();

@@ -8,14 +8,15 @@ import { statusBytes } from './backend-encode.ts';
 import { MessageReader } from './message-reader.ts';
 import { ProtocolError } from './protocol-error.ts';
 
-export function decodeReadyForQuery(body: Buffer): TransactionStatus {
-  if (body.length === 1) {
-    const [byte] = body;
+/** The body is `bytes[at, end)`, here and for CommandComplete: both come with every statement. */
+export function decodeReadyForQuery(bytes: Buffer, at = 0, end = bytes.length): TransactionStatus {
+  if (end - at === 1) {
+    const byte = bytes[at];
     if (byte === statusBytes.idle) return 'idle';
     if (byte === statusBytes['in-transaction']) return 'in-transaction';
     if (byte === statusBytes.failed) return 'failed';
   }
-  throw new MessageReader(body, 'ReadyForQuery').malformed('an unknown transaction status');
+  throw new MessageReader(bytes, 'ReadyForQuery').malformed('an unknown transaction status');
 }
 
 export interface CommandTag {
@@ -39,8 +40,8 @@ export function decodeCommandTag(tag: string): CommandTag {
 const knownTags = new Map<string, CommandTag>();
 const knownTagsMax = 1_000;
 
-export function decodeCommandComplete(body: Buffer): CommandTag {
-  const reader = new MessageReader(body, 'CommandComplete');
+export function decodeCommandComplete(bytes: Buffer, at = 0, end = bytes.length): CommandTag {
+  const reader = new MessageReader(bytes, 'CommandComplete', at, end);
   const tag = reader.text();
   reader.end();
   return decodeCommandTag(tag);

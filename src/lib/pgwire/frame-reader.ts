@@ -9,12 +9,25 @@ import type { FrameLimits } from './frame-limits.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { typeName } from './message-type.ts';
 
-export interface Frame {
+/** One complete message: `bytes[start, end)`. Its views are made only for those who ask for them. */
+export class Frame {
   readonly type: number;
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+
+  constructor(bytes: Buffer, start = 0, end = bytes.length) {
+    this.type = bytes[start] ?? 0;
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
+  }
+
   /** All of the message as it was received, with type and length. */
-  readonly whole: Buffer;
-  /** The message after type and length; a view of `whole`. */
-  readonly body: Buffer;
+  get whole(): Buffer { return this.bytes.subarray(this.start, this.end); }
+  /** The message after type and length. */
+  get body(): Buffer { return this.bytes.subarray(this.start + headerBytes, this.end); }
+  get length(): number { return this.end - this.start; }
 }
 
 export const headerBytes = 5;
@@ -77,7 +90,7 @@ export class FrameReader {
       const size = checkedSize(chunk, start, this.#limits);
       if (available >= size) {
         this.#consume(chunk, size);
-        return makeFrame(chunk.subarray(start, start + size));
+        return new Frame(chunk, start, start + size);
       }
     }
     this.#partial = Buffer.allocUnsafe(Math.max(growthBytesMin, available * 2));
@@ -103,7 +116,7 @@ export class FrameReader {
     const whole = partial.subarray(0, this.#partialBytes);
     this.#partial = undefined;
     this.#partialBytes = 0;
-    return makeFrame(whole);
+    return new Frame(whole);
   }
 
   #move(chunk: Buffer, length: number): void {
@@ -139,8 +152,4 @@ export function checkedSize(bytes: Buffer, at: number, limits: FrameLimits): num
     throw new ProtocolError('too-large', `message type ${typeName(type)} announces ${length} bytes, at most ${lengthMax} are allowed`);
   }
   return length + 1;
-}
-
-function makeFrame(whole: Buffer): Frame {
-  return { type: whole[0] ?? 0, whole, body: whole.subarray(headerBytes) };
 }

@@ -3,7 +3,7 @@
  * counts and lengths held against the message, so that what is read here is what the server will read. Throws a
  * ProtocolError that is not fatal, because the frames around a malformed message are intact.
  */
-import type { Frame } from './frame-reader.ts';
+import { headerBytes, type Frame } from './frame-reader.ts';
 import { frontendType, typeName } from './message-type.ts';
 import { MessageReader } from './message-reader.ts';
 import { ProtocolError } from './protocol-error.ts';
@@ -62,19 +62,19 @@ export type FrontendMessage =
 /** Everything but the answers to an authentication request, whose meaning depends on what was asked. */
 export function decodeFrontend(frame: Frame): FrontendMessage {
   switch (frame.type) {
-    case frontendType.query: return decodeQuery(frame.body);
-    case frontendType.parse: return decodeParse(frame.body);
-    case frontendType.bind: return decodeBind(frame.body);
-    case frontendType.describe: return { kind: 'describe', ...decodeTarget(frame.body, 'Describe') };
-    case frontendType.close: return { kind: 'close', ...decodeTarget(frame.body, 'Close') };
-    case frontendType.execute: return decodeExecute(frame.body);
-    case frontendType.functionCall: return decodeFunctionCall(frame.body);
+    case frontendType.query: return decodeQuery(frame);
+    case frontendType.parse: return decodeParse(frame);
+    case frontendType.bind: return decodeBind(frame);
+    case frontendType.describe: return decodeTarget(frame, 'describe');
+    case frontendType.close: return decodeTarget(frame, 'close');
+    case frontendType.execute: return decodeExecute(frame);
+    case frontendType.functionCall: return decodeFunctionCall(frame);
     case frontendType.copyData: return { kind: 'copy-data', data: frame.body };
-    case frontendType.copyFail: return decodeCopyFail(frame.body);
-    case frontendType.sync: return decodeBare(frame.body, 'sync');
-    case frontendType.flush: return decodeBare(frame.body, 'flush');
-    case frontendType.copyDone: return decodeBare(frame.body, 'copy-done');
-    case frontendType.terminate: return decodeBare(frame.body, 'terminate');
+    case frontendType.copyFail: return decodeCopyFail(frame);
+    case frontendType.sync: return decodeBare(frame, 'sync');
+    case frontendType.flush: return decodeBare(frame, 'flush');
+    case frontendType.copyDone: return decodeBare(frame, 'copy-done');
+    case frontendType.terminate: return decodeBare(frame, 'terminate');
     default: throw new ProtocolError('type', `message type ${typeName(frame.type)} is not allowed here`);
   }
 }
@@ -102,16 +102,20 @@ export function decodeSaslInitialResponse(body: Buffer): SaslInitialResponse {
   return { mechanism, data };
 }
 
-function decodeQuery(body: Buffer): QueryMessage {
-  const reader = new MessageReader(body, 'Query');
+function readerOf({ bytes, start, end }: Frame, what: string): MessageReader {
+  return new MessageReader(bytes, what, start + headerBytes, end);
+}
+
+function decodeQuery(frame: Frame): QueryMessage {
+  const reader = readerOf(frame, 'Query');
   const sql = reader.text();
   // A parser that stops at the first NUL would judge less than what the message holds.
   reader.end();
   return { kind: 'query', sql };
 }
 
-function decodeParse(body: Buffer): ParseMessage {
-  const reader = new MessageReader(body, 'Parse');
+function decodeParse(frame: Frame): ParseMessage {
+  const reader = readerOf(frame, 'Parse');
   const statement = reader.text();
   const sql = reader.text();
   const count = reader.count(4);
@@ -121,8 +125,8 @@ function decodeParse(body: Buffer): ParseMessage {
   return { kind: 'parse', statement, sql, parameterTypes };
 }
 
-function decodeBind(body: Buffer): BindMessage {
-  const reader = new MessageReader(body, 'Bind');
+function decodeBind(frame: Frame): BindMessage {
+  const reader = readerOf(frame, 'Bind');
   const portal = reader.text();
   const statement = reader.text();
   const formats = readFormats(reader);
@@ -133,16 +137,16 @@ function decodeBind(body: Buffer): BindMessage {
   return { kind: 'bind', portal, statement, formats, values, resultFormats };
 }
 
-function decodeExecute(body: Buffer): ExecuteMessage {
-  const reader = new MessageReader(body, 'Execute');
+function decodeExecute(frame: Frame): ExecuteMessage {
+  const reader = readerOf(frame, 'Execute');
   const portal = reader.text();
   const rowsMax = Math.max(0, reader.int32());
   reader.end();
   return { kind: 'execute', portal, rowsMax };
 }
 
-function decodeFunctionCall(body: Buffer): FunctionCallMessage {
-  const reader = new MessageReader(body, 'FunctionCall');
+function decodeFunctionCall(frame: Frame): FunctionCallMessage {
+  const reader = readerOf(frame, 'FunctionCall');
   const functionOid = reader.uint32();
   const formats = readFormats(reader);
   const values = readValues(reader);
@@ -152,25 +156,25 @@ function decodeFunctionCall(body: Buffer): FunctionCallMessage {
   return { kind: 'function-call', functionOid, formats, values, resultFormat };
 }
 
-function decodeCopyFail(body: Buffer): FrontendMessage {
-  const reader = new MessageReader(body, 'CopyFail');
+function decodeCopyFail(frame: Frame): FrontendMessage {
+  const reader = readerOf(frame, 'CopyFail');
   const reason = reader.text();
   reader.end();
   return { kind: 'copy-fail', reason };
 }
 
-function decodeTarget(body: Buffer, what: string): { readonly target: NamedTarget; readonly name: string } {
-  const reader = new MessageReader(body, what);
+function decodeTarget<K extends 'describe' | 'close'>(frame: Frame, kind: K): { readonly kind: K; readonly target: NamedTarget; readonly name: string } {
+  const reader = readerOf(frame, kind === 'describe' ? 'Describe' : 'Close');
   const letter = reader.uint8();
   const target = letter === 0x53 ? 'statement' : letter === 0x50 ? 'portal' : undefined;
   if (target === undefined) throw reader.malformed('a target that is neither a statement nor a portal');
   const name = reader.text();
   reader.end();
-  return { target, name };
+  return { kind, target, name };
 }
 
-function decodeBare<K extends 'sync' | 'flush' | 'copy-done' | 'terminate'>(body: Buffer, kind: K): { readonly kind: K } {
-  new MessageReader(body, kind).end();
+function decodeBare<K extends 'sync' | 'flush' | 'copy-done' | 'terminate'>(frame: Frame, kind: K): { readonly kind: K } {
+  readerOf(frame, kind).end();
   return { kind };
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { Frame } from './frame-reader.ts';
 import { decodeFrontend, decodePassword, decodeSaslInitialResponse, type FrontendMessage, type ValueFormat } from './frontend-decode.ts';
 import * as encode from './frontend-encode.ts';
 import { frontendType } from './message-type.ts';
@@ -48,9 +49,13 @@ function encodeAny(message: FrontendMessage): Buffer {
   }
 }
 
+function frameOf(type: number, body: Buffer): Frame {
+  return new Frame(Buffer.concat([Buffer.from([type, 0, 0, 0, 0]), body]));
+}
+
 function decode(whole: Buffer): FrontendMessage {
   assert.equal(whole.readUInt32BE(1), whole.length - 1);
-  return decodeFrontend({ type: whole[0] ?? 0, whole, body: whole.subarray(5) });
+  return decodeFrontend(new Frame(whole));
 }
 
 test('what is encoded is decoded to the same message', () => {
@@ -64,7 +69,7 @@ test('a message with a byte more or less than it needs is refused, never guessed
     const type = whole[0] ?? 0;
     for (const changed of [Buffer.concat([body, Buffer.of(0)]), body.subarray(0, -1)]) {
       if (changed.length === body.length) continue;
-      assert.throws(() => decodeFrontend({ type, whole, body: changed }), (error) => error instanceof ProtocolError && !error.isFatal);
+      assert.throws(() => decodeFrontend(frameOf(type, changed)), (error) => error instanceof ProtocolError && !error.isFatal);
     }
   }), { numRuns: 500 });
 });
@@ -74,7 +79,7 @@ test('random bodies of every type are decoded or refused, and never anything els
   fc.assert(fc.property(types, fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
     const body = Buffer.from(bytes);
     try {
-      decodeFrontend({ type, whole: body, body });
+      decodeFrontend(frameOf(type, body));
     } catch (error) {
       assert.ok(error instanceof ProtocolError && !error.isFatal);
     }
@@ -100,7 +105,7 @@ const malformed: readonly { readonly why: string; readonly type: number; readonl
 
 for (const { why, type, body, fault } of malformed) {
   test(`${why} is refused`, () => {
-    assert.throws(() => decodeFrontend({ type, whole: body, body }), (error) => error instanceof ProtocolError && error.fault === (fault ?? 'malformed') && !error.isFatal);
+    assert.throws(() => decodeFrontend(frameOf(type, body)), (error) => error instanceof ProtocolError && error.fault === (fault ?? 'malformed') && !error.isFatal);
   });
 }
 
@@ -108,7 +113,7 @@ test('a negative length is named as such for each value from -2 down (H77)', () 
   for (const length of [-2, -4, -6, -100, -0x80000000]) {
     const body = Buffer.concat([Buffer.from([0, 0, 0, 0, 0, 1]), Buffer.alloc(4), Buffer.from([0, 0])]);
     body.writeInt32BE(length, 6);
-    assert.throws(() => decodeFrontend({ type: frontendType.bind, whole: body, body }), /negative value length/);
+    assert.throws(() => decodeFrontend(frameOf(frontendType.bind, body)), /negative value length/);
   }
 });
 
@@ -118,7 +123,7 @@ test('a byte order mark is part of the text, because the server sees it too', ()
 
 test('a negative row limit means all rows, as it does to PostgreSQL', () => {
   const body = Buffer.from([0, 0xff, 0xff, 0xff, 0xff]);
-  assert.deepEqual(decodeFrontend({ type: frontendType.execute, whole: body, body }), { kind: 'execute', portal: '', rowsMax: 0 });
+  assert.deepEqual(decodeFrontend(frameOf(frontendType.execute, body)), { kind: 'execute', portal: '', rowsMax: 0 });
 });
 
 test('authentication answers are read back, and refused with bytes after their end', () => {

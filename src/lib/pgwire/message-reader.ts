@@ -10,15 +10,18 @@ const shortTextMax = 64;
 export class MessageReader {
   readonly #body: Buffer;
   readonly #what: string;
+  readonly #end: number;
   #at: number;
 
-  constructor(body: Buffer, what: string, at = 0) {
-    this.#body = body;
+  /** The body is `bytes[at, end)`. */
+  constructor(bytes: Buffer, what: string, at = 0, end = bytes.length) {
+    this.#body = bytes;
     this.#what = what;
     this.#at = at;
+    this.#end = end;
   }
 
-  get bytesLeft(): number { return this.#body.length - this.#at; }
+  get bytesLeft(): number { return this.#end - this.#at; }
 
   uint8(): number { return this.#body.readUInt8(this.#take(1)); }
   int16(): number { return this.#body.readInt16BE(this.#take(2)); }
@@ -36,7 +39,7 @@ export class MessageReader {
   /** The bytes up to the next NUL, which is consumed and not returned. */
   terminated(): Buffer {
     const end = this.#body.indexOf(0, this.#at);
-    if (end < 0) throw this.malformed('text without its terminating NUL');
+    if (end < 0 || end >= this.#end) throw this.malformed('text without its terminating NUL');
     const bytes = this.#body.subarray(this.#at, end);
     this.#at = end + 1;
     return bytes;
@@ -48,7 +51,7 @@ export class MessageReader {
   #shortText(): string | undefined {
     const body = this.#body;
     const start = this.#at;
-    const last = Math.min(start + shortTextMax, body.length);
+    const last = Math.min(start + shortTextMax, this.#end);
     for (let at = start; at < last; at += 1) {
       const byte = body[at] ?? 0;
       if (byte > 0x7f) return undefined;

@@ -30,7 +30,9 @@ export async function openThroughPooler(target: LinkTarget, parameters: Paramete
   const { atStartup, later } = splitParameters(parameters);
   const link = await open(atStartup);
   try {
-    for (const [name, value] of later) await link.query('SELECT pg_catalog.set_config($1, $2, false)', [name, value], setMsMax);
+    for (const [name, value] of later) {
+      await link.ask({ sql: 'SELECT pg_catalog.set_config($1, $2, false)', values: [Buffer.from(name), Buffer.from(value)], isOfLogin: true }, setMsMax);
+    }
     return link;
   } catch (error) {
     link.destroy();

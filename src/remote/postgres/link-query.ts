@@ -23,6 +23,8 @@ export interface Question {
   readonly values?: readonly (Buffer | null)[];
   /** A setting that the question changes and sets back: nobody is told. */
   readonly hiddenSetting?: string;
+  /** It belongs to the login: the settings that it changes are reported as the session's own. */
+  readonly isOfLogin?: boolean;
   /** Nothing runs; the answer holds the types of the parameters. */
   readonly isDescribed?: boolean;
 }

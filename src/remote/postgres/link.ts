@@ -49,7 +49,7 @@ export interface LinkHandlers {
 }
 
 export interface Link {
-  /** What the server reported until `relay`. Later changes arrive in onData. */
+  /** What the server reported at login. Later changes arrive in onData. */
   readonly parameters: ReadonlyMap<string, string>;
   readonly serverMajor: number;
   readonly processId: number;
@@ -161,7 +161,7 @@ interface SocketLinkFacts extends Login {
 
 interface Asking {
   readonly query: OwnQuery;
-  readonly hiddenSetting: string | undefined;
+  readonly question: Question;
   readonly resolve: (result: QueryResult) => void;
   readonly reject: (error: Error) => void;
 }
@@ -259,7 +259,7 @@ class SocketLink implements Link {
     return new Promise<QueryResult>((resolve, reject) => {
       const timer = setTimeout(() => { this.#giveUp(timeoutMs); }, timeoutMs);
       this.#asking = {
-        query, hiddenSetting: question.hiddenSetting,
+        query, question,
         resolve: (result) => { clearTimeout(timer); resolve(result); },
         reject: (error) => { clearTimeout(timer); reject(error); },
       };
@@ -291,19 +291,19 @@ class SocketLink implements Link {
     for (let asking = this.#asking; asking !== undefined; asking = this.#asking) {
       const frame = this.#reader.next();
       if (frame === undefined) return;
-      if (!this.#passOn(frame, asking.hiddenSetting)) this.#take(asking, frame);
+      if (!this.#passOn(frame, asking)) this.#take(asking, frame);
     }
     const rest = this.#reader.takeRest();
     if (rest.length > 0) this.#handlers?.onData(rest);
   }
 
   /** True for what the server says on its own. */
-  #passOn(frame: Frame, hiddenSetting: string | undefined): boolean {
+  #passOn(frame: Frame, { question }: Asking): boolean {
     const isForRelay = frame.type === backendType.parameterStatus || frame.type === backendType.notificationResponse;
     if (frame.type === backendType.parameterStatus) {
       const { name, value } = decodeParameterStatus(frame.body);
-      if (name === hiddenSetting) return true;
-      if (this.#handlers === undefined) this.parameters.set(name, value);
+      if (name === question.hiddenSetting) return true;
+      if (question.isOfLogin === true) this.parameters.set(name, value);
     }
     if (isForRelay) this.#handlers?.onData(frame.whole);
     return isForRelay || frame.type === backendType.noticeResponse;

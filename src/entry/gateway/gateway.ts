@@ -6,7 +6,7 @@ import { constants, randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { Failure } from '../../core/failure.ts';
-import { noTimeLimits, timeLimitsFrom, type TimeLimits } from '../../core/sql/time-limits.ts';
+import { timeLimitsFrom, type TimeLimits } from '../../core/sql/time-limits.ts';
 import type { Parser } from '../../lib/pgsql/parser.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
@@ -220,13 +220,12 @@ class PostgresGateway implements Gateway {
     throw new Failure('too_many_connections', `Backstop has as many clients as it takes: ${this.#limits.clientsMax}`);
   }
 
-  /** The limits are the session's own from its start, so that RESET leads back to them, unless a pooler knows no such parameters. */
+  /** The limits are the session's own from its start, so that RESET leads back to them. */
   async #connect(database: string, parameters: ReadonlyMap<string, string>, limits: TimeLimits): Promise<Link> {
     const limited = new Map([...parameters, ...[...limits].map(([name, ms]) => [name, String(ms)] as const)]);
     try {
       return await this.#deps.connect({ database, parameters: limited });
     } catch (error) {
-      if (limits.size > 0 && refusesParameters(error)) return this.#connect(database, parameters, noTimeLimits);
       if (error instanceof Failure && error.code === 'not_found') throw new Failure('not_found', `database "${database}" does not exist`, { hint: error.hint, cause: error });
       throw error;
     }
@@ -349,10 +348,4 @@ function loginTls({ certificatePem, privateKeyPem, clientAuthoritiesPem, clientR
 function noteOf({ socket, isEncrypted, startup, certificateEndsMs }: LoggedIn): string {
   const application = startup.parameters.get('application_name') ?? '';
   return `from ${socket.remoteAddress ?? 'unknown'}, ${isEncrypted ? 'encrypted' : 'not encrypted'}${certificateEndsMs === undefined ? '' : ', by certificate'}${application === '' ? '' : `, application ${application}`}`;
-}
-
-/** PgBouncer's answer to a start-up parameter that it does not track. */
-function refusesParameters(error: unknown): boolean {
-  const cause = error instanceof Failure ? error.cause : undefined;
-  return typeof cause === 'object' && cause !== null && 'code' in cause && cause.code === '08P01';
 }

@@ -16,6 +16,11 @@ export function missing(...programs: readonly string[]): string | false {
   return absent.length === 0 ? false : `not installed: ${absent.join(', ')}`;
 }
 
+/** The same for a program outside of PATH, such as another major version of PostgreSQL. */
+export function missingFile(path: string): string | false {
+  return existsSync(path) ? false : `not installed: ${path}`;
+}
+
 function isInstalled(program: string): boolean {
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
     try {

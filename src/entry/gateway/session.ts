@@ -97,7 +97,7 @@ export class Session {
       isAborted: () => this.#replies.status === 'failed',
       isTextPinned: () => this.#isTextPinned,
       valueSettings: () => this.#valueSettings,
-      notify: (notice) => { deps.socket.write(notice); },
+      notify: (notice) => { this.#scanner.insert(notice); },
       onFault: (error) => {
         // The record has it in memory and writes it when it can; it permits nothing risky until then.
         if (error instanceof Failure) deps.log.error({ error }, 'an outcome could not be recorded at once');
@@ -151,7 +151,7 @@ export class Session {
   /** Ends the session now, telling the client why. */
   end(error: Buffer): void {
     if (this.#isOver) return;
-    this.#deps.socket.end(error);
+    this.#sayLast(error);
     this.#clientGone();
   }
 
@@ -276,11 +276,17 @@ export class Session {
   #refuseWhole(batch: JudgeableBatch, error: Buffer): void {
     if (this.#isOver) return;
     const isOne = batch.kind === 'query' || batch.kind === 'function-call';
-    if (isOne && this.#forwarder.isServerIdle) this.#toClient(Buffer.concat([error, encodeReadyForQuery('idle')]));
+    if (isOne && this.#forwarder.isServerIdle) this.#scanner.insert(Buffer.concat([error, encodeReadyForQuery('idle')]));
     else {
       const end = batch.kind === 'extended' ? batch.end : batch.kind === 'too-large' ? 'open' : 'sync';
       this.#forwarder.forward({ plan: { frames: [], expected: [], refusal: error }, end });
     }
+  }
+
+  /** Inside a message that is partly sent, an error would be read as the rest of it. */
+  #sayLast(error: Buffer): void {
+    if (this.#scanner.isMidMessage) this.#deps.socket.end();
+    else this.#deps.socket.end(error);
   }
 
   #toClient(bytes: Buffer): void {
@@ -342,7 +348,7 @@ export class Session {
     }
     this.#isOver = true;
     this.#admission.stopWaiting();
-    if (!this.#isFatalSeen) this.#deps.socket.write(ownErrors.upstreamLost());
+    if (!this.#isFatalSeen) this.#sayLast(ownErrors.upstreamLost());
     this.#deps.socket.end();
     this.#deps.onEnd();
   }

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { FrameReader } from './frame-reader.ts';
 import { FrameScanner } from './frame-scanner.ts';
 import { serverLimits } from './frame-limits.ts';
 import { backendType } from './message-type.ts';
 import { ProtocolError } from './protocol-error.ts';
 import {
-  encodeBindComplete, encodeCommandComplete, encodeDataRow, encodeErrorResponse, encodeParameterStatus, encodeParseComplete,
-  encodeReadyForQuery,
+  encodeBindComplete, encodeCommandComplete, encodeDataRow, encodeErrorResponse, encodeNoticeResponse, encodeParameterStatus,
+  encodeParseComplete, encodeReadyForQuery,
 } from './backend-encode.ts';
 
 const row = encodeDataRow(['a value that nobody watches'.repeat(20), null]);
@@ -100,6 +101,27 @@ test('a large unwatched message passes while it is still incomplete', () => {
   scanner.push(large.subarray(70_000));
   assert.ok(Buffer.concat(writes).equals(large));
   assert.ok(scanner.isAtBoundary);
+});
+
+test('bytes put between messages never fall into one, wherever the stream is cut', () => {
+  const inserted = encodeNoticeResponse({ severity: 'NOTICE', code: '00000', message: 'between' });
+  for (let at = 0; at <= stream.length; at += 1) {
+    for (let next = at; next <= Math.min(at + 9, stream.length); next += 1) {
+      const writes: Buffer[] = [];
+      const scanner = new FrameScanner({ limits: serverLimits, watched, watchedBytesMax: 1000, onFrame: () => {}, write: (part) => { writes.push(part); } });
+      scanner.push(stream.subarray(0, at));
+      scanner.insert(inserted);
+      if (scanner.isMidMessage) assert.ok(!Buffer.concat(writes).includes(inserted));
+      scanner.push(stream.subarray(at, next));
+      scanner.push(stream.subarray(next));
+      const reader = new FrameReader(serverLimits);
+      reader.push(Buffer.concat(writes));
+      const frames: Buffer[] = [];
+      for (let frame = reader.next(); frame !== undefined; frame = reader.next()) frames.push(frame.whole);
+      assert.equal(frames.filter((frame) => frame.equals(inserted)).length, 1, `cut at ${at} and ${next}`);
+      assert.ok(Buffer.concat(frames.filter((frame) => !frame.equals(inserted))).equals(stream));
+    }
+  }
 });
 
 test('a watched message above its bound is refused when its header is seen, however it is cut', () => {

@@ -38,6 +38,10 @@ export class FrameScanner {
   #end = 0;
   #from = 0;
   #inCallback = false;
+  /** What was written so far ends inside a message. */
+  #isCut = false;
+  /** To be written once it does not. */
+  #inserted: Buffer[] = [];
 
   constructor(options: FrameScannerOptions) {
     this.#options = options;
@@ -47,16 +51,28 @@ export class FrameScanner {
   /** True when all that was pushed ended with a complete message. */
   get isAtBoundary(): boolean { return this.#skip === 0 && this.#heldBytes === 0; }
 
+  /** True while more bytes would be read as the rest of a message that is only partly written. */
+  get isMidMessage(): boolean { return this.#isCut; }
+
   /** Throws a fatal ProtocolError; messages before the broken one have then been told of, and some not yet written. */
   push(chunk: Buffer): void {
     let at = Math.min(this.#skip, chunk.length);
     this.#skip -= at;
     this.#from = 0;
+    if (this.#inserted.length > 0 && this.#skip === 0) this.#writeInserted(chunk, at);
     if (this.#heldBytes > 0) at = this.#resume(chunk);
     at = this.#walk(chunk, at);
     // What is left is the start of a cut message that must wait.
     if (this.#from < at) this.#options.write(this.#from === 0 && at === chunk.length ? chunk : chunk.subarray(this.#from, at));
     if (at < chunk.length) this.#hold(chunk, at, chunk.length);
+    this.#isCut = this.#skip > 0;
+  }
+
+  /** Puts these bytes between two messages: now, or when the one that is partly written has come to its end. Not in the callback. */
+  insert(bytes: Buffer): void {
+    assert(!this.#inCallback, 'bytes are put between messages inside a callback');
+    if (this.#isCut) this.#inserted.push(bytes);
+    else this.#options.write(bytes);
   }
 
   /** Leaves the present message out. */
@@ -75,6 +91,13 @@ export class FrameScanner {
   insertAfter(bytes: Buffer): void {
     this.#flushTo(this.#end);
     this.#options.write(bytes);
+  }
+
+  #writeInserted(chunk: Buffer, end: number): void {
+    this.#options.write(chunk.subarray(0, end));
+    for (const bytes of this.#inserted.splice(0)) this.#options.write(bytes);
+    this.#from = end;
+    this.#isCut = false;
   }
 
   /** Steps over complete messages; returns where the rest begins that must be held. */
@@ -107,6 +130,7 @@ export class FrameScanner {
     const missing = size - this.#heldBytes;
     if (this.#isWatched[this.#held[0] ?? 0] !== 1) {
       this.#options.write(this.#takeHeld());
+      this.#isCut = true;
       const end = Math.min(at + missing, chunk.length);
       this.#skip = missing - (end - at);
       return end;
@@ -142,6 +166,7 @@ export class FrameScanner {
     assert(this.#inCallback, 'a message is edited outside its callback');
     if (this.#from < end) this.#options.write(this.#bytes.subarray(this.#from, end));
     this.#from = Math.max(this.#from, end);
+    this.#isCut = false;
   }
 
   #checkWatched(bytes: Buffer, at: number, end: number): number {

@@ -97,6 +97,8 @@ export class Replies {
   /** Something that is owed could end the transaction by committing it. */
   get mayCommit(): boolean {
     const units = this.#expected.flatMap((expected) => ('unit' in expected ? [expected.unit] : []));
+    // Whatever is said next to a failed transaction, it does not commit: a COMMIT rolls back. Only what comes after could.
+    if (this.status === 'failed' && units.reduce((sum, { statements }) => sum + statements.length, 0) <= 1) return false;
     if (this.#expected.length > 0 && this.status === 'idle') return true;
     return units.some((unit) => unit.statements.some(({ transaction }) => transaction?.verb === 'commit' || transaction?.verb === 'prepare'));
   }

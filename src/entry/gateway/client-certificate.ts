@@ -13,8 +13,9 @@ export type ClientCertificate =
 
 export function clientCertificate(socket: Socket): ClientCertificate {
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-  if (!(socket instanceof TLSSocket) || certificate === undefined) return { kind: 'none' };
-  if (!socket.authorized) return { kind: 'rejected', why: reasonOf(socket.authorizationError) };
+  if (certificate === undefined) return { kind: 'none' };
+  const why = flawOf(socket);
+  if (why !== undefined) return { kind: 'rejected', why };
   const commonNames = certificate.subject.split('\n').flatMap((line) => (line.startsWith('CN=') ? [line.slice(3)] : []));
   return {
     kind: 'accepted', endsMs: certificate.validToDate.getTime(),
@@ -23,8 +24,14 @@ export function clientCertificate(socket: Socket): ClientCertificate {
   };
 }
 
-/** OpenSSL's name of the flaw, e.g. CERT_HAS_EXPIRED; Node's types call it an error. */
-function reasonOf(error: unknown): string {
-  const text = error instanceof Error ? ('code' in error ? String(error.code) : error.message) : String(error);
-  return text.toLowerCase().replaceAll('_', ' ');
+/**
+ * OpenSSL's verdict. Node shows it as `authorized` only on sockets that a tls.Server has accepted, so it is asked where
+ * tls.Server asks; a Node that keeps it elsewhere accepts no certificate at all.
+ */
+function flawOf(socket: Socket): string | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  if (typeof handle !== 'object' || handle === null || !('verifyError' in handle) || typeof handle.verifyError !== 'function') return 'it could not be verified';
+  const error: unknown = Reflect.apply(handle.verifyError, handle, []);
+  if (error === null || error === undefined) return undefined;
+  return typeof error === 'object' && 'code' in error ? String(error.code).toLowerCase().replaceAll('_', ' ') : String(error);
 }

@@ -1,4 +1,4 @@
-/** Every driver against PostgreSQL 15, as Debian ships it, direct and through the gateway. */
+/** Every driver against PostgreSQL 15, as Debian ships it, direct and through the gateway without TLS. */
 import { existsSync } from 'node:fs';
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { playAllOn } from './drivers/stage.ts';

@@ -1,8 +1,8 @@
-/** Every driver against PostgreSQL 18, direct and through the gateway. */
+/** Every driver against PostgreSQL 18, direct and through the gateway, whose certificate the driver verifies. */
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { playAllOn } from './drivers/stage.ts';
 
 playAllOn({
-  name: 'through the gateway to PostgreSQL 18', skip: false,
+  name: 'through the gateway to PostgreSQL 18', skip: false, isTls: true,
   start: async () => { const server = await startPostgresServer(); return { server, stop: server.stop }; },
 });

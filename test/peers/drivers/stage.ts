@@ -19,13 +19,15 @@ export interface StageOptions {
   readonly name: string;
   readonly skip: string | false;
   readonly isShort?: boolean;
+  /** Agents verify the gateway's certificate; otherwise they connect without TLS. */
+  readonly isTls?: boolean;
   readonly start: () => Promise<Upstream>;
 }
 
 const firstNoteOfAll = 10_000;
 const notesEach = 100;
 
-export function playAllOn({ name, skip, isShort = false, start }: StageOptions): void {
+export function playAllOn({ name, skip, isShort = false, isTls = false, start }: StageOptions): void {
   let upstream: Upstream;
   let scene: Scene;
   before(async () => {
@@ -38,7 +40,7 @@ export function playAllOn({ name, skip, isShort = false, start }: StageOptions):
     const develop: RunningBackstop = await startBackstop({ shared, policy: 'develop' });
     scene = {
       server, backstop, develop, isShort,
-      direct: { url: direct, developUrl: direct }, gateway: { url: backstop.agentUrl(), developUrl: develop.agentUrl() },
+      direct: { url: direct, developUrl: direct }, gateway: { url: urlOf(backstop, isTls), developUrl: urlOf(develop, isTls) },
     };
   });
   after(async () => {
@@ -51,6 +53,10 @@ export function playAllOn({ name, skip, isShort = false, start }: StageOptions):
       it(driver.name, { skip: driver.skip }, async (t) => { await play(t, scene, await driver.prepare(), firstNoteOfAll + at * notesEach); });
     }
   });
+}
+
+function urlOf(backstop: RunningBackstop, isTls: boolean): string {
+  return `${backstop.agentUrl()}?${isTls ? `sslmode=verify-full&sslrootcert=${backstop.certificateFile}` : 'sslmode=disable'}`;
 }
 
 /** A copy of the shop in which its own role may not do what Backstop refuses: PostgreSQL answers with the same SQLSTATE. */

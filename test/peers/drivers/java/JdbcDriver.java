@@ -28,11 +28,11 @@ public final class JdbcDriver {
   private static boolean failed = false;
 
   // [connect
-  static Connection connect(String host, int port, String database, String user, String password) throws SQLException {
+  static Connection connect(String place, String agent, String token) throws SQLException {
     Properties properties = new Properties();
-    properties.setProperty("user", user);
-    properties.setProperty("password", password);
-    return DriverManager.getConnection("jdbc:postgresql://" + host + ":" + port + "/" + database, properties);
+    properties.setProperty("user", agent);
+    properties.setProperty("password", token);
+    return DriverManager.getConnection("jdbc:postgresql://" + place, properties);
   }
   // connect]
 
@@ -58,7 +58,8 @@ public final class JdbcDriver {
   private static Connection connect() throws Exception {
     java.net.URI uri = java.net.URI.create(System.getenv("DATABASE_URL"));
     String[] user = uri.getUserInfo().split(":", 2);
-    return connect(uri.getHost(), uri.getPort(), uri.getPath().substring(1), user[0], user[1]);
+    String query = uri.getQuery() == null ? "" : "?" + uri.getQuery();
+    return connect(uri.getHost() + ":" + uri.getPort() + uri.getPath() + query, user[0], user[1]);
   }
 
   private static void step(String name, Callable<Object> play) {

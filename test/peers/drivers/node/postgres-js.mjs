@@ -1,10 +1,14 @@
 /** postgres.js: tagged templates, pipelining on one connection, cursors, its own cache of statements, COPY and notifications. */
+import { readFileSync } from 'node:fs';
 import postgres from 'postgres';
 import { text } from 'node:stream/consumers';
 import { endless, fails, note, oneToTwelve, repeatedly, run, types } from './scenario.mjs';
 
 // [connect
-const sql = postgres(process.env.DATABASE_URL, { max: 1 });
+const url = new URL(process.env.DATABASE_URL);
+const rootCertificate = url.searchParams.get('sslrootcert');
+url.searchParams.delete('sslrootcert');
+const sql = postgres(url.href, { max: 1, ...(rootCertificate === null ? {} : { ssl: { ca: readFileSync(rootCertificate) } }) });
 // connect]
 
 const rows = async (query) => (await query).map((row) => ({ ...row }));

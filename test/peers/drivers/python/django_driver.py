@@ -3,7 +3,7 @@
 The project's settings are in this file, its models in shop/. DEVELOP_URL is the same database where the policy is `develop`.
 """
 import os
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import django
 from django.conf import settings
@@ -16,7 +16,7 @@ def database(url):
     at = urlsplit(url)
     return {
         "ENGINE": "django.db.backends.postgresql", "HOST": at.hostname, "PORT": at.port, "NAME": at.path[1:],
-        "USER": at.username, "PASSWORD": at.password, "CONN_HEALTH_CHECKS": True,
+        "USER": at.username, "PASSWORD": at.password, "OPTIONS": dict(parse_qsl(at.query)), "CONN_HEALTH_CHECKS": True,
     }
 # connect]
 

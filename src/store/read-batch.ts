@@ -146,7 +146,7 @@ export function checkOutcome({ rows, durationMs, sqlstate }: Outcome): void {
 
 export function outcomeBody(actionId: string, outcome: Outcome, note: string | null = null): OutcomeBody {
   return {
-    kind: 'outcome', actionId, outcome: outcome.kind, rows: outcome.rows, sqlstate: outcome.sqlstate ?? null,
+    kind: 'outcome', actionId, outcome: outcome.kind, rows: outcome.rows, ...(outcome.elsewhere === undefined ? {} : { elsewhere: outcome.elsewhere }), sqlstate: outcome.sqlstate ?? null,
     durationUs: microseconds(outcome.durationMs), note,
   };
 }

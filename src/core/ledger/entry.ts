@@ -44,6 +44,8 @@ export interface OutcomeBody {
   readonly actionId: string;
   readonly outcome: Outcome['kind'];
   readonly rows: number | null;
+  /** Rows changed beside those: through foreign keys, triggers and functions; absent where that was not measured. */
+  readonly elsewhere?: number;
   readonly sqlstate: string | null;
   readonly durationUs: number;
   /** Set when the outcome was not seen but concluded, e.g. after a crash. */

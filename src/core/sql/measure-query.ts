@@ -16,7 +16,7 @@ import type { RelationFact, WriteEvent } from './catalog-facts.ts';
 import { dmlParts, type DmlParts, type WhenPart } from './dml-parts.ts';
 import { readStatement } from './read-statement.ts';
 import type { SessionFacts, Statement } from './statement.ts';
-import { nodesIn, rangeVarNames, stringIn, treeIn, type Tree } from './tree.ts';
+import { nodeIn, nodesIn, rangeVarNames, stringIn, treeIn, type Tree } from './tree.ts';
 
 export interface MeasureQuery {
   readonly kind: 'query';
@@ -105,6 +105,7 @@ function planOf(statement: Statement, input: MeasureInput): MeasurePlan {
   const [name, schema] = rangeVarNames(relation).toReversed();
   const target = catalog.relation(effectivePath(schema, session.searchPath ?? []), name ?? '');
   if (target === undefined) return unknown('its target is not in the catalog');
+  if (nodeIn(own.tree, 'whereClause')?.type === 'CurrentOfExpr') return unknown('it changes the row of a cursor, which only its own session can see');
   const event = own.node === 'DeleteStmt' ? 'delete' : own.node === 'UpdateStmt' ? 'update' : undefined;
   const rows = rowsOf(target, own.node, catalog, parser);
   if (rows.kind === 'unknown') return rows;
@@ -118,15 +119,18 @@ function planOf(statement: Statement, input: MeasureInput): MeasurePlan {
     sample: `${parts.with}\nSELECT ${alias}.* FROM ${matching(parts)}\nLIMIT ${sampleRows}`, total: `SELECT pg_catalog.count(*) FROM ${parts.target}`,
     triggers: triggersOf(rows, event === undefined ? [...new Set(parts.whens.map(({ command }) => command))] : [event], counted.nodes, catalog), lockMode: 'ROW EXCLUSIVE',
   };
-  return isSafe(plan, input) ? plan : unknown('counting would itself call something that could not be proved harmless');
+  const doubt = [plan.count, plan.sample, plan.total].map((sql) => refusalOf(sql, input)).find((reason) => reason !== undefined);
+  return doubt === undefined ? plan : unknown(doubt);
 }
 
-/** Counting is judged like a statement of the client's: WHERE may call anything. */
-function isSafe({ count, sample, total }: MeasureQuery, { session, catalog, parser }: MeasureInput): boolean {
-  return [count, sample, total].every((sql) => {
-    const { risk, statements, error } = assess(sql, session, catalog, parser);
-    return error === undefined && risk.level === 'SAFE' && statements.length === 1 && statements[0]?.statement.node === 'SelectStmt';
-  });
+/** Counting is judged like a statement of the client's, because WHERE may call anything; and it must mean the same twice. */
+function refusalOf(sql: string, { session, catalog, parser }: MeasureInput): string | undefined {
+  const { risk, statements: [one, ...more], error } = assess(sql, session, catalog, parser);
+  if (error !== undefined || risk.level !== 'SAFE' || one?.statement.node !== 'SelectStmt' || more.length > 0) return 'counting would itself call something that could not be proved harmless';
+  const path = session.searchPath ?? [];
+  const isFickle = one.statement.mentions.functions.some(({ schema, name }) =>
+    catalog.functions(effectivePath(schema, path), name).some(({ volatility }) => volatility === 'volatile'));
+  return isFickle ? 'it calls a function that may answer otherwise each time' : undefined;
 }
 
 interface TargetRows {

@@ -31,6 +31,8 @@ interface Followed {
   readonly startedMs: number;
   durationMs: number;
   rows: number | null;
+  /** Rows changed beside those that the tags count. */
+  elsewhere: number | undefined;
   /** Command tags so far: the number of its statements that have run. */
   tags: number;
   /** Replies are still to come. */
@@ -65,7 +67,7 @@ export class TransactionFate {
     else {
       this.#started += 1;
       this.#open.set(unit, {
-        unit, number: this.#started, startedMs: nowMs, durationMs: 0, rows: null, tags: 0, isRunning: true, isPending: false,
+        unit, number: this.#started, startedMs: nowMs, durationMs: 0, rows: null, elsewhere: undefined, tags: 0, isRunning: true, isPending: false,
         isCommitted: false, isRolledBack: false, isUncertain: false, sqlstate: undefined,
       });
     }
@@ -98,6 +100,12 @@ export class TransactionFate {
     const isForgettable = unit.isSafe && this.isFull;
     if (isForgettable) followed.isCommitted = true;
     if (!followed.isPending || isForgettable) this.#settle(followed);
+  }
+
+  /** What it changed through foreign keys, triggers and functions. */
+  measured(unit: Unit, elsewhere: number): void {
+    const followed = this.#open.get(unit);
+    if (followed !== undefined) followed.elsewhere = elsewhere;
   }
 
   failed(unit: Unit, sqlstate: string, nowMs: number): void {
@@ -211,8 +219,8 @@ export class TransactionFate {
 }
 
 function report(followed: Followed): void {
-  const { rows, durationMs, sqlstate } = followed;
-  followed.unit.settle({ kind: kindOf(followed), rows, durationMs, ...(sqlstate === undefined ? {} : { sqlstate }) });
+  const { rows, elsewhere, durationMs, sqlstate } = followed;
+  followed.unit.settle({ kind: kindOf(followed), rows, ...(elsewhere === undefined ? {} : { elsewhere }), durationMs, ...(sqlstate === undefined ? {} : { sqlstate }) });
 }
 
 function kindOf(followed: Followed): Outcome['kind'] {

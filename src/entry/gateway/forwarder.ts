@@ -8,6 +8,8 @@ import { encodeFlush, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import { Bug } from '../../lib/assert.ts';
 import { joinFrames } from './batch.ts';
+import type { TransactionFate } from './fate.ts';
+import { MeasuredRun } from './measured-run.ts';
 import { lockedSetting, neededMode, type ReadOnlyLock, type Switch } from './read-only-lock.ts';
 import { failingExecute } from './refuse.ts';
 import type { Replies } from './replies.ts';
@@ -17,6 +19,8 @@ export interface ForwarderDeps {
   readonly link: Pick<Link, 'write'>;
   readonly replies: Replies;
   readonly lock: ReadOnlyLock;
+  readonly fate: TransactionFate;
+  readonly nowMs: () => number;
   /** The link took more than it can send; `drained` ends that. */
   readonly onFull: () => void;
 }
@@ -27,10 +31,13 @@ const noBytes = Buffer.alloc(0);
 
 export class Forwarder {
   readonly #deps: ForwarderDeps;
+  readonly #measured: MeasuredRun;
   #isFull = false;
 
   constructor(deps: ForwarderDeps) {
     this.#deps = deps;
+    const { replies, fate, nowMs } = deps;
+    this.#measured = new MeasuredRun({ replies, fate, nowMs, write: (bytes) => { this.write(bytes); }, forward: (work) => { this.#send(work, noBytes); } });
   }
 
   get isFull(): boolean { return this.#isFull; }
@@ -43,13 +50,17 @@ export class Forwarder {
   }
 
   forward(work: Work): void {
-    const { replies, lock } = this.#deps;
-    const { plan, end, terminator } = work;
+    const { lock } = this.#deps;
     const before = this.isServerIdle ? this.#expectSwitch(lock.switchFor(neededMode(work))) : noBytes;
+    for (const expected of work.plan.expected) if ('unit' in expected) for (const statement of expected.unit.statements) lock.follow(statement);
+    if (!this.#measured.take(work, before)) this.#send(work, before);
+  }
+
+  #send({ plan, end, terminator }: Work, before: Buffer): void {
+    const { replies } = this.#deps;
     for (const expected of plan.expected) replies.expect(expected);
     if (plan.refusal !== undefined) replies.expect({ kind: 'refusal', error: plan.refusal });
     if (end === 'sync') replies.expect({ kind: 'sync' });
-    for (const expected of plan.expected) if ('unit' in expected) for (const statement of expected.unit.statements) lock.follow(statement);
     const isWhole = plan.refusal === undefined && (end === 'own' || terminator !== undefined);
     // As received, which is nearly always.
     const whole = isWhole ? joinFrames(plan.frames, terminator) : noBytes;
@@ -73,7 +84,7 @@ export class Forwarder {
   }
 
   /** All replies to what was forwarded are here. True: more was written because of them, so the batch is not over. */
-  continue(): boolean { return false; }
+  continue(): boolean { return this.#measured.continue(); }
 
   flush(): void { this.write(flushMessage); }
 

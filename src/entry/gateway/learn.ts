@@ -49,7 +49,7 @@ export async function keepTimeLimits(link: Asking, limits: TimeLimits): Promise<
 
 export async function learnPath(link: Asking, state: SessionState, status: TransactionStatus): Promise<void> {
   if (status === 'idle') {
-    const { rows: [row] } = await link.query("SELECT pg_catalog.current_setting('search_path'), CURRENT_USER::pg_catalog.text");
+    const { rows: [row] } = await ask(link, "SELECT pg_catalog.current_setting('search_path'), CURRENT_USER::pg_catalog.text");
     state.learnt(readSearchPath(row?.[0] ?? '', row?.[1] ?? ''), row?.[1] ?? '');
     return;
   }
@@ -72,13 +72,23 @@ UNION ALL SELECT 'opaque', t.typname, '' FROM pg_catalog.pg_type t WHERE t.typna
 UNION ALL SELECT 'opaque', p.proname, '' FROM pg_catalog.pg_proc p WHERE p.pronamespace = pg_catalog.pg_my_temp_schema()`;
 
 export async function learnNames(link: Asking, state: SessionState, registry: Registry): Promise<void> {
-  const { rows } = await link.query(temporarySql);
+  const { rows } = await ask(link, temporarySql);
   const of = (kind: string): ReadonlyMap<string, string> => new Map(rows.flatMap(([what, name, text]) => (what === kind ? [[name ?? '', text ?? ''] as const] : [])));
   registry.keepOnly({ prepared: of('prepared'), portals: of('portal') });
   state.learntRelations({ plain: new Set(of('plain').keys()), opaque: new Set(of('opaque').keys()) });
 }
 
+/** A time-out of the client's own can hit our questions too; that refuses one statement and ends no session. */
+async function ask(link: Asking, sql: string): ReturnType<Link['query']> {
+  try {
+    return await link.query(sql);
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error) || error instanceof Failure) throw error;
+    throw new Failure('upstream_unavailable', `Backstop could not ask the session what its names mean (SQLSTATE ${String(error.code)})`, { hint: 'Send it again; if statement_timeout is very short, set a longer one.', cause: error });
+  }
+}
+
 async function show(link: Asking, setting: string): Promise<string> {
-  const { rows } = await link.query(`SHOW ${setting}`);
+  const { rows } = await ask(link, `SHOW ${setting}`);
   return rows[0]?.[0] ?? '';
 }

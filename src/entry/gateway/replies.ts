@@ -5,10 +5,11 @@
  *
  *   Query: [query] … Z     extended: [parse, bind, describe, execute, …, sync] … Z     a refusal: [refusal, sync]
  *   a FunctionCall of our own before any of them: [own-call] … Z, of which the client sees nothing
+ *   around what is held to a ceiling: [own-batch, query] … Z, [own-query] … Z; see measured-run.ts
  */
 import type { Risk } from '../../core/risk.ts';
 import { Bug } from '../../lib/assert.ts';
-import { decodeCommandComplete, decodeFunctionCallResponse, decodeParameterStatus, decodeReadyForQuery, type CommandTag } from '../../lib/pgwire/backend-decode.ts';
+import { decodeCommandComplete, decodeDataRow, decodeFunctionCallResponse, decodeParameterStatus, decodeReadyForQuery, type CommandTag } from '../../lib/pgwire/backend-decode.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
@@ -17,14 +18,25 @@ import type { TransactionFate, TransactionEnd, Unit } from './fate.ts';
 import type { Undo } from './registry.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 
+/** Whoever holds a statement to its ceiling is told how it ran, and says what the client gets in place of the message. */
+export interface Held {
+  /** CommandComplete; `message` is the whole of it. */
+  readonly ran: (tag: CommandTag, message: Buffer) => Seen;
+  /** It has run and holds back rows that the client has not asked for. */
+  readonly suspended: (message: Buffer) => Seen;
+  readonly failed: () => void;
+  /** The ReadyForQuery of a simple Query. */
+  readonly ready: (status: TransactionStatus) => Seen;
+}
+
 /** What was judged; absent where an Execute goes on with a portal that it had stopped in. */
 export interface Part { readonly candidate: Candidate; readonly risk: Risk }
 
 export type Expected =
   | { readonly kind: 'parse' | 'bind' | 'close'; readonly undo: Undo }
   | { readonly kind: 'describe' }
-  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo; readonly part: Part | undefined }
-  | { readonly kind: 'query' | 'function-call'; readonly unit: Unit; readonly part: Part | undefined }
+  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo; readonly part: Part | undefined; readonly held?: Held | undefined }
+  | { readonly kind: 'query' | 'function-call'; readonly unit: Unit; readonly part: Part | undefined; readonly held?: Held | undefined }
   /**
    * A FunctionCall of our own in front of the client's messages, while no transaction is open: nothing that answers it is
    * shown, and its end is no transaction's end. `isShown` decides on each report of the setting that it changes;
@@ -33,6 +45,13 @@ export type Expected =
   | {
     readonly kind: 'own-call'; readonly setting: string; readonly isShown: (value: string) => boolean; readonly onAnswer: (value: string | null | undefined) => void;
   }
+  /**
+   * Statements of our own inside the client's transaction, each parsed, executed and closed under a name; nothing of it is
+   * shown. `onAnswer` is given the last value that they returned, undefined when one failed, and says what the client gets.
+   */
+  | { readonly kind: 'own-batch'; readonly statements: number; readonly hasSync: boolean; readonly onAnswer: (value: string | null | undefined) => Seen }
+  /** COMMIT or ROLLBACK of our own: its error is the client's, its tag is not. */
+  | { readonly kind: 'own-query'; readonly commits: boolean; readonly onAnswer: (succeeded: boolean, status: TransactionStatus) => Seen }
   /** Our own message that must fail; `error` goes to the client in place of what the server says. */
   | { readonly kind: 'refusal'; readonly error: Buffer }
   | { readonly kind: 'sync' };
@@ -44,6 +63,8 @@ export interface ReplyEvents {
   readonly onError: () => void;
   /** Returns whether the client is to see it. */
   readonly onParameter: (name: string, value: string) => boolean;
+  /** Whether rows must be seen from now on: they belong to a question of our own. */
+  readonly onWatchRows: (isWatched: boolean) => void;
   /** The server says that it will close the connection. */
   readonly onFatal: () => void;
 }
@@ -57,9 +78,25 @@ export const watchedReplies: readonly number[] = [
 ];
 
 /** What the client gets in place of the message; undefined: the message itself. */
-type Seen = Buffer | undefined;
-const pass = undefined;
-const hide: Seen = Buffer.alloc(0);
+export type Seen = Buffer | undefined;
+export const pass = undefined;
+export const hide: Buffer = Buffer.alloc(0);
+
+type OwnBatch = Extract<Expected, { readonly kind: 'own-batch' }>;
+type Running = Extract<Expected, { readonly unit: Unit }>;
+
+/** After these the server is not in the middle of extended messages. */
+const bringsItsEnd: ReadonlySet<Expected['kind']> = new Set(['query', 'function-call', 'own-call', 'own-query']);
+const noBody = Buffer.alloc(0);
+
+/** What is held to a ceiling stays uncommitted until someone has looked at it. */
+function mayEnd(expected: Expected): boolean {
+  switch (expected.kind) {
+    case 'query': case 'execute': return expected.held === undefined;
+    case 'function-call': case 'own-call': case 'own-query': case 'sync': return true;
+    case 'parse': case 'bind': case 'close': case 'describe': case 'refusal': case 'own-batch': return false;
+  }
+}
 
 export class Replies {
   status: TransactionStatus = 'idle';
@@ -75,6 +112,9 @@ export class Replies {
   readonly #expected: Expected[] = [];
   /** What the call of our own that is being answered has returned; undefined: nothing yet, or an error. */
   #ownValue: string | null | undefined;
+  #ownCloses = 0;
+  #hasOwnFailed = false;
+  #isWatchingRows = false;
 
   constructor(deps: { readonly fate: TransactionFate; readonly events: ReplyEvents; readonly nowMs: () => number }) {
     this.#fate = deps.fate;
@@ -86,7 +126,10 @@ export class Replies {
   get isSettled(): boolean { return this.#expected.length === 0; }
 
   /** A call of our own runs now or next. */
-  get isOwnCall(): boolean { return this.#expected[0]?.kind === 'own-call'; }
+  get isOwnCall(): boolean {
+    const kind = this.#expected[0]?.kind;
+    return kind === 'own-call' || kind === 'own-batch' || kind === 'own-query';
+  }
 
   /** The unit that runs now or next. */
   get running(): Unit | undefined {
@@ -96,30 +139,46 @@ export class Replies {
 
   /** Something that is owed could end the transaction by committing it. */
   get mayCommit(): boolean {
+    if (this.#expected.some((expected) => expected.kind === 'own-query' && expected.commits)) return true;
     const units = this.#expected.flatMap((expected) => ('unit' in expected ? [expected.unit] : []));
     // Whatever is said next to a failed transaction, it does not commit: a COMMIT rolls back. Only what comes after could.
     if (this.status === 'failed' && units.reduce((sum, { statements }) => sum + statements.length, 0) <= 1) return false;
-    if (this.#expected.length > 0 && this.status === 'idle') return true;
+    if (this.status === 'idle' && this.#expected.some(mayEnd)) return true;
     return units.some((unit) => unit.statements.some(({ transaction }) => transaction?.verb === 'commit' || transaction?.verb === 'prepare'));
   }
 
   expect(expected: Expected): void {
     if ('unit' in expected) this.#fate.start(expected.unit, this.#now());
-    if (expected.kind !== 'query' && expected.kind !== 'function-call' && expected.kind !== 'own-call') this.isUnsynced = true;
+    if (!bringsItsEnd.has(expected.kind)) this.isUnsynced = true;
     this.#expected.push(expected);
+    this.#watchRows();
   }
 
   /** Reads one watched message, whose body is `bytes[at, end)`. Throws Bug for what nothing asked for. */
   see(type: number, bytes: Buffer, at = 0, end = bytes.length): Seen {
+    const head = this.#expected[0];
+    const seen = head?.kind === 'own-batch' ? this.#seeOwn(head, type, bytes.subarray(at, end)) : this.#see(type, bytes, at, end);
+    this.#watchRows();
+    return seen;
+  }
+
+  #watchRows(): void {
+    const isWatched = this.#expected[0]?.kind === 'own-batch';
+    if (isWatched === this.#isWatchingRows) return;
+    this.#isWatchingRows = isWatched;
+    this.#events.onWatchRows(isWatched);
+  }
+
+  #see(type: number, bytes: Buffer, at: number, end: number): Seen {
     switch (type) {
       case backendType.parseComplete: return this.#complete('parse');
       case backendType.bindComplete: return this.#complete('bind');
       case backendType.closeComplete: return this.#complete('close');
       case backendType.rowDescription:
       case backendType.noData: return this.#described();
-      case backendType.commandComplete: return this.#ran(decodeCommandComplete(bytes, at, end));
-      case backendType.emptyQueryResponse:
-      case backendType.portalSuspended: return this.#ranWithoutTag();
+      case backendType.commandComplete: return this.#ran(decodeCommandComplete(bytes, at, end), bytes, at, end);
+      case backendType.emptyQueryResponse: return this.#ranWithoutTag();
+      case backendType.portalSuspended: return this.#suspended();
       case backendType.errorResponse: return this.#failed(bytes.subarray(at, end));
       case backendType.readyForQuery: return this.#ready(decodeReadyForQuery(bytes, at, end));
       case backendType.copyInResponse: return this.#copyIn();
@@ -153,14 +212,21 @@ export class Replies {
     return pass;
   }
 
-  #ran(tag: CommandTag): Seen {
+  #ran(tag: CommandTag, bytes: Buffer, at: number, end: number): Seen {
     this.isCopyIn = false;
+    if (this.#expected[0]?.kind === 'own-query') return hide;
     const head = this.#runningHead();
     const { statement, ended } = this.#fate.ran(head.unit, tag);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
     if (head.kind === 'execute') this.#finish(head.unit);
-    return pass;
+    return head.held?.ran(tag, frameOf(backendType.commandComplete, bytes.subarray(at, end)));
+  }
+
+  #suspended(): Seen {
+    const head = this.#runningHead();
+    this.#ranWithoutTag();
+    return head.held?.suspended(frameOf(backendType.portalSuspended, noBody));
   }
 
   #ranWithoutTag(): Seen {
@@ -185,10 +251,12 @@ export class Replies {
     const head = this.#expected[0];
     if (head?.kind === 'own-call') return hide;
     this.#events.onError();
+    if (head !== undefined && 'held' in head) head.held?.failed();
     switch (head?.kind) {
       case undefined: return pass;
       case 'query':
       case 'function-call': this.#fate.failed(head.unit, code, this.#now()); return pass;
+      case 'own-query': this.#hasOwnFailed = true; this.#fate.transactionFailed(); return pass;
       case 'sync': this.#fate.transactionFailed(); return pass;
       case 'execute': this.#fate.failed(head.unit, code, this.#now()); break;
       default: this.#fate.transactionFailed();
@@ -225,11 +293,54 @@ export class Replies {
     if (head?.kind === 'query' || head?.kind === 'function-call') {
       if (head.kind === 'function-call') this.#fate.ranWithoutTag(head.unit);
       this.#finish(head.unit);
-    } else if (head?.kind === 'sync') this.#expected.shift();
+    } else if (head?.kind === 'sync' || head?.kind === 'own-query') this.#expected.shift();
     else if (head !== undefined) throw new Bug(`ReadyForQuery came while ${head.kind} was expected`);
     const ended = this.#fate.ready(status);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
-    return pass;
+    if (head?.kind === 'query') return head.held?.ready(status);
+    if (head?.kind !== 'own-query') return pass;
+    const succeeded = !this.#hasOwnFailed;
+    this.#hasOwnFailed = false;
+    return head.onAnswer(succeeded, status);
+  }
+
+  #seeOwn(head: OwnBatch, type: number, body: Buffer): Seen {
+    switch (type) {
+      case backendType.dataRow: this.#ownValue = decodeDataRow(body)[0]?.toString('utf8') ?? null; return hide;
+      case backendType.errorResponse: return this.#ownBatchFailed(head, body);
+      case backendType.closeComplete:
+        this.#ownCloses += 1;
+        return this.#ownCloses === 2 * head.statements && !head.hasSync ? this.#ownBatchAnswered(head, this.#ownValue ?? null) : hide;
+      case backendType.readyForQuery:
+        this.status = decodeReadyForQuery(body);
+        this.isUnsynced = this.isSkipping = false;
+        return this.#ownBatchAnswered(head, this.#hasOwnFailed ? undefined : this.#ownValue ?? null);
+      case backendType.parameterStatus: return this.#reported(body);
+      default: return hide;
+    }
+  }
+
+  /** Without a Sync of its own behind it, the server skips all that was sent after it. */
+  #ownBatchFailed(head: OwnBatch, body: Buffer): Seen {
+    const { severity } = decodeDiagnostic(body);
+    if (severity === 'FATAL' || severity === 'PANIC') {
+      this.#events.onFatal();
+      return pass;
+    }
+    this.#events.onError();
+    this.#fate.transactionFailed();
+    this.#hasOwnFailed = true;
+    if (head.hasSync) return hide;
+    this.#dropToSync();
+    return this.#ownBatchAnswered(head, undefined);
+  }
+
+  #ownBatchAnswered(head: OwnBatch, value: string | null | undefined): Seen {
+    if (this.#expected[0] === head) this.#expected.shift();
+    this.#ownValue = undefined;
+    this.#ownCloses = 0;
+    this.#hasOwnFailed = false;
+    return head.onAnswer(value);
   }
 
   /** While it copies, the server ignores Sync and Flush: those sent behind the Execute get no answer. */
@@ -245,9 +356,18 @@ export class Replies {
     if (head?.kind !== kind) throw new Bug(`the server completed ${kind} while ${head?.kind ?? 'nothing'} was expected`);
   }
 
-  #runningHead(): Extract<Expected, { readonly unit: Unit }> {
+  #runningHead(): Running {
     const head = this.#expected[0];
     if (head !== undefined && (head.kind === 'execute' || head.kind === 'query')) return head;
     throw new Bug(`the server answered a statement while ${head?.kind ?? 'nothing'} was expected`);
   }
+}
+
+/** The whole message again. */
+function frameOf(type: number, body: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(body.length + 5);
+  frame.writeUInt8(type, 0);
+  frame.writeInt32BE(body.length + 4, 1);
+  body.copy(frame, 5);
+  return frame;
 }

@@ -14,7 +14,7 @@ import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { headerBytes } from '../../lib/pgwire/frame-reader.ts';
 import { FrameScanner } from '../../lib/pgwire/frame-scanner.ts';
 import { encodeCopyFail } from '../../lib/pgwire/frontend-encode.ts';
-import { frontendType } from '../../lib/pgwire/message-type.ts';
+import { backendType, frontendType } from '../../lib/pgwire/message-type.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import { abandon } from './abandon.ts';
@@ -89,6 +89,7 @@ export class Session {
         onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(); },
         onError: () => { state.failed(); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
+        onWatchRows: (isWatched) => { this.#scanner.watch(backendType.dataRow, isWatched); },
         onFatal: () => { this.#isFatalSeen = true; },
       },
     });
@@ -107,7 +108,7 @@ export class Session {
     this.#judge = new BatchJudge({
       context: deps.context, link: deps.link, replies: this.#replies, admission: this.#admission, onSkipped: (unit) => { this.#fate.skipped(unit); },
     });
-    this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, onFull: () => { deps.socket.pause(); } });
+    this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, fate: this.#fate, nowMs, onFull: () => { deps.socket.pause(); } });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
       onFrame: (type, bytes, start, end) => { this.#see(type, bytes, start + headerBytes, end); },

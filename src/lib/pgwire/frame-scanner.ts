@@ -75,6 +75,9 @@ export class FrameScanner {
     else this.#options.write(bytes);
   }
 
+  /** From the next message on. */
+  watch(type: number, isWatched: boolean): void { this.#isWatched[type] = isWatched ? 1 : 0; }
+
   /** Leaves the present message out. */
   drop(): void {
     this.#flushTo(this.#start);

@@ -1,0 +1,122 @@
+/**
+ * The preview of a statement that is held, before a real PostgreSQL 18: it counts what would happen, whatever the statement
+ * is made of, or says why that is not known.
+ */
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import type { Impact } from '../../src/core/impact.ts';
+import * as say from '../../src/lib/pgwire/frontend-encode.ts';
+import { startMeasuredScene, type MeasuredScene } from '../fixtures/measured-scene.ts';
+
+let scene: MeasuredScene;
+before(async () => { scene = await startMeasuredScene(); });
+after(async () => { await scene?.stop(); });
+beforeEach(() => scene.refill());
+
+const { encodeQuery: query } = say;
+const sync = say.encodeSync();
+const parse = (sql: string, statement = ''): Buffer => say.encodeParse({ statement, sql, parameterTypes: [] });
+const bind = (values: readonly string[] = [], statement = '', portal = ''): Buffer => say.encodeBind({ portal, statement, formats: [], values: values.map((value) => Buffer.from(value)), resultFormats: [] });
+const execute = (rowsMax = 0, portal = ''): Buffer => say.encodeExecute({ portal, rowsMax });
+
+describe('the preview counts what would happen', () => {
+  it('rows, their share, and what foreign keys pass on', () => scene.withClient(async (client) => {
+    const impact = await scene.measuredFor(client, query('DELETE FROM parent WHERE id <= 6'));
+    assert.deepEqual([impact.table, impact.rows, impact.tableRows, impact.percent], ['public.parent', 6, { count: 40, isExact: true }, 15]);
+    assert.deepEqual(impact.cascades, [
+      { table: 'public.child', rows: 12, how: 'deleted by child_parent_id_fkey (ON DELETE CASCADE)', isExact: true },
+      { table: 'public.grandchild', rows: 12, how: 'updated by grandchild_child_id_fkey (ON DELETE SET NULL)', isExact: true },
+    ]);
+    assert.deepEqual(impact.sample?.columns, ['id', 'v']);
+    assert.deepEqual(impact.sample?.rows, [['1', 'x'], ['2', 'x'], ['3', 'x'], ['4', 'x'], ['5', 'x']]);
+    assert.deepEqual(impact.lock, { mode: 'ROW EXCLUSIVE', heldBy: 0, writers: 0, waiting: 0 });
+    assert.match(client.errors[0]?.detail ?? '', /^It would change 6 rows of public\.parent \(15 % of 40\); and 12 rows of public\.child/);
+    assert.doesNotMatch(JSON.stringify(client.errors), /\["1","x"\]/, 'the sample is not for the agent');
+  }));
+
+  it('with the values of an Execute, whatever they are used for', () => scene.withClient(async (client) => {
+    const sent = [parse('UPDATE audited SET v = $1 WHERE id > $2 AND v <> $1'), bind(['new', '4']), execute(), sync];
+    const { rows, triggers } = await scene.measuredFor(client, ...sent);
+    assert.equal(rows, 6);
+    assert.deepEqual(triggers, [{ table: 'public.audited', name: 'audit_it', when: 'on update' }]);
+  }));
+
+  it('a row that is joined to many is one row', () => scene.withClient(async (client) => {
+    const impact = await scene.measuredFor(client, query('UPDATE parent p SET v = \'y\' FROM child c, grandchild WHERE c.parent_id = p.id'));
+    assert.equal(impact.rows, 10);
+  }));
+
+  it('a MERGE by what it does to each row', () => scene.withClient(async (client) => {
+    const sql = `MERGE INTO deferred d USING generate_series(6, 14) AS n(i) ON d.id = n.i
+      WHEN MATCHED AND n.i < 8 THEN DELETE WHEN MATCHED THEN UPDATE SET other = -n.i WHEN NOT MATCHED AND n.i > 12 THEN INSERT VALUES (n.i, n.i)`;
+    const impact = await scene.measuredFor(client, query(sql));
+    assert.deepEqual([impact.rows, impact.actions], [7, { update: 3, delete: 2, insert: 2 }]);
+    assert.equal(impact.percent, 50);
+  }));
+
+  it('partitions, a view, row security as the role sees it, and generations of a tree', () => scene.withClient(async (client) => {
+    const rowsOf = async (sql: string): Promise<number> => {
+      await scene.backstop.upstream.run('SELECT 1');
+      const { rows } = await scene.measuredFor(client, query(sql));
+      return rows;
+    };
+    assert.equal(await rowsOf('DELETE FROM measured WHERE id > 2'), 8);
+    assert.equal(await rowsOf("UPDATE through SET v = 'z'"), 10);
+    await scene.direct('INSERT INTO secret SELECT i FROM generate_series(11, 14) i');
+    assert.equal(await rowsOf('DELETE FROM secret WHERE true OR id > 0'), 6);
+    await scene.direct('INSERT INTO tree SELECT i, 4 FROM generate_series(11, 14) i');
+    const tree = await scene.measuredFor(client, query('DELETE FROM tree WHERE id = 1'));
+    assert.deepEqual([tree.rows, tree.cascades], [1, [{ table: 'public.tree', rows: 7, how: 'deleted by tree_parent_id_fkey (ON DELETE CASCADE)', isExact: true }]]);
+  }));
+
+  it('what waits and who is in the way', () => scene.withClient(async (client) => {
+    const other = await scene.other();
+    try {
+      other.send(query('BEGIN; UPDATE audited SET v = v WHERE id = 1'));
+      await other.until('Z');
+      const { lock } = await scene.measuredFor(client, query("UPDATE audited SET v = 'w'"));
+      assert.deepEqual(lock, { mode: 'ROW EXCLUSIVE', heldBy: 0, writers: 1, waiting: 0 });
+    } finally { other.end(); }
+  }));
+
+  const unknowns: readonly (readonly [claim: string, sql: string, reason: RegExp])[] = [
+    ['a WHERE that calls what is not harmless', "DELETE FROM parent WHERE pg_advisory_lock(id) IS NULL", /could not be proved harmless/],
+    ['a WHERE that means another thing each time', 'DELETE FROM parent WHERE id < random() * 3', /may answer otherwise/],
+    ['a write inside WITH', 'WITH d AS (DELETE FROM audited RETURNING id) DELETE FROM parent WHERE id IN (SELECT id FROM d)', /WITH holds a statement that writes/],
+    ['a write beneath a SELECT', 'WITH d AS (DELETE FROM audited RETURNING id) SELECT * FROM d', /inside something else/],
+    ['two writes in one message', 'DELETE FROM audited WHERE id = 1; DELETE FROM parent WHERE id = 1', /several statements/],
+    ['a transaction in one message', 'BEGIN; DELETE FROM audited WHERE id = 1; COMMIT', /begins or ends a transaction/],
+    ['policies that show one thing and delete another', 'DELETE FROM uneven WHERE id < 9', /row security/],
+    ['a rule', 'DELETE FROM ruled WHERE id = 1', /a rule on public.ruled/],
+    ['EXPLAIN ANALYZE', 'EXPLAIN ANALYZE DELETE FROM audited WHERE id = 1', /inside something else/],
+    ['a cursor of the session', 'DELETE FROM audited WHERE CURRENT OF c', /a cursor/],
+    ['an error of its own', 'DELETE FROM audited WHERE 1 / (id - id) = 1', /SQLSTATE 22012/],
+  ];
+  for (const [claim, sql, reason] of unknowns) {
+    it(`unknown, and therefore held: ${claim}`, () => scene.withClient(async (client) => {
+      const { impact, verdict } = await scene.heldFor(client, query(sql));
+      assert.ok(impact.kind === 'unknown' && reason.test(impact.reason), JSON.stringify(impact));
+      assert.ok(verdict.fired.some(({ rule }) => rule === 'impact.unknown'));
+    }));
+  }
+
+  it('unknown: a table that its own transaction has written', () => scene.withClient(async (client) => {
+    client.send(query('BEGIN'), query("UPDATE audited SET v = 'w' WHERE id = 1"));
+    await client.until('Z');
+    await client.until('Z');
+    const { impact } = await scene.heldFor(client, query("DELETE FROM audited WHERE v = 'w'"));
+    assert.match((impact as Extract<Impact, { kind: 'unknown' }>).reason, /has written to the same tables already/);
+  }));
+
+  it('a table that is locked, or too slow to count, is unknown', () => scene.withClient(async (client) => {
+    const other = await scene.other();
+    try {
+      other.send(query('BEGIN; LOCK TABLE audited IN ACCESS EXCLUSIVE MODE'));
+      await other.until('Z');
+      const { impact } = await scene.heldFor(client, query('DELETE FROM audited WHERE id < 3'));
+      assert.match((impact as Extract<Impact, { kind: 'unknown' }>).reason, /locked by another session/);
+    } finally { other.end(); }
+    const { impact } = await scene.heldFor(client, query('DELETE FROM parent p USING generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = -p.id'));
+    assert.match((impact as Extract<Impact, { kind: 'unknown' }>).reason, /longer than 2 s/);
+  }));
+});

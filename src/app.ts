@@ -15,15 +15,17 @@ import { assess, assessStatement, mayRunWhenParsed, nextSession } from './core/s
 import type { Catalog } from './core/sql/catalog.ts';
 import { fingerprint, redact } from './core/sql/redact.ts';
 import { refuseSilentObserving, withApprovalTimes, type Policy } from './core/policy/policy.ts';
-import { createGateway, type Gateway, type GatewayTls } from './entry/gateway/gateway.ts';
+import { createGateway, type Fellows, type Gateway, type GatewayTls } from './entry/gateway/gateway.ts';
 import type { GatewayLimits } from './entry/gateway/limits.ts';
-import { createHttp } from './entry/http/http.ts';
+import { createHttp, type PolicyHealth } from './entry/http/http.ts';
 import { createMetrics, type Metrics } from './entry/http/metrics.ts';
 import { answerApproval } from './flow/answer-approval.ts';
 import { createGuard } from './flow/guard.ts';
 import { startPolicy, type PolicyInForce } from './flow/policy-in-force.ts';
+import { Bug } from './lib/assert.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import type { Log } from './lib/log.ts';
+import type { Secret } from './lib/secret.ts';
 import { loadParser, parserMajors, type Parser } from './lib/pgsql/parser.ts';
 import { makeCertificate } from './lib/pgwire/certificate.ts';
 import { formatVerifier, makeVerifier, saltBytesDefault } from './lib/pgwire/scram-verifier.ts';
@@ -38,7 +40,7 @@ import { connectLink, type Link } from './remote/postgres/link.ts';
 import { createMeasurer, type Measurer } from './remote/postgres/measure.ts';
 import { parseConnectionString, type LinkTarget } from './remote/postgres/link-target.ts';
 import { createApprovals, type Approvals } from './store/approvals.ts';
-import { claimFolder } from './store/claim.ts';
+import { claimFolder, shareClaim } from './store/claim.ts';
 import { openDatabase, type StoreDatabase, type StorePlace } from './store/database.ts';
 import { createIdentities, type Identities } from './store/identities.ts';
 import { createLedger, type Ledger } from './store/ledger.ts';
@@ -61,7 +63,7 @@ export interface MemoryOptions {
   /** Fail rather than make a new store. */
   readonly isThere?: boolean;
   /** To serve from it, and so to issue permits: the data folder that was claimed for it, and what a log should say. */
-  readonly serving?: { readonly dataDir: string; readonly onEvent: NonNullable<NodeDeps['onEvent']> };
+  readonly serving?: { readonly dataDir: string; readonly onEvent: NonNullable<NodeDeps['onEvent']>; readonly isWorker?: boolean };
 }
 
 /** Throws Failure `store_unavailable`, `data_version` or `not_found`. */
@@ -163,7 +165,7 @@ export async function startBackstop(config: Config, log: Log, hooks: StartHooks 
 }
 
 /** Every part is stopped, whatever becomes of the others; the first error is thrown at the end. */
-async function stopAll(started: Started): Promise<void> {
+export async function stopAll(started: Started): Promise<void> {
   const errors: unknown[] = [];
   for (let last = started.pop(); last !== undefined; last = started.pop()) {
     await last().catch((error: unknown) => { errors.push(error); });
@@ -171,19 +173,46 @@ async function stopAll(started: Started): Promise<void> {
   if (errors.length > 0) throw errors[0];
 }
 
-type Started = (() => Promise<void>)[];
+export type Started = (() => Promise<void>)[];
 
 async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
   // A mistake in it is told before anything is touched.
   await loadFor(config);
-  const claim = claimFolder(config.dataDir);
-  started.push(() => { claim.release(); return Promise.resolve(); });
+  started.push(claimAlone(config));
   const memory = await openMemory(config.store, { serving: { dataDir: config.dataDir, onEvent: (what, details) => { log.warn(details, what); } } });
   started.push(() => memory.close());
   await memory.ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });
   started.push(() => memory.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
 
   const { target, ended } = await findUpstream(config, hooks, started);
+  const { gateway, catalogs, policy, metrics } = await serve(config, log, { memory, target }, started);
+  const http = createHttp({
+    host: config.http.host, port: config.http.port, metrics, log,
+    policy: () => policyHealth(policy, config),
+    checks: {
+      upstream: async () => { await catalogs.current(target.database, { fresh: true }); },
+      store: async () => { await memory.ledger.head(); },
+      ledger: () => (memory.ledger.fault === undefined ? Promise.resolve() : Promise.reject(new Failure('ledger_unavailable', 'the record cannot be written'))),
+    },
+  });
+  const httpPort = await http.listen();
+  started.push(() => http.close());
+  return {
+    gateway, http: { address: config.http.host, port: httpPort }, database: target.database,
+    policyName: policy.current().name, environment: config.environment, reloadPolicy: async () => { await policy.reload('signal'); }, identities: memory.identities, memory, ended,
+  };
+}
+
+export interface Served {
+  readonly gateway: Address;
+  readonly entry: Gateway;
+  readonly catalogs: CatalogCache;
+  readonly policy: PolicyInForce;
+  readonly metrics: Metrics;
+}
+
+/** What serves clients, in this process alone or as one of several workers. Throws Failure. */
+export async function serve(config: Config, log: Log, { memory, target, fellows }: { readonly memory: Memory; readonly target: LinkTarget; readonly fellows?: Fellows }, started: Started): Promise<Served> {
   const catalogs = createCatalogCache({
     connect: async (database, at) => {
       const link = await connectLink(target, { database, ...(at === undefined ? {} : { at }), parameters: new Map([['application_name', 'backstop'], ['search_path', '']]) });
@@ -204,27 +233,16 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
     connect: (database, at) => connectLink(target, { database, at, parameters: new Map([['application_name', 'backstop preview']]) }), clock: systemClock,
   });
   started.push(() => measurer.close());
-  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs, measurer, mockSecret });
-  const gatewayAddress = await gateway.entry.listen();
+  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs, measurer, mockSecret, fellows });
+  const address = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
   const watch = await watchPolicy(config.policy, () => policy.reload('file'));
   started.push(() => watch.close());
+  return { gateway: address, entry: gateway.entry, catalogs, policy, metrics: gateway.metrics };
+}
 
-  const http = createHttp({
-    host: config.http.host, port: config.http.port, metrics: gateway.metrics, log,
-    policy: () => ({ name: policy.current().name, hash: policy.current().hash, environment: config.environment, refused: policy.refusal ?? null }),
-    checks: {
-      upstream: async () => { await catalogs.current(target.database, { fresh: true }); },
-      store: async () => { await memory.ledger.head(); },
-      ledger: () => (memory.ledger.fault === undefined ? Promise.resolve() : Promise.reject(new Failure('ledger_unavailable', 'the record cannot be written'))),
-    },
-  });
-  const httpPort = await http.listen();
-  started.push(() => http.close());
-  return {
-    gateway: gatewayAddress, http: { address: config.http.host, port: httpPort }, database: target.database,
-    policyName: policy.current().name, environment: config.environment, reloadPolicy: async () => { await policy.reload('signal'); }, identities: memory.identities, memory, ended,
-  };
+export function policyHealth(policy: PolicyInForce, { environment }: Config): PolicyHealth {
+  return { name: policy.current().name, hash: policy.current().hash, environment, refused: policy.refusal ?? null };
 }
 
 /** What an operator should know and can change; the login itself is the server's choice. */
@@ -235,23 +253,46 @@ function warnOfWeakLogin({ loginMethod }: Link, { tls }: LinkTarget, log: Log): 
 }
 
 /** The policy that configuration means, as its file is now. Throws Failure `policy_invalid`. */
-async function loadFor(config: Config): Promise<Policy> {
+export async function loadFor(config: Config): Promise<Policy> {
   const policy = withApprovalTimes(await loadPolicy(config.policy), config.approval);
   refuseSilentObserving(policy, config.environment);
   return policy;
 }
 
-/** The server that is guarded: the one that was named, or a PostgreSQL of our own with the demo database. */
-async function findUpstream(config: Config, { onProgress }: StartHooks, started: Started): Promise<{ readonly target: LinkTarget; readonly ended: Promise<Failure> }> {
-  if (config.upstream !== undefined) return { target: parseConnectionString(config.upstream.reveal()), ended: new Promise(() => undefined) };
-  const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, onProgress });
-  started.push(() => embedded.stop());
-  return { target: parseConnectionString(embedded.upstream.reveal()), ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
+/** The server that is guarded, when it is named. */
+export function targetOf({ upstream }: Config): LinkTarget {
+  if (upstream === undefined) throw new Bug('no server is named');
+  return parseConnectionString(upstream.reveal());
 }
 
-interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer }
+/** Returns how to let it go. Throws Failure `conflict`. */
+export function claimAlone({ dataDir }: Config): () => Promise<void> {
+  const claim = claimFolder(dataDir);
+  return () => { claim.release(); return Promise.resolve(); };
+}
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs, measurer, mockSecret }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
+/** Logs in there and out again. Throws Failure. */
+export async function checkReachable(target: LinkTarget): Promise<void> {
+  await (await connectLink(target, { parameters: new Map([['application_name', 'backstop health']]) })).end();
+}
+
+/** As a worker of whoever claimed the data folder. Returns how to let it go. */
+export function claimAsWorker({ dataDir }: Config): () => Promise<void> {
+  const claim = shareClaim(dataDir);
+  return () => { claim.release(); return Promise.resolve(); };
+}
+
+/** The server that is guarded: the one that was named, or a PostgreSQL of our own with the demo database. */
+export async function findUpstream(config: Config, { onProgress }: StartHooks, started: Started): Promise<{ readonly target: LinkTarget; readonly url: Secret; readonly ended: Promise<Failure> }> {
+  if (config.upstream !== undefined) return { target: parseConnectionString(config.upstream.reveal()), url: config.upstream, ended: new Promise(() => undefined) };
+  const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, onProgress });
+  started.push(() => embedded.stop());
+  return { target: parseConnectionString(embedded.upstream.reveal()), url: embedded.upstream, ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
+}
+
+interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer; readonly fellows: Fellows | undefined }
+
+function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs, measurer, mockSecret, fellows }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
@@ -267,18 +308,33 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, ta
     host: config.gateway.host, port: config.gateway.port, tls: tlsOf(config), limits: limitsOf(config.gateway.limits), identities: memory.identities, ledger: memory.ledger, guard, catalogs, measure: measurer.measure,
     core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
-    mockSecret,
+    mockSecret, ...(fellows === undefined ? {} : { fellows }),
     newId: (prefix) => sortableId(prefix, ids), clock: systemClock, log,
   });
   return { entry, metrics };
 }
 
-/** What earlier runs from this folder left is settled first: they are dead, because it is claimed. */
-async function enterNodes(database: StoreDatabase, clock: Clock, { dataDir, onEvent }: NonNullable<MemoryOptions['serving']>): Promise<Node> {
-  const place = readOrMakeSecretFile(join(dataDir, 'place.id'), () => shortId('plc', { randomBytes }, 20));
-  const left = await resolveLeft({ database, clock }, place);
-  if (left > 0) onEvent('the last run ended without the outcome of some statements; they are recorded as unknown', { permits: left });
+async function enterNodes(database: StoreDatabase, clock: Clock, { dataDir, onEvent, isWorker = false }: NonNullable<MemoryOptions['serving']>): Promise<Node> {
+  const place = placeOf(dataDir);
+  if (!isWorker) await settleTheLastRun(database, dataDir, onEvent);
   return joinNodes({ database, clock, newId: () => sortableId('nod', { nowMs: Date.now, randomBytes }), place, host: hostname(), pid: process.pid, onEvent });
+}
+
+/** What earlier runs from this folder left: they are dead, because whoever calls this has claimed it. */
+export async function settleTheLastRun(database: StoreDatabase, dataDir: string, onEvent: NonNullable<NodeDeps['onEvent']>): Promise<void> {
+  const left = await resolveLeft({ database, clock: systemClock }, { place: placeOf(dataDir) });
+  if (left > 0) onEvent('the last run ended without the outcome of some statements; they are recorded as unknown', { permits: left });
+}
+
+/** What a worker of ours left that has just died. */
+export async function settleWorker(database: StoreDatabase, dataDir: string, pid: number, log: Log): Promise<void> {
+  const left = await resolveLeft({ database, clock: systemClock }, { place: placeOf(dataDir), pid });
+  if (left > 0) log.warn({ permits: left, pid }, 'a worker ended without the outcome of some statements; they are recorded as unknown');
+}
+
+/** A folder keeps its id for as long as it lives, wherever the store is. */
+function placeOf(dataDir: string): string {
+  return readOrMakeSecretFile(join(dataDir, 'place.id'), () => shortId('plc', { randomBytes }, 20));
 }
 
 /** Measures how long people are waited for. */

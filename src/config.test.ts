@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { inspect } from 'node:util';
 import { pathToFileURL } from 'node:url';
-import { defaultDataDir, loadConfig } from './config.ts';
+import { configFromText, configToText, defaultDataDir, loadConfig } from './config.ts';
 import type { ConfigSources } from './config.ts';
 import { settings } from './config-settings.ts';
 import { Failure } from './core/failure.ts';
@@ -39,7 +39,7 @@ test('told nothing, it listens on loopback, offers TLS, protects, and guards the
   assert.deepEqual(config, {
     gateway: { host: '127.0.0.1', port: 6432, tls: 'on', certificate: undefined, clientCertificates: undefined, limits: { connections: undefined, agentConnections: undefined, names: undefined, login: undefined, firstStatement: undefined, stall: undefined } },
     http: { host: '127.0.0.1', port: 6433 },
-    store: { kind: 'sqlite', folder: dataDir }, upstream: undefined, policy: 'protect', environment: 'dev', approval: { wait: undefined, expires: undefined }, logLevel: 'info',
+    store: { kind: 'sqlite', folder: dataDir }, upstream: undefined, policy: 'protect', environment: 'dev', workers: 1, approval: { wait: undefined, expires: undefined }, logLevel: 'info',
     operatorToken: undefined, configFile: undefined,
   });
   assert.match(dataDir, /\.backstop$/);
@@ -63,7 +63,7 @@ test('every setting can be given by its variable, and by its flag where it has o
   const values: Readonly<Record<keyof typeof settings, string>> = {
     'gateway.host': 'h', 'gateway.port': '0', 'gateway.tls': 'on', 'gateway.tls_cert': 'c.pem', 'gateway.tls_key': 'k.pem', 'gateway.tls_client_ca': 'a.pem', 'gateway.tls_client_crl': 'r.pem',
     'gateway.max_connections': '9', 'gateway.max_agent_connections': '8', 'gateway.max_names': '7', 'gateway.login_timeout': '6', 'gateway.first_statement_timeout': '5', 'gateway.stall_timeout': '4', 'http.host': 'i', 'http.port': '65535',
-    data: 'd', store: 'postgres://u:p@h/s', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
+    data: 'd', store: 'postgres://u:p@h/s', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', workers: '3', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
   };
   const pairs = Object.entries(values) as [keyof typeof settings, string][];
   const env = Object.fromEntries(pairs.map(([name, value]) => [settings[name].env, value]));
@@ -75,7 +75,7 @@ test('every setting can be given by its variable, and by its flag where it has o
       limits: { connections: 9, agentConnections: 8, names: 7, login: 6, firstStatement: 5, stall: 4 },
     },
     http: { host: 'i', port: 65535 },
-    dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
+    dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', workers: 3, approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
   };
   const { upstream, operatorToken, store, ...fromEnv } = load({ env });
   assert.deepEqual(fromEnv, expected);
@@ -140,4 +140,15 @@ test('a configuration that is printed shows no credential', () => {
   const config = load({ env: { BACKSTOP_UPSTREAM: `postgres://u:${password}@h/d`, BACKSTOP_OPERATOR_TOKEN: password } });
   assert.ok(!`${JSON.stringify(config)}${inspect(config, { depth: 9 })}`.includes(password));
   assert.equal(config.upstream?.reveal(), `postgres://u:${password}@h/d`);
+});
+
+test('a configuration that is handed to a process of ours arrives whole, with its credentials, and frozen', () => {
+  for (const flags of [{}, { upstream: 'postgres://u:p@h/d', store: 'postgres://u:p@h/s', policy: 'strict', approvalWait: '3' }]) {
+    const config = load({ flags });
+    const arrived = configFromText(configToText(config));
+    assert.equal(JSON.stringify(arrived), JSON.stringify(config));
+    assert.equal(arrived.upstream?.reveal(), config.upstream?.reveal());
+    assert.deepEqual(arrived.store.kind === 'postgres' && arrived.store.url.reveal(), config.store.kind === 'postgres' && config.store.url.reveal());
+    assert.ok(Object.isFrozen(arrived) && Object.isFrozen(arrived.gateway));
+  }
 });

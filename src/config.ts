@@ -5,6 +5,7 @@
  * variable is a mistake too, because a misspelt safety setting must not be ignored.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from './core/failure.ts';
@@ -43,6 +44,8 @@ export interface Config {
   readonly policy: string;
   /** What the guarded server is to its owners; scopes of policies ask for it. */
   readonly environment: 'dev' | 'staging' | 'production';
+  /** Processes that serve the gateway's port together. */
+  readonly workers: number;
   /** Seconds, in place of those in the policy file. */
   readonly approval: { readonly wait: number | undefined; readonly expires: number | undefined };
   readonly logLevel: LogLevel;
@@ -70,6 +73,7 @@ interface Given {
 type Values = ReadonlyMap<SettingName, Given>;
 
 const fileBytesMax = 1_000_000;
+const workersDefaultMax = 4;
 const defaultFile = 'backstop.yaml';
 
 /** Throws Failure `config_invalid`. */
@@ -79,6 +83,23 @@ export function loadConfig({ flags = {}, env = process.env, cwd = process.cwd() 
   const values: Values = new Map([...fromFile(file), ...fromEnvironment(env, cwd), ...fromFlags(flags, cwd)]);
   return deepFreeze(assemble(values, file, cwd));
 }
+
+/** For a process of ours, over a channel that nobody else reads: with its credentials. */
+export function configToText(config: Config): string {
+  return JSON.stringify(config, function replace(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
+    const given = this[key];
+    return given instanceof Secret ? { [secretKey]: given.reveal() } : value;
+  });
+}
+
+/** What `configToText` wrote. */
+export function configFromText(text: string): Config {
+  const revive = (_key: string, value: unknown): unknown =>
+    (typeof value === 'object' && value !== null && secretKey in value ? new Secret(String(value[secretKey])) : value);
+  return deepFreeze(JSON.parse(text, revive) as Config);
+}
+
+const secretKey = '\u0000secret';
 
 function assemble(values: Values, configFile: string | undefined, cwd: string): Config {
   const get = <N extends SettingName>(name: N): SettingValue<N> | undefined => check(name, values);
@@ -106,6 +127,7 @@ function assemble(values: Values, configFile: string | undefined, cwd: string): 
     policy: /^[a-z][a-z0-9-]*$/.test(policy) ? policy : path('policy') ?? policy,
     // A server that somebody else runs may be anybody's production.
     environment: get('environment') ?? (upstream === undefined ? 'dev' : 'production'),
+    workers: get('workers') ?? (upstream === undefined ? 1 : Math.min(availableParallelism(), workersDefaultMax)),
     approval: { wait: get('approval.wait'), expires: get('approval.expires') },
     logLevel: get('log.level') ?? 'info',
     operatorToken: secret('operator_token'),

@@ -26,7 +26,7 @@ process.stdout.on('error', () => undefined);
 try {
   process.exitCode = await runCli(process.argv.slice(2), {
     version: version(), self: self(), print, tell: (text) => { process.stderr.write(`${text}\n`); },
-    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, startBackstop, offlinePlace, livePlace, policyText,
+    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, startBackstop: start, offlinePlace, livePlace, policyText,
   });
 } catch (error) {
   // The reader has seen enough, as in `backstop log | head`: that is no fault.
@@ -35,6 +35,13 @@ try {
   process.exitCode = faultExitCode;
 }
 setTimeout(() => process.exit(), lingerMsMax).unref();
+
+/** More than one worker makes this process their supervisor. */
+async function start(...[config, log, hooks]: Parameters<typeof startBackstop>): ReturnType<typeof startBackstop> {
+  if (config.workers === 1) return startBackstop(config, log, hooks);
+  const { startSupervised } = await import('./app-workers.ts');
+  return startSupervised(config, log, hooks);
+}
 
 function print(text: string): Promise<void> {
   return new Promise((resolve, reject) => { process.stdout.write(text, (error) => { if (error == null) resolve(); else reject(error); }); });

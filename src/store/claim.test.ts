@@ -6,7 +6,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
-import { claimFolder } from './claim.ts';
+import { claimFolder, shareClaim } from './claim.ts';
 import { newFolder } from '../../test/fixtures/store.ts';
 
 const failsWith = (code: Failure['code']) => (error: unknown): boolean => error instanceof Failure && error.code === code;
@@ -31,6 +31,17 @@ test('a process that was killed frees its folder at once', async () => {
   assert.throws(() => claimFolder(folder), failsWith('conflict'));
   holder.kill('SIGKILL');
   await once(holder, 'exit');
+  claimFolder(folder).release();
+  rmSync(folder, { recursive: true });
+});
+
+test('while a worker of the one that claimed it lives, nobody else can claim a folder, and workers do not hinder each other', () => {
+  const folder = newFolder();
+  const first = claimFolder(folder);
+  const workers = [shareClaim(folder), shareClaim(folder)];
+  first.release();
+  assert.throws(() => claimFolder(folder), failsWith('conflict'));
+  for (const worker of workers) worker.release();
   claimFolder(folder).release();
   rmSync(folder, { recursive: true });
 });

@@ -10,13 +10,32 @@ import { isBusy } from './sqlite-dialect.ts';
 
 export interface Claim { release(): void }
 
+/** How long the workers of a supervisor that died may take to notice. */
+const workersEndMsMax = 5_000;
+
 /** Throws Failure `conflict` when another process holds it, `store_unavailable` when the folder cannot be used. */
 export function claimFolder(folder: string): Claim {
+  const claim = lockFile(folder, 'serving.lock', 'EXCLUSIVE', 0);
+  try {
+    // Held for a moment only: it shows that no worker of an earlier supervisor is left.
+    lockFile(folder, 'workers.lock', 'EXCLUSIVE', workersEndMsMax).release();
+    return claim;
+  } catch (error) {
+    claim.release();
+    throw error;
+  }
+}
+
+/** For a worker of whoever holds the claim: for as long as it lives, nobody else can claim the folder. */
+export function shareClaim(folder: string): Claim { return lockFile(folder, 'workers.lock', 'SHARED', workersEndMsMax); }
+
+function lockFile(folder: string, name: string, kind: 'EXCLUSIVE' | 'SHARED', waitMsMax: number): Claim {
   let lock: DatabaseSync | undefined;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    lock = new DatabaseSync(join(folder, 'serving.lock'), { timeout: 0 });
-    lock.exec('BEGIN EXCLUSIVE');
+    lock = new DatabaseSync(join(folder, name), { timeout: waitMsMax });
+    // A transaction that has read holds the shared lock until it ends.
+    lock.exec(kind === 'EXCLUSIVE' ? 'BEGIN EXCLUSIVE' : 'BEGIN; SELECT * FROM sqlite_schema');
     const held = lock;
     return { release: () => { held.close(); } };
   } catch (cause) {

@@ -13,7 +13,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Changes, StoreDatabase, Tables } from './database.ts';
 import { appendEntries, readHead } from './ledger-append.ts';
 import { entriesAfter, verifyLedger, type Verification } from './ledger-verify.ts';
-import { resolveLeft, type Node } from './nodes.ts';
+import { resolveLeft, type DeadNodes, type Node } from './nodes.ts';
 import { checkOutcome, outcomeBody, ReadBatch, type PendingRead, type Read } from './read-batch.ts';
 
 declare const permitBrand: unique symbol;
@@ -33,8 +33,8 @@ export interface Ledger {
   settle(permit: Permit, outcome: Outcome): Promise<void>;
   /** An entry that permits nothing: a refusal, a connection, an administrative act. Durable when it resolves. */
   append(body: EntryBody): Promise<void>;
-  /** Settles what nodes that are gone left open; `deadPlace` as in `resolveLeft`. Returns how many. */
-  resolveOpenPermits(deadPlace?: string): Promise<number>;
+  /** Settles what nodes that are gone left open; see `resolveLeft`. Returns how many. */
+  resolveOpenPermits(dead?: DeadNodes): Promise<number>;
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]>;
   head(): Promise<Head>;
   /** The first broken entry, or undefined and how many were read. */
@@ -129,7 +129,7 @@ class SqlLedger implements Ledger {
 
   append(body: EntryBody): Promise<void> { return this.#enqueue(body); }
 
-  resolveOpenPermits(deadPlace?: string): Promise<number> { return resolveLeft({ database: this.#database, clock: this.#clock }, deadPlace); }
+  resolveOpenPermits(dead?: DeadNodes): Promise<number> { return resolveLeft({ database: this.#database, clock: this.#clock }, dead); }
 
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]> {
     return entriesAfter(this.#database.queries, seq, limit);

@@ -94,8 +94,10 @@ test('what is left of a folder whose claim is held is settled at once, whatever 
   await one.ledger.issue(verdictOf('act_1'));
   await two.ledger.issue(verdictOf('act_2'));
   assert.equal(await resolveLeft({ database, clock: systemClock }), 0);
-  assert.equal(await resolveLeft({ database, clock: systemClock }, 'place of one'), 1);
-  assert.deepEqual(await outcomes(ledger), [['act_1', 'unknown']]);
+  assert.equal(await resolveLeft({ database, clock: systemClock }, { place: 'place of one', pid: process.pid + 1 }), 0);
+  assert.equal(await resolveLeft({ database, clock: systemClock }, { place: 'place of one', pid: process.pid }), 1);
+  assert.equal(await resolveLeft({ database, clock: systemClock }, { place: 'place of two' }), 1);
+  assert.deepEqual(await outcomes(ledger), [['act_1', 'unknown'], ['act_2', 'unknown']]);
   await one.close();
   await two.close();
 }));

@@ -5,7 +5,7 @@
  * that was thought dead and is not can append nothing in its old name: it joins again under a new one. A node that
  * cannot renew its lease knows so before it ends.
  */
-import { sql } from 'kysely';
+import { sql, type RawBuilder } from 'kysely';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Changes, StoreDatabase } from './database.ts';
@@ -116,27 +116,31 @@ class StoreNode implements Node {
 
 function leaseEnd({ nowMs }: StoreDatabase): ReturnType<typeof sql<number>> { return sql<number>`${nowMs} + ${sql.lit(leaseMs)}`; }
 
+/** Whoever holds the claim of a data folder knows that the nodes of earlier runs there are dead, and sees its own workers die. */
+export interface DeadNodes { readonly place: string; readonly pid?: number }
+
 export interface ResolveDeps {
   readonly database: StoreDatabase;
   readonly clock: Clock;
 }
 
 /**
- * Settles every permit whose node is gone as `unknown`; returns how many. A node is gone when its lease has ended; with
- * `deadPlace`, also when it served from that place: whoever holds the claim of a data folder knows them to be dead.
+ * Settles every permit whose node is gone as `unknown`; returns how many. A node is gone when its lease has ended, or when
+ * it is known to be dead.
  */
-export async function resolveLeft({ database, clock }: ResolveDeps, deadPlace?: string): Promise<number> {
+export async function resolveLeft({ database, clock }: ResolveDeps, dead?: DeadNodes): Promise<number> {
+  const isDead = dead === undefined ? sql<boolean>`1 = 0` : dead.pid === undefined ? sql<boolean>`place = ${dead.place}` : sql<boolean>`place = ${dead.place} AND pid = ${dead.pid}`;
   for (let resolved = 0; ;) {
     const { rows } = await sql`
-      SELECT 1 FROM node WHERE lease_until <= ${database.nowMs} OR place = ${deadPlace ?? ''}
+      SELECT 1 FROM node WHERE lease_until <= ${database.nowMs} OR (${isDead})
       UNION ALL SELECT 1 FROM open_permit WHERE node_id IS NULL OR node_id NOT IN (SELECT id FROM node) LIMIT 1`.execute(database.queries);
     if (rows.length === 0) return resolved;
-    resolved += await database.transact((changes) => resolveSome(changes, database, clock.now(), deadPlace));
+    resolved += await database.transact((changes) => resolveSome(changes, database, clock.now(), isDead));
   }
 }
 
-async function resolveSome(changes: Changes, { nowMs }: StoreDatabase, at: Date, deadPlace: string | undefined): Promise<number> {
-  await changes.deleteFrom('node').where((where) => where.or([where('lease_until', '<=', nowMs), where('place', '=', deadPlace ?? '')])).execute();
+async function resolveSome(changes: Changes, { nowMs }: StoreDatabase, at: Date, isDead: RawBuilder<boolean>): Promise<number> {
+  await changes.deleteFrom('node').where((where) => where.or([where('lease_until', '<=', nowMs), isDead])).execute();
   const left = await changes.selectFrom('open_permit').select('action_id')
     .where((where) => where.or([where('node_id', 'is', null), where('node_id', 'not in', where.selectFrom('node').select('id'))]))
     .orderBy('verdict_seq').limit(permitsPerTransaction).execute();

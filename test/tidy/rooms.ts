@@ -14,7 +14,9 @@ export function roomOf(path: string): string {
   return first === 'entry' ? `entry/${second}` : first;
 }
 
-const outermost: ReadonlySet<string> = new Set(['main.ts', 'app.ts', 'config.ts', 'config-settings.ts']);
+const outermost: ReadonlySet<string> = new Set(['main.ts', 'app.ts', 'app-workers.ts', 'worker.ts', 'worker-pool.ts', 'worker-messages.ts', 'config.ts', 'config-settings.ts']);
+/** They join the parts. */
+const joining: ReadonlySet<string> = new Set(['app.ts', 'app-workers.ts', 'worker.ts']);
 
 /** Rooms whose values come in as arguments. */
 const received: ReadonlySet<string> = new Set(['store', 'remote', 'flow']);
@@ -38,7 +40,7 @@ function problemOf(path: string, { from, kind }: Import): string | undefined {
   const target = posix.join(posix.dirname(path), from);
   if (!target.startsWith('src/')) return 'src imports nothing outside src';
   const other = roomOf(target);
-  if (other === own || own === 'app.ts') return undefined;
+  if (other === own || joining.has(own)) return undefined;
   if (other === 'lib') return undefined;
   if (own === 'lib') return 'lib imports only lib';
   if (other === 'core') return undefined;

@@ -10,19 +10,29 @@ export interface CancelKey {
   readonly secretKey: Buffer;
 }
 
+/** Of several workers on one port: which one this is, so that a request finds the worker that issued its key. */
+export interface CancelPlace { readonly slot: number; readonly slots: number }
+
+const processIdMax = 0x7fff_ffff;
+
 export class CancelKeys {
   readonly #byId = new Map<number, { readonly secretKey: Buffer; readonly cancel: () => void }>();
   readonly #randomBytes: (length: number) => Buffer;
 
-  constructor(randomBytes: (length: number) => Buffer) {
+  readonly #place: CancelPlace;
+
+  constructor(randomBytes: (length: number) => Buffer, place: CancelPlace = { slot: 0, slots: 1 }) {
     this.#randomBytes = randomBytes;
+    this.#place = place;
   }
 
   /** Four bytes are all that protocol 3.0 has room for; 3.2 takes more. */
   issue(keyBytes: 4 | 32, cancel: () => void): CancelKey {
     for (;;) {
-      const processId = this.#randomBytes(4).readUInt32BE() >>> 1;
-      if (processId === 0 || this.#byId.has(processId)) continue;
+      const { slot, slots } = this.#place;
+      const random = this.#randomBytes(4).readUInt32BE() >>> 1;
+      const processId = random - (random % slots) + slot;
+      if (processId === 0 || processId > processIdMax || this.#byId.has(processId)) continue;
       const secretKey = this.#randomBytes(keyBytes);
       this.#byId.set(processId, { secretKey, cancel });
       return { processId, secretKey };
@@ -31,9 +41,13 @@ export class CancelKeys {
 
   withdraw(key: CancelKey): void { this.#byId.delete(key.processId); }
 
-  request({ processId, secretKey }: CancelKey): void {
+  /** undefined: it is for nobody else; otherwise the slot of the worker that may know the key. */
+  request({ processId, secretKey }: CancelKey): number | undefined {
+    const slot = processId % this.#place.slots;
+    if (slot !== this.#place.slot) return slot;
     const known = this.#byId.get(processId);
-    if (known === undefined || known.secretKey.length !== secretKey.length) return;
+    if (known === undefined || known.secretKey.length !== secretKey.length) return undefined;
     if (timingSafeEqual(known.secretKey, secretKey)) known.cancel();
+    return undefined;
   }
 }

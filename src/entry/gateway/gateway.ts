@@ -20,7 +20,7 @@ import type { Link } from '../../remote/postgres/link.ts';
 import type { Identities } from '../../store/identities.ts';
 import type { Ledger } from '../../store/ledger.ts';
 import { recordArrivals, type Arrivals } from './arrivals.ts';
-import { CancelKeys } from './cancel.ts';
+import { CancelKeys, type CancelKey, type CancelPlace } from './cancel.ts';
 import type { Guard } from '../../flow/guard.ts';
 import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
@@ -42,6 +42,8 @@ export interface GatewayDeps {
   readonly port: number;
   readonly tls: GatewayTls | undefined;
   readonly limits?: Partial<GatewayLimits>;
+  /** Other workers on the same port. */
+  readonly fellows?: Fellows;
   readonly identities: Pick<Identities, 'findLogin' | 'generationsOf'>;
   /** Who came and went. A connection that cannot be recorded is refused. */
   readonly ledger: Pick<Ledger, 'append'>;
@@ -67,6 +69,19 @@ export interface GatewayTls {
   readonly clientRevocationsPem?: string;
 }
 
+/** Clients that are in. */
+interface Room { readonly own: number; readonly all: number }
+
+/** What one of several workers on one port needs of the others. */
+export interface Fellows {
+  readonly place: CancelPlace;
+  /** Counts a client in; returns how many of its agent, and of all, were in before, wherever they are. */
+  enter(agent: string): Promise<Room>;
+  leave(agent: string): void;
+  /** Passes a cancel request on to the worker of that slot. */
+  cancel(slot: number, key: CancelKey): void;
+}
+
 export interface Gateway {
   /** Throws Failure port_in_use. */
   listen(): Promise<AddressInfo>;
@@ -74,6 +89,8 @@ export interface Gateway {
   close(): Promise<void>;
   readonly address: AddressInfo | undefined;
   readonly clients: number;
+  /** A cancel request that came to another worker. */
+  cancel(key: CancelKey): void;
 }
 
 export function createGateway(deps: GatewayDeps): Gateway {
@@ -87,7 +104,7 @@ class PostgresGateway implements Gateway {
   readonly #deps: GatewayDeps;
   readonly #server: Server;
   readonly #clients = new Set<Client>();
-  readonly #keys = new CancelKeys(randomBytes);
+  readonly #keys: CancelKeys;
   readonly #judgements = new Map<number, Judgements>();
   /** PostgreSQL's own OIDs differ between majors, so each server has its names. */
   readonly #oids = new WeakMap<Catalogs, OidNames>();
@@ -101,6 +118,7 @@ class PostgresGateway implements Gateway {
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
     this.#limits = { ...gatewayLimitsDefault, ...deps.limits };
+    this.#keys = new CancelKeys(randomBytes, deps.fellows?.place);
     this.#arrivals = recordArrivals(deps);
     // A client may close its side and still wait for answers.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) => { this.#accept(socket); });
@@ -116,6 +134,11 @@ class PostgresGateway implements Gateway {
   }
 
   get clients(): number { return this.#clients.size; }
+
+  cancel(key: CancelKey): void {
+    const slot = this.#keys.request(key);
+    if (slot !== undefined) this.#deps.fellows?.cancel(slot, key);
+  }
 
   listen(): Promise<AddressInfo> {
     const { host, port } = this.#deps;
@@ -173,7 +196,8 @@ class PostgresGateway implements Gateway {
   }
 
   #forget(client: Client): void {
-    this.#clients.delete(client);
+    if (!this.#clients.delete(client)) return;
+    if (client.agent !== undefined) this.#deps.fellows?.leave(client.agent.name);
     if (this.#clients.size === 0) this.#onEmpty?.();
   }
 
@@ -192,13 +216,12 @@ class PostgresGateway implements Gateway {
       },
     });
     clock.stop();
-    if (entered.kind === 'cancel') this.#keys.request(entered.key);
+    if (entered.kind === 'cancel') this.cancel(entered.key);
     if (entered.kind !== 'agent') {
       client.socket.end();
       return;
     }
-    this.#checkRoom(entered.agent);
-    client.agent = entered.agent;
+    await this.#takeRoom(client, entered.agent);
     client.certificateEndsMs = entered.certificateEndsMs;
     const { database, startup: { parameters } } = entered;
     const { timeouts } = this.#deps.guard.policyFor(entered.agent.name, database);
@@ -211,12 +234,16 @@ class PostgresGateway implements Gateway {
     }
   }
 
-  /** Asked once it is proved who is there, so that nobody learns it of others, and in one step with counting it. */
-  #checkRoom({ name, connectionsMax }: KnownAgent): void {
+  /** Asked once it is proved who is there, so that nobody learns it of others, and counted in the same step. */
+  async #takeRoom(client: Client, agent: KnownAgent): Promise<void> {
+    const { name, connectionsMax } = agent;
+    const { fellows } = this.#deps;
     const most = connectionsMax ?? this.#limits.clientsPerAgentMax;
-    const own = this.#count(({ agent }) => agent?.name === name);
+    const here = { own: this.#count((other) => other.agent?.name === name), all: this.#count((other) => other.agent !== undefined) };
+    const { own, all } = fellows === undefined ? here : await fellows.enter(name);
+    if (own < most && all < this.#limits.clientsMax) { client.agent = agent; return; }
+    fellows?.leave(name);
     if (own >= most) throw new Failure('too_many_connections', `too many connections for agent "${name}": ${own} are open, ${most} are allowed`);
-    if (this.#count(({ agent }) => agent !== undefined) < this.#limits.clientsMax) return;
     throw new Failure('too_many_connections', `Backstop has as many clients as it takes: ${this.#limits.clientsMax}`);
   }
 

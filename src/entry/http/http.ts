@@ -18,8 +18,8 @@ export interface HttpDeps {
   readonly port: number;
   readonly checks: Readonly<Record<string, Check>>;
   /** Which policy is in force, and why the file as it is now is not. */
-  readonly policy: () => PolicyHealth;
-  readonly metrics: Metrics;
+  readonly policy: () => PolicyHealth | Promise<PolicyHealth>;
+  readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
   readonly log: Log;
 }
 
@@ -68,7 +68,7 @@ function routes({ checks, metrics, policy, log }: HttpDeps): Hono {
   // An older policy protects as it did, so a refused file degrades and does not take the gateway out of service.
   app.get('/healthz', async (context) => {
     const { isReady, results } = await runChecks(checks);
-    const now = policy();
+    const now = await policy();
     return context.json({ status: isReady ? (now.refused === null ? 'ok' : 'degraded') : 'not ready', checks: results, policy: now }, isReady ? 200 : 503);
   });
   app.get('/metrics', async (context) => context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));

@@ -2,7 +2,7 @@
  * Metrics: what Prometheus may ask. Base units, counters end in `_total`; labels are levels, decisions and policies,
  * never SQL, agents or tokens, so their number stays bounded.
  */
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Verdict } from '../../core/verdict.ts';
 
 export interface MetricSources {
@@ -21,6 +21,8 @@ export interface MetricSources {
 export interface Metrics {
   readonly contentType: string;
   text(): Promise<string>;
+  /** As `addMetrics` takes it. */
+  parts(): Promise<readonly object[]>;
   countVerdict(verdict: Verdict): void;
   observeHold(seconds: number): void;
   countReload(result: 'changed' | 'unchanged' | 'refused'): void;
@@ -39,22 +41,29 @@ export function createMetrics(sources: MetricSources): Metrics {
     name: 'backstop_hold_seconds', help: 'How long held statements waited for a person.', buckets: [0.1, 1, 5, 15, 30, 60, 300], registers: [registry],
   });
   const reloads = new Counter({ name: 'backstop_policy_reloads_total', help: 'Attempts to put a changed policy file in force, by result.', labelNames: ['result'], registers: [registry] });
-  gauge(registry, 'backstop_policy_refused', '1 while the policy file is refused and an older policy is in force.', () => (sources.isPolicyRefused() ? 1 : 0));
+  gauge(registry, 'backstop_policy_refused', '1 while the policy file is refused and an older policy is in force.', () => (sources.isPolicyRefused() ? 1 : 0), 'max');
   gauge(registry, 'backstop_sessions', 'Connected clients.', sources.sessions);
   gauge(registry, 'backstop_holds', 'Statements that wait for a person.', sources.holds);
   gauge(registry, 'backstop_ledger_waiting_reads', 'SAFE reads not written to the ledger yet.', sources.waitingReads);
-  gauge(registry, 'backstop_ledger_writable', '1 when the last write to the ledger succeeded.', () => (sources.isLedgerWritable() ? 1 : 0));
+  gauge(registry, 'backstop_ledger_writable', '1 when the last write to the ledger succeeded.', () => (sources.isLedgerWritable() ? 1 : 0), 'min');
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
+    parts: () => registry.getMetricsAsJSON(),
     countVerdict: (verdict) => { counts.add(verdict); },
     observeHold: (seconds) => { holds.observe(seconds); },
     countReload: (result) => { reloads.inc({ result }); },
   };
 }
 
-function gauge(registry: Registry, name: string, help: string, read: () => number): void {
-  const made = new Gauge({ name, help, registers: [registry], collect: () => { made.set(read()); } });
+/** Of several processes as one: counts are added, what says how well it is takes the worst. */
+export function addMetrics(parts: readonly (readonly object[])[]): Pick<Metrics, 'contentType' | 'text'> {
+  const sum = AggregatorRegistry.aggregate(parts as object[][]);
+  return { contentType: sum.contentType, text: () => sum.metrics() };
+}
+
+function gauge(registry: Registry, name: string, help: string, read: () => number, aggregator: 'sum' | 'min' | 'max' = 'sum'): void {
+  const made = new Gauge({ name, help, aggregator, registers: [registry], collect: () => { made.set(read()); } });
 }
 
 /** Verdicts are remembered objects that come again and again, so a run of the same one is counted as a number first. */

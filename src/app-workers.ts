@@ -1,0 +1,77 @@
+/**
+ * Several workers on one port: this process is their supervisor. It claims the data folder, settles what a crash left,
+ * starts the server of our own if one is needed, serves HTTP for all, and starts a worker again when it ends by itself,
+ * after its open permits are settled. Each worker is a whole node of the store; what they need of each other (a cancel
+ * request, the number of clients) passes through here. It reads no client's bytes.
+ */
+import { fileURLToPath } from 'node:url';
+import { checkReachable, claimAlone, findUpstream, loadFor, openMemory, settleTheLastRun, settleWorker, stopAll, type Backstop, type StartHooks, type Started } from './app.ts';
+import { configToText, type Config } from './config.ts';
+import { Failure } from './core/failure.ts';
+import { createHttp, type PolicyHealth } from './entry/http/http.ts';
+import { addMetrics } from './entry/http/metrics.ts';
+import type { Log } from './lib/log.ts';
+import { WorkerPool } from './worker-pool.ts';
+
+/** As `startBackstop`, with `config.workers` processes. */
+export async function startSupervised(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
+  const started: Started = [];
+  try {
+    return { ...await startParts(config, log, hooks, started), stop: () => stopAll(started) };
+  } catch (error) {
+    await stopAll(started).catch((second: unknown) => { log.error({ error: second }, 'a part could not be stopped'); });
+    throw error;
+  }
+}
+
+async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {
+  // A mistake in it is told before anything is touched.
+  const { name: policyName } = await loadFor(config);
+  started.push(claimAlone(config));
+  const memory = await openMemory(config.store);
+  started.push(() => memory.close());
+  await settleTheLastRun(memory.database, config.dataDir, (what, details) => { log.warn(details, what); });
+  await memory.ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });
+  started.push(() => memory.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
+
+  const { target, url, ended } = await findUpstream(config, hooks, started);
+  const pool = new WorkerPool({
+    exec: fileURLToPath(import.meta.resolve(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js')), slots: config.workers, log,
+    config: configToText({ ...config, upstream: url }), onDeath: (pid) => settleWorker(memory.database, config.dataDir, pid, log),
+  });
+  started.push(() => pool.stop());
+  const gateway = await pool.start();
+
+  const http = createHttp({
+    host: config.http.host, port: config.http.port, log,
+    metrics: { contentType: addMetrics([]).contentType, text: async () => addMetrics(await pool.metrics()).text() },
+    policy: () => policyOf(pool, { name: policyName, hash: '', environment: config.environment, refused: null }),
+    checks: {
+      upstream: () => checkReachable(target),
+      store: async () => { await memory.ledger.head(); },
+      ledger: () => checkLedger(pool),
+      workers: () => checkWorkers(pool, config),
+    },
+  });
+  const httpPort = await http.listen();
+  started.push(() => http.close());
+  return {
+    gateway, http: { address: config.http.host, port: httpPort }, database: target.database, policyName, environment: config.environment,
+    reloadPolicy: () => { pool.reload(); return Promise.resolve(); }, identities: memory.identities, memory, ended,
+  };
+}
+
+/** Of policies that differ for a moment, while a file is read again, one that was refused is told first. */
+async function policyOf(pool: WorkerPool, none: PolicyHealth): Promise<PolicyHealth> {
+  const policies = (await pool.health()).map(({ policy }) => policy);
+  return policies.find(({ refused }) => refused !== null) ?? policies[0] ?? none;
+}
+
+async function checkLedger(pool: WorkerPool): Promise<void> {
+  if ((await pool.health()).some(({ isLedgerWritable }) => !isLedgerWritable)) throw new Failure('ledger_unavailable', 'the record cannot be written');
+}
+
+function checkWorkers({ serving }: WorkerPool, { workers }: Config): Promise<void> {
+  if (serving > 0) return Promise.resolve();
+  return Promise.reject(new Failure('internal', `none of ${workers} workers serves`));
+}

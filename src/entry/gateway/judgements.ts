@@ -10,6 +10,7 @@ import { joinRisks, type Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
 import { keyOfLimits } from '../../core/sql/time-limits.ts';
 import { judgedTextLengthMax, judgementsMax } from './limits.ts';
+import { ShapedJudgements } from './shaped-judgements.ts';
 
 export interface Assessment {
   readonly risk: Risk;
@@ -49,9 +50,24 @@ export class Judgements {
   readonly #byText = new Map<string, Remembered>();
   readonly #byStatement = new WeakMap<Statement, { readonly risk: Risk; readonly catalog: Catalog; readonly place: string }>();
 
+  readonly #shapes = new ShapedJudgements();
+
   constructor(core: JudgementCore, parser: Parser) {
     this.#core = core;
     this.#parser = parser;
+  }
+
+  /**
+   * A whole Query: like `judge`, and what is SAFE is also known again when nothing but its literals is new. That answer
+   * serves only what may run at once; whoever asks a person judges the text itself.
+   */
+  judgeQuery(sql: string, setting: Setting): Judged {
+    const shape = setting.isPlain ? this.#shapes.read(sql) : undefined;
+    const known = shape === undefined ? undefined : this.#shapes.recall(shape, sql, setting.catalog, placeOf(setting));
+    if (known !== undefined) return known;
+    const judged = this.judge(sql, setting);
+    if (shape !== undefined) this.#shapes.remember(shape, sql, judged, setting.catalog, placeOf(setting), this.#parser);
+    return judged;
   }
 
   judge(sql: string, setting: Setting): Judged {
@@ -109,8 +125,16 @@ export function withDoubt(risk: Risk): Risk {
   });
 }
 
-function placeOf({ facts: { searchPath, role, timeLimits } }: Setting): string {
-  return `${role}\0${keyOfLimits(timeLimits)}\0${searchPath === null ? '?' : `.${searchPath.join('\0')}`}`;
+/** Facts are replaced when they change, so what is made of them once holds. */
+const places = new WeakMap<SessionFacts, string>();
+
+function placeOf({ facts }: Setting): string {
+  const known = places.get(facts);
+  if (known !== undefined) return known;
+  const { searchPath, role, timeLimits } = facts;
+  const place = `${role}\0${keyOfLimits(timeLimits)}\0${searchPath === null ? '?' : `.${searchPath.join('\0')}`}`;
+  places.set(facts, place);
+  return place;
 }
 
 function dependsOnTextOnly({ statements }: Assessment): boolean {

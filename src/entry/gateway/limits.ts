@@ -43,6 +43,8 @@ export const watchedReplyBytesMax = 16 * 1024 * 1024;
 /** Judgements remembered by text, and the longest text that is remembered. */
 export const judgementsMax = 4_096;
 export const judgedTextLengthMax = 16_384;
+/** Shapes of simple queries whose SAFE judgement is remembered. */
+export const shapesMax = 2_048;
 /** How long close() waits for statements that run. */
 export const drainMsMax = 10_000;
 /** Refused logins that reach the record; more are only logged. */

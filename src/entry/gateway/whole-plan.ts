@@ -33,11 +33,11 @@ export async function functionCandidate(frame: Frame, context: SessionContext, s
 }
 
 function candidateOf(sql: string, context: SessionContext, setting: Setting, digest: (statements: readonly Statement[]) => string): Candidate {
-  const { assessment, redacted, fingerprint } = context.judgements.judge(sql, setting);
+  const { assessment, redacted, fingerprint } = context.judgements.judgeQuery(sql, setting);
   if (assessment.error !== undefined) throw unreadable(assessment.error, sql);
   const statements = assessment.statements.map(({ statement }) => statement);
   return {
     text: sql, facts: { redacted, fingerprint }, statements, digest: digest(statements), setting,
-    riskUnder: (under) => (under.catalog === setting.catalog ? assessment : context.judgements.judge(sql, under).assessment).risk,
+    riskUnder: (under) => (under === setting ? assessment : context.judgements.judge(sql, under).assessment).risk,
   };
 }

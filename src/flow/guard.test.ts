@@ -209,7 +209,7 @@ test('what waits for a person while the policy changes is judged by the new one'
   }));
 });
 
-test('an agent\'s token, a wrong token and a late answer approve nothing', () => scene(async (on) => {
+test('an agent\'s token, a wrong token and a late answer approve nothing (H91)', () => scene(async (on) => {
   await on.guard.admit(request('HIGH'), quiet);
   const agent = await on.store.identities.addAgent('ada', null, 'olga');
   for (const token of [agent.token, 'bso_wrong']) {
@@ -236,7 +236,7 @@ test('when the record cannot be written nothing passes, held, denied or allowed'
   for (const level of ['LOW', 'HIGH', 'CRITICAL'] as const) assert.equal(codeOf(await on.guard.admit(request(level), quiet)), 'ledger_unavailable');
 }));
 
-test('no literal of the statement reaches the record or the errors', () => scene(async (on) => {
+test('no literal of the statement reaches the record or the errors (H89)', () => scene(async (on) => {
   const refused = await on.guard.admit(request('CRITICAL'), quiet);
   await on.guard.admit(request('LOW'), quiet);
   assert.ok(refused.kind === 'refused');

@@ -97,7 +97,7 @@ describe('the command line', () => {
     await refused;
   });
 
-  test('answers nothing to an agent\'s token, nor for what does not exist', async () => {
+  test('answers nothing to an agent\'s token, nor for what does not exist (H91)', async () => {
     const { password } = new URL(up.url);
     const refused = await cli('approvals', 'approve', 'apr_none', '--token', password, '--data', dataDir);
     assert.equal(refused.code, 6);

@@ -52,7 +52,7 @@ describe('postgres.js through the gateway', () => {
     assert.deepEqual(results.map((r) => r.status), Array.from({ length: 30 }, (_, i) => (i % 3 === 0 ? 'rejected' : 'fulfilled')));
   });
 
-  it('fails only the refused statement when statements before and after it are pipelined', async () => {
+  it('fails only the refused statement when statements before and after it are pipelined (H82)', async () => {
     const [first, refused, last] = await Promise.allSettled([sql`SELECT 1 AS n`, sql`DELETE FROM payments`, sql`SELECT 3 AS n`]);
     assert.deepEqual([first?.status, refused?.status, last?.status], ['fulfilled', 'rejected', 'fulfilled']);
     assert.equal(asPgError(refused?.status === 'rejected' ? refused.reason : undefined).code, '42501');

@@ -87,7 +87,7 @@ describe('a held write', () => {
     });
   });
 
-  it('names the approval when the wait ends, runs when the same is sent again after approval, and only once', async () => {
+  it('names the approval when the wait ends, runs when the same is sent again after approval, and only once (H92)', async () => {
     await viaGateway(async (client) => {
       const statement = { text: 'UPDATE notes SET body = $1 WHERE id = $2', values: ['sent again', 2] };
       const pending = refusal(client.query(statement));

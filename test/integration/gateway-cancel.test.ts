@@ -55,7 +55,7 @@ async function inParallel(count: number, work: readonly (() => Promise<void>)[])
 }
 
 describe('a storm of stale and forged cancel requests', () => {
-  it('hits no query, costs little, and the right key still cancels', async () => {
+  it('hits no query, costs little, and the right key still cancels (H81)', async () => {
     const ended = await Promise.all(Array.from({ length: 5 }, () => backstop.client()));
     const stale = ended.map(keyOf);
     for (const client of ended) client.send(say.encodeTerminate());

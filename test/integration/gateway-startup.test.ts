@@ -77,7 +77,7 @@ describe('a client comes in', () => {
     await until('the record has it', () => Promise.resolve(backstop.entries.some((entry) => entry.kind === 'admin' && entry.what === 'login-refused')));
   });
 
-  it('and protocol 3.2 gets a longer key, an unknown option is negotiated away', async () => {
+  it('and protocol 3.2 gets a longer key, an unknown option is negotiated away (H80)', async () => {
     const modern = await backstop.client({ minor: 2 });
     assert.equal(modern.key?.secretKey.length, 32);
     const classic = await backstop.client({ parameters: { database: 'postgres', '_pq_.unheard_of': '1' } });
@@ -106,7 +106,7 @@ describe('a client comes in', () => {
 });
 
 describe('before anybody is authenticated', () => {
-  it('GSS is answered N, TLS S, and nothing between the request and the handshake is taken (H78)', async () => {
+  it('GSS is answered N, TLS S, and nothing between the request and the handshake is taken (H78, H79)', async () => {
     assert.match(await answered(say.encodeGssRequest(), startup({})), /^E/, 'an error, and not the plain start-up that was stuffed behind');
     assert.match(await answered(say.encodeSslRequest(), startup({})), /^E/);
     const client = await openSocket(backstop.host, backstop.port);
@@ -122,8 +122,8 @@ describe('before anybody is authenticated', () => {
     ['protocol 2', Buffer.from([0, 0, 0, 8, 0, 2, 0, 0])],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['no user', say.encodeStartup([['database', 'postgres']])],
-    ['replication', say.encodeStartup([['user', 'ada'], ['replication', 'database']])],
-    ['a search_path (CVE-2025-12819)', say.encodeStartup([['user', 'ada'], ['search_path', 'evil']])],
+    ['replication (H84)', say.encodeStartup([['user', 'ada'], ['replication', 'database']])],
+    ['a search_path (CVE-2025-12819, H63)', say.encodeStartup([['user', 'ada'], ['search_path', 'evil']])],
     ['a query instead of a proof', Buffer.concat([startup({}), say.encodeQuery('SELECT 1')])],
     ['a proof of 20 kB', Buffer.concat([startup({}), say.encodePassword('x'.repeat(20_000))])],
   ];

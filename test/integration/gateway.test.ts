@@ -97,7 +97,7 @@ describe('a simple Query', () => {
     assert.deepEqual([...await client.until('Z'), ...await client.until('Z'), ...await client.until('Z')], ['E:54000', 'Z:I', 'E:54000', 'Z:I', 'T', 'D:4', 'C:SELECT 1', 'Z:I']);
   }));
 
-  it('with a COMMIT inside is settled by what became durable', () => withClient(async (client) => {
+  it('with a COMMIT inside is settled by what became durable (H93)', () => withClient(async (client) => {
     client.send(query("BEGIN; INSERT INTO t VALUES (20, 'a'); COMMIT; SELECT 1/0"));
     await client.until('Z');
     client.send(query("INSERT INTO t VALUES (21, 'a'); SELECT 1/0"));
@@ -110,7 +110,7 @@ describe('a simple Query', () => {
 });
 
 describe('an extended batch', () => {
-  it('refused in the middle gives the results before it, one error, and one ReadyForQuery', () => withClient(async (client) => {
+  it('refused in the middle gives the results before it, one error, and one ReadyForQuery (H82)', () => withClient(async (client) => {
     client.send(...whole("INSERT INTO t VALUES (30, 'x')"), ...whole('SELECT 5'), ...whole('DELETE FROM forbidden'), ...whole('SELECT 6'), sync);
     assert.deepEqual(await client.until('Z'), ['1', '2', 'n', 'C:INSERT 0 1', '1', '2', 'T', 'D:5', 'C:SELECT 1', '1', 'E:42501', 'Z:I']);
     assert.equal(await count('t'), 5, 'the implicit transaction is rolled back');
@@ -148,7 +148,7 @@ describe('an extended batch', () => {
     assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['E:26000', 'Z:I', 'E:34000', 'Z:I']);
   }));
 
-  it('binds a permit to the values, not only to the text', () => withClient(async (client) => {
+  it('binds a permit to the values, not only to the text (H88)', () => withClient(async (client) => {
     client.send(parse('SELECT $1::int', 's'), bind(['1'], 's'), execute(), bind(['2'], 's'), execute(), sync);
     await client.until('Z');
     const [first, second] = backstop.actions;
@@ -156,7 +156,7 @@ describe('an extended batch', () => {
     assert.equal(first?.fingerprint, second?.fingerprint);
   }));
 
-  it('goes on with a suspended portal as one action', () => withClient(async (client) => {
+  it('goes on with a suspended portal as one action (H85)', () => withClient(async (client) => {
     client.send(query('BEGIN'), parse('SELECT id FROM t ORDER BY id'), bind([], '', 'p'), execute(2, 'p'), sync);
     assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['C:BEGIN', 'Z:T', '1', '2', 'D:1', 'D:2', 's', 'Z:T']);
     client.send(execute(2, 'p'), sync, execute(2, 'p'), sync, query('COMMIT'));
@@ -247,7 +247,7 @@ async function cancel(client: WireClient): Promise<void> {
 }
 
 describe('a cancel request', () => {
-  it('ends the running statement of its own client and no other', () => withClient(async (client) => {
+  it('ends the running statement of its own client and no other (H81)', () => withClient(async (client) => {
     await withClient(async (other) => {
       client.send(query('SELECT pg_sleep(30)'));
       other.send(query('SELECT pg_sleep(0.5), 1'));
@@ -275,7 +275,7 @@ describe('the session', () => {
     assert.deepEqual(await client.until('A'), ['A:news:hello']);
   }));
 
-  it('calls functions by OID judged like SELECT f()', () => withClient(async (client) => {
+  it('calls functions by OID judged like SELECT f() (H76)', () => withClient(async (client) => {
     const oid = Number((await server.run("SELECT 'pg_catalog.int4pl(int4,int4)'::regprocedure::oid::int AS oid"))[0]?.['oid']);
     client.send(say.encodeFunctionCall({ functionOid: oid, formats: [], values: [Buffer.from('2'), Buffer.from('3')], resultFormat: 'text' }));
     assert.deepEqual(await client.until('Z'), ['V', 'Z:I']);
@@ -286,7 +286,7 @@ describe('the session', () => {
     assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['E:42501', 'Z:I', 'E:42601', 'Z:I']);
   }));
 
-  it('refuses everything while the encoding or the string syntax is another, until it is back', () => withClient(async (client) => {
+  it('refuses everything while the encoding or the string syntax is another, until it is back (H86)', () => withClient(async (client) => {
     client.send(query('SET client_encoding = SJIS'), query("SELECT 'a'"), query('RESET client_encoding'), query("SELECT 'b'"));
     const lines = [];
     for (let at = 0; at < 4; at += 1) lines.push(...await client.until('Z'));
@@ -307,7 +307,7 @@ describe('the session', () => {
     assert.deepEqual([path('SELECT 1'), path('SELECT 2'), path('SELECT 3')], [['postgres', 'public'], ['pg_catalog'], ['postgres', 'public']]);
   }));
 
-  it('is settled by what a savepoint took back', () => withClient(async (client) => {
+  it('is settled by what a savepoint took back (H65, H93)', () => withClient(async (client) => {
     for (const step of ['BEGIN', "INSERT INTO t VALUES (70, 'a')", 'SAVEPOINT s', "INSERT INTO t VALUES (71, 'b')", 'ROLLBACK TO s', "INSERT INTO t VALUES (72, 'c')", 'COMMIT']) {
       client.send(query(step));
       await client.until('Z');

@@ -40,7 +40,9 @@ function temporaryRisk(scope: Scope, mention: RelationMention): Risk | null {
   const object = `pg_temp.${mention.name}`;
   const effect = { kind: effectOf[mention.use], object, objectKind: 'table' };
   if (temporaryOpaque.has(mention.name)) {
-    return opaque('relation.temporary-opaque', `${object} is a temporary object that may run code.`, effect);
+    // A temporary view may stand for any relation, and what hangs on a temporary table may write to any.
+    const anything = effectOnly({ kind: 'unknown', object, objectKind: 'table' });
+    return joinRisks(opaque('relation.temporary-opaque', `${object} is a temporary object that may run code.`, effect), anything);
   }
   if (temporary.has(mention.name)) return effectOnly(effect);
   return mention.schema === undefined ? null

@@ -266,7 +266,9 @@ class PostgresGateway implements Gateway {
     const context = await this.#contextFor(entered, link, catalogs, limits);
     await keepTimeLimits(link, limits);
     await learnPath(link, context.state, 'idle');
-    await catalogs.current(database, { fresh: true });
+    const catalog = await catalogs.current(database, { fresh: true });
+    // What ran at the login has left temporary objects and prepared statements, or not: the server is asked (H35).
+    if (catalog.eventTriggers.some(({ event }) => event === 'login')) context.state.areNamesStale = true;
     const arrival = { sessionId: context.sessionId, agent: agent.name, database };
     await this.#arrivals.came(arrival, noteOf(entered));
     // Asked again: it may have been revoked while the connection was made.

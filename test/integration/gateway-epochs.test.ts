@@ -20,6 +20,10 @@ levels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: allow }
 unknown: deny
 recovery: { required_from: never }
 protected: { tables: [vault], on_write: deny }
+scopes:
+  - name: counted
+    match: { agents: [counted] }
+    limits: { max_rows: 1000, above: deny }
 `;
 const objects = `SET ROLE shopkeeper;
 CREATE SCHEMA evil;
@@ -93,6 +97,21 @@ describe('before a risky statement is judged it is noticed that', () => {
       assert.equal(await client.query(prepared).then(() => 'let through', (error: unknown) => asPgError(error).code), '42501');
     } finally {
       await direct.query('DROP VIEW shown; CREATE VIEW shown AS SELECT id, note FROM lines; ALTER VIEW shown OWNER TO shopkeeper');
+    }
+  });
+
+  test('a trigger came while its rows were counted', async () => {
+    await direct.query('BEGIN; LOCK TABLE lines IN ACCESS EXCLUSIVE MODE; CREATE TRIGGER loud AFTER UPDATE ON lines FOR EACH ROW EXECUTE FUNCTION strikes()');
+    const counted = new pg.Client({ connectionString: (await backstop.addAgent('counted')).url });
+    await counted.connect();
+    const answer = counted.query("UPDATE lines SET note = 'e' WHERE id < 3").then(() => 'let through', (error: unknown) => asPgError(error).code);
+    try {
+      await until('the preview waits', async () => (await backstop.upstream.run("SELECT FROM pg_stat_activity WHERE application_name = 'backstop preview' AND wait_event_type = 'Lock'")).length > 0);
+      await direct.query('COMMIT');
+      assert.notEqual(await answer, 'let through');
+    } finally {
+      await counted.end();
+      await direct.query('DROP TRIGGER IF EXISTS loud ON lines');
     }
   });
 

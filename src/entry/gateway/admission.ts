@@ -17,6 +17,7 @@ import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import type { Setting, TextFacts } from './judgements.ts';
+import { comparedAgainMs } from './limits.ts';
 import { errorOf, holdNotice, ownErrors } from './refuse.ts';
 import { WrittenTables } from './written-tables.ts';
 
@@ -95,6 +96,7 @@ export class Admission {
     this.#waiting = waiting;
     try {
       const { risk, catalog } = await this.#rejudge(candidate);
+      const comparedMs = this.#context.nowMs();
       const request: GuardRequest = { ...this.#request(candidate, catalog, risk), measure: (signal) => this.#measure(candidate, catalog, risk, signal) };
       const admission = await this.#context.guard.admit(request, {
         signal: waiting.signal,
@@ -102,6 +104,10 @@ export class Admission {
       });
       if (admission.kind === 'refused') return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(admission.failure) };
       const unit = this.#unit(candidate, request.action, risk, (outcome) => admission.settle(outcome), admission.ceiling);
+      if (await this.#hasMoved(candidate, catalog, comparedMs)) {
+        unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
+        return { kind: 'refused', error: ownErrors.schemaMoved() };
+      }
       if (!waiting.signal.aborted) {
         this.#written.letThrough(risk);
         return { kind: 'permitted', unit, risk };
@@ -113,6 +119,12 @@ export class Admission {
     } finally {
       this.#waiting = undefined;
     }
+  }
+
+  /** Measuring and asking people take their time, and somebody may have changed what the statement means meanwhile. */
+  async #hasMoved(candidate: Candidate, catalog: Catalog, comparedMs: number): Promise<boolean> {
+    if (this.#context.nowMs() - comparedMs < comparedAgainMs) return false;
+    return (await this.#rejudge(candidate)).catalog.version !== catalog.version;
   }
 
   async #rejudge({ setting, riskUnder }: Candidate): Promise<{ readonly risk: Risk; readonly catalog: Catalog }> {

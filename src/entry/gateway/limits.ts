@@ -51,3 +51,5 @@ export const drainMsMax = 10_000;
 export const refusedLoginsPerMinuteMax = 60;
 /** How long a server may take to end what its client left behind. */
 export const abandonMsMax = 5_000;
+/** A risky statement is sent within this of the comparison of its catalog, or the catalog is compared again. */
+export const comparedAgainMs = 20;

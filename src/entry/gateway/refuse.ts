@@ -28,6 +28,10 @@ export const ownErrors = {
   unknownPortal: (name: string): Buffer => plain('34000', `portal "${name}" does not exist`),
   abortedTransaction: (): Buffer => plain('25P02', 'current transaction is aborted, commands ignored until end of transaction block'),
   cancelled: (): Buffer => plain('57014', 'canceling statement due to user request', 'An approval that was asked for stays: once it is given, the same statement runs when it is sent again.'),
+  schemaMoved: (): Buffer => plain(
+    '40001', 'Backstop: the schema changed while this statement was judged, so it did not run',
+    'Send exactly the same statement again; it is judged by the schema as it is then.',
+  ),
   revoked: (): Buffer => encodeErrorResponse({
     severity: 'FATAL', code: '57P01', message: 'Backstop ended this session: the agent was revoked or its token was replaced',
     hint: 'Ask an operator for a new token.',

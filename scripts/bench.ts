@@ -1,80 +1,133 @@
 /**
- * `npm run bench`: pgbench's select-only workload in its three protocol modes, straight to a PostgreSQL 18, through
- * PgBouncer where it is installed, and through Backstop, one after another on the same server in one run. It prints a
- * table, or one JSON object with --json. Compare figures of one run only: they move with the machine.
+ * `npm run bench`: what it costs to put a relay between clients and a PostgreSQL 18: straight to the server, through
+ * PgBouncer where it is installed, and through Backstop, one after another on the same server in one run. Reads, writes,
+ * bulk transfer and idle connections. It prints tables, or one JSON object with --json; --write puts the tables and a
+ * chart into docs/benchmarks.md. Compare figures of one run only: they move with the machine.
  */
-import { cpus, loadavg } from 'node:os';
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startPostgresServer, type PostgresServer } from '../test/fixtures/postgres-server.ts';
+import { copyIn, readAll, type Transfer } from './bench/bulk.ts';
 import { cpuMs } from './bench/cpu-time.ts';
-import { fillTables, hasPgbench, modes, runSelectOnly, type Mode, type Workload } from './bench/pgbench.ts';
-import { direct, findPgbouncer, startBackstop, startPgbouncer, type Relay } from './bench/relays.ts';
-import { formatTable, type Result } from './bench/table.ts';
+import { measureIdle, type Idle } from './bench/idle.ts';
+import { forgetPeak, memoryOf } from './bench/memory.ts';
+import { fillTables, hasPgbench, modes, runPgbench, type Mode, type Script, type Workload } from './bench/pgbench.ts';
+import { direct, findPgbouncer, startBackstop, startPgbouncer, type BackstopOptions, type Relay } from './bench/relays.ts';
+import { formatRun, versionsOf, writePage, type Run } from './bench/report.ts';
+import type { BulkResult, Result } from './bench/table.ts';
 
 const usage = `npm run bench -- [options]
-  --seconds N      how long each measurement takes (default 5)
+  --parts LIST     of reads, writes, bulk, idle (default all)
+  --seconds N      how long each pgbench measurement takes (default 5)
   --rounds N       measure everything N times and keep each one's median by tps (default 1)
-  --clients LIST   numbers of clients (default 1,16)
+  --clients LIST   numbers of clients (default 1,16,64)
   --modes LIST     of simple, extended, prepared (default all)
   --relays LIST    of direct, pgbouncer, backstop (default all)
   --scale N        pgbench's scale, 100000 accounts each (default 10)
-  --json           one JSON object instead of the table
-  --cpu-prof DIR   let Backstop write a CPU profile there`;
+  --idle N         idle connections (default 2000)
+  --json           one JSON object instead of tables
+  --write          put tables and chart into docs/benchmarks.md
+  --cpu-prof DIR   let Backstop write a CPU profile there
+  --workers N      worker processes of Backstop (default: as \`backstop up\` chooses)
+
+Examples:
+  npm run bench -- --parts reads --modes prepared --clients 16 --seconds 3
+  npm run bench -- --rounds 3 --write`;
 
 const database = 'bench';
 const warmUpSeconds = 3;
+const bulkRows = 1_000_000;
+const partNames = ['reads', 'writes', 'bulk', 'idle'] as const;
+type Part = (typeof partNames)[number];
 
 interface Plan {
+  readonly parts: readonly Part[];
   readonly seconds: number;
   readonly rounds: number;
   readonly clients: readonly number[];
   readonly modes: readonly Mode[];
   readonly relays: readonly string[];
   readonly scale: number;
+  readonly idle: number;
   readonly json: boolean;
+  readonly write: boolean;
   readonly profile: string | undefined;
+  readonly workers: string | undefined;
 }
 
+const say = (text: string): void => { process.stderr.write(`${text}\n`); };
+
 async function bench(plan: Plan): Promise<void> {
-  const server = await startPostgresServer({ shared_buffers: '512MB' });
-  const say = (text: string): void => { process.stderr.write(`${text}\n`); };
-  const relays: Relay[] = [];
+  if (findPgbouncer() === undefined && plan.relays.includes('pgbouncer')) say('PgBouncer is not installed, so it is left out of the comparison (Debian: apt-get install pgbouncer).');
+  const before = loadavg()[0] ?? Number.NaN;
+  const has = (part: Part): boolean => plan.parts.includes(part);
+  const results: Result[] = [];
+  let bulk: readonly BulkResult[] = [];
+  let version = 'unknown';
+  await onServer({ shared_buffers: '512MB', max_connections: '300' }, async (server) => {
+    version = String((await server.run('SHOW server_version'))[0]?.['server_version']).split(' ')[0] ?? version;
+    await fillTables(direct(server, database).address, plan.scale);
+    if (has('reads') || has('bulk')) {
+      await withRelays(server, plan, 'protect', async (relays) => {
+        if (has('reads')) results.push(...await measureScript('select-only', plan, relays));
+        if (has('bulk')) bulk = await measureReading(relays);
+      });
+    }
+    if (has('writes') || has('bulk')) {
+      await withRelays(server, plan, 'develop', async (relays) => {
+        if (has('bulk')) bulk = [...bulk, ...await measureCopyIn(server, relays)];
+        if (has('writes')) results.push(...await measureScript('tpcb-like', plan, relays));
+      });
+    }
+  });
+  const idle = has('idle') ? await measureAllIdle(plan) : [];
+  const run: Run = {
+    at: new Date().toISOString(), versions: versionsOf(version, findPgbouncer()), load: { before, after: loadavg()[0] ?? Number.NaN },
+    scale: plan.scale, seconds: plan.seconds, rounds: plan.rounds, results, bulk, idle,
+  };
+  process.stdout.write(plan.json ? `${JSON.stringify(run, null, 2)}\n` : `\n${formatRun(run)}\n`);
+  if (plan.write) writePage(run);
+}
+
+async function onServer(settings: Readonly<Record<string, string>>, work: (server: PostgresServer) => Promise<void>): Promise<void> {
+  const server = await startPostgresServer(settings);
   try {
     await server.run(`CREATE DATABASE ${database}`);
-    await fillTables(direct(server, database).address, plan.scale);
-    for (const start of starters(server, plan, say)) relays.push(await start());
-    const loadBefore = loadavg()[0] ?? Number.NaN;
-    const results = await measureAll(plan, relays, say);
-    const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version, loadBefore, loadAfter: loadavg()[0] ?? Number.NaN };
-    if (plan.json) process.stdout.write(`${JSON.stringify({ at: new Date().toISOString(), machine, ...plan, results }, null, 2)}\n`);
-    else process.stdout.write(`\n${machine.cores} cores, ${machine.cpu}, Node ${machine.node}; pgbench -S, scale ${plan.scale}, ${plan.seconds} s each after ${warmUpSeconds} s to warm up, median of ${plan.rounds}; load of the machine ${machine.loadBefore.toFixed(1)} before, ${machine.loadAfter.toFixed(1)} after\n\n${formatTable(results)}\n`);
+    await work(server);
   } finally {
-    for (const relay of relays.toReversed()) await relay.stop();
     await server.stop();
   }
 }
 
-function starters(server: PostgresServer, plan: Plan, say: (text: string) => void): readonly (() => Promise<Relay>)[] {
-  const pgbouncer = findPgbouncer();
-  if (pgbouncer === undefined && plan.relays.includes('pgbouncer')) {
-    say('PgBouncer is not installed, so it is left out of the comparison (Debian: apt-get install pgbouncer).');
+async function withRelays(server: PostgresServer, plan: Plan, policy: BackstopOptions['policy'], work: (relays: readonly Relay[]) => Promise<void>): Promise<void> {
+  const relays: Relay[] = [];
+  try {
+    for (const start of starters(server, plan, policy)) relays.push(await start());
+    await work(relays);
+  } finally {
+    for (const relay of relays.toReversed()) await relay.stop();
   }
-  const flags = plan.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${plan.profile}`];
+}
+
+function starters(server: PostgresServer, plan: Plan, policy: BackstopOptions['policy']): readonly (() => Promise<Relay>)[] {
+  const pgbouncer = findPgbouncer();
+  const nodeFlags = plan.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${plan.profile}`];
+  const flags = plan.workers === undefined ? [] : ['--workers', plan.workers];
   return [
     ...(plan.relays.includes('direct') ? [() => Promise.resolve(direct(server, database))] : []),
     ...(plan.relays.includes('pgbouncer') && pgbouncer !== undefined ? [() => startPgbouncer(pgbouncer, server, database)] : []),
-    ...(plan.relays.includes('backstop') ? [() => startBackstop(server, database, flags)] : []),
+    ...(plan.relays.includes('backstop') ? [() => startBackstop(server, database, { policy, nodeFlags, flags })] : []),
   ];
 }
 
 /** Neighbouring measurements are of different relays, so that a noisy minute does not fall on one of them alone. */
-async function measureAll(plan: Plan, relays: readonly Relay[], say: (text: string) => void): Promise<Result[]> {
+async function measureScript(script: Script, plan: Plan, relays: readonly Relay[]): Promise<readonly Result[]> {
   const results: Result[] = [];
   for (const clients of plan.clients) {
     for (const mode of plan.modes) {
       const rounds: Result[][] = relays.map(() => []);
       for (let round = 0; round < plan.rounds; round++) {
-        for (const [i, relay] of relays.entries()) rounds[i]?.push(await measure(relay, { mode, clients, seconds: plan.seconds }, say));
+        for (const [i, relay] of relays.entries()) rounds[i]?.push(await measure(relay, { script, mode, clients, seconds: plan.seconds }));
       }
       results.push(...rounds.map(medianByTps));
     }
@@ -82,15 +135,71 @@ async function measureAll(plan: Plan, relays: readonly Relay[], say: (text: stri
   return results;
 }
 
-async function measure(relay: Relay, workload: Workload, say: (text: string) => void): Promise<Result> {
+async function measure(relay: Relay, workload: Workload): Promise<Result> {
   // Without it a short measurement is one of the just-in-time compiler and of cold caches.
-  await runSelectOnly(relay.address, { ...workload, seconds: warmUpSeconds });
-  const before = relay.pid === undefined ? undefined : cpuMs(relay.pid);
-  const measured = await runSelectOnly(relay.address, workload);
-  const after = relay.pid === undefined ? undefined : cpuMs(relay.pid);
-  const cpuUsPerTransaction = before === undefined || after === undefined ? undefined : ((after - before) * 1000) / measured.transactions;
-  say(`${workload.mode} c=${workload.clients} ${relay.name}: ${measured.tps.toFixed(0)} tps`);
-  return { relay: relay.name, mode: workload.mode, clients: workload.clients, ...measured, cpuUsPerTransaction };
+  await runPgbench(relay.address, { ...workload, seconds: warmUpSeconds });
+  const { value: measured, ...costs } = await costOf(relay, () => runPgbench(relay.address, workload));
+  const cpuUsPerTransaction = costs.cpuMs === undefined ? undefined : (costs.cpuMs * 1000) / measured.transactions;
+  say(`${workload.script} ${workload.mode} c=${workload.clients} ${relay.name}: ${measured.tps.toFixed(0)} tps`);
+  return { relay: relay.name, ...workload, ...measured, cpuUsPerTransaction, peakKb: costs.peakKb };
+}
+
+async function measureReading(relays: readonly Relay[]): Promise<readonly BulkResult[]> {
+  const statements = [['SELECT', 'SELECT * FROM pgbench_accounts'], ['COPY out', 'COPY pgbench_accounts TO STDOUT']] as const;
+  const results: BulkResult[] = [];
+  for (const [what, sql] of statements) {
+    for (const relay of relays) {
+      await readAll(relay.address, sql);
+      results.push(await transferred(relay, what, () => readAll(relay.address, sql)));
+    }
+  }
+  return results;
+}
+
+async function measureCopyIn(server: PostgresServer, relays: readonly Relay[]): Promise<readonly BulkResult[]> {
+  await server.run('CREATE UNLOGGED TABLE copied (aid int, bid int, abalance int, filler text)', database);
+  const results: BulkResult[] = [];
+  for (const relay of relays) {
+    for (const isMeasured of [false, true]) {
+      await server.run('TRUNCATE copied', database);
+      const copying = (): Promise<Transfer> => copyIn(relay.address, 'copied', bulkRows);
+      if (isMeasured) results.push(await transferred(relay, 'COPY in', copying));
+      else await copying();
+    }
+  }
+  return results;
+}
+
+async function transferred(relay: Relay, what: string, transfer: () => Promise<Transfer>): Promise<BulkResult> {
+  const { value, ...costs } = await costOf(relay, transfer);
+  say(`${what} ${relay.name}: ${value.seconds.toFixed(2)} s`);
+  return { relay: relay.name, what, ...value, ...costs };
+}
+
+async function costOf<T>(relay: Relay, work: () => Promise<T>): Promise<{ readonly value: T; readonly cpuMs: number | undefined; readonly peakKb: number | undefined }> {
+  if (relay.pid === undefined) return { value: await work(), cpuMs: undefined, peakKb: undefined };
+  forgetPeak(relay.pid);
+  const before = cpuMs(relay.pid);
+  const value = await work();
+  const after = cpuMs(relay.pid);
+  return { value, cpuMs: before === undefined || after === undefined ? undefined : after - before, peakKb: memoryOf(relay.pid)?.peakKb };
+}
+
+/** On a server of their own, because each connection of Backstop is one of the server's too. */
+async function measureAllIdle(plan: Plan): Promise<readonly Idle[]> {
+  const results: Idle[] = [];
+  await onServer({ shared_buffers: '32MB', max_connections: String(plan.idle + 200) }, async (server) => {
+    for (const name of plan.relays.filter((relay) => relay !== 'direct')) {
+      await withRelays(server, { ...plan, relays: [name] }, 'protect', async (relays) => {
+        for (const relay of relays) {
+          const idle = await measureIdle(relay, plan.idle);
+          say(`${idle.connections} idle connections ${relay.name}: ${idle.kbPerConnection?.toFixed(1) ?? '–'} kB each`);
+          results.push(idle);
+        }
+      });
+    }
+  });
+  return results;
 }
 
 function medianByTps(results: readonly Result[]): Result {
@@ -100,16 +209,17 @@ function medianByTps(results: readonly Result[]): Result {
 }
 
 const text = { type: 'string' } as const;
+const flag = { type: 'boolean' } as const;
 const options = {
-  seconds: text, rounds: text, clients: text, modes: text, relays: text, scale: text, 'cpu-prof': text,
-  json: { type: 'boolean' }, help: { type: 'boolean' },
+  parts: text, seconds: text, rounds: text, clients: text, modes: text, relays: text, scale: text, idle: text, 'cpu-prof': text, workers: text,
+  json: flag, write: flag, help: flag,
 } as const;
 
 function readValues(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options }).values;
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    say(error instanceof Error ? error.message : String(error));
     return { help: true };
   }
 }
@@ -117,22 +227,23 @@ function readValues(args: readonly string[]) {
 /** Undefined when help is wanted, or something is not understood. */
 function readPlan(args: readonly string[]): Plan | undefined {
   const values = readValues(args);
-  const [seconds = 5, rounds = 1, scale = 10] = [values.seconds, values.rounds, values.scale].map((value) => (value === undefined ? undefined : Number(value)));
-  const clients = (values.clients ?? '1,16').split(',').map(Number);
-  const wanted = (values.modes ?? modes.join(',')).split(',');
-  const chosen = modes.filter((mode) => wanted.includes(mode));
-  const sound = [seconds, rounds, scale, ...clients].every((n) => Number.isInteger(n) && n > 0) && chosen.length === wanted.length;
-  if (values.help === true || !sound) return undefined;
+  const [seconds = 5, rounds = 1, scale = 10, idle = 2000] = [values.seconds, values.rounds, values.scale, values.idle].map((value) => (value === undefined ? undefined : Number(value)));
+  const clients = (values.clients ?? '1,16,64').split(',').map(Number);
+  const [wantedModes, wantedParts] = [(values.modes ?? modes.join(',')).split(','), (values.parts ?? partNames.join(',')).split(',')];
+  const chosen = modes.filter((mode) => wantedModes.includes(mode));
+  const parts = partNames.filter((part) => wantedParts.includes(part));
+  const isSound = [seconds, rounds, scale, idle, ...clients].every((n) => Number.isInteger(n) && n > 0) && chosen.length === wantedModes.length && parts.length === wantedParts.length;
+  if (values.help === true || !isSound) return undefined;
   const relays = (values.relays ?? 'direct,pgbouncer,backstop').split(',');
-  return { seconds, rounds, clients, modes: chosen, relays, scale, json: values.json === true, profile: values['cpu-prof'] };
+  return { parts, seconds, rounds, clients, modes: chosen, relays, scale, idle, json: values.json === true, write: values.write === true, profile: values['cpu-prof'], workers: values.workers };
 }
 
 const plan = readPlan(process.argv.slice(2));
 if (plan === undefined) {
-  process.stderr.write(`${usage}\n`);
+  say(usage);
   process.exitCode = 2;
 } else if (!hasPgbench()) {
-  process.stderr.write('pgbench is not installed. Debian and Ubuntu: apt-get install postgresql-contrib pgbouncer; macOS: brew install postgresql pgbouncer.\n');
+  say('pgbench is not installed. Debian and Ubuntu: apt-get install postgresql-contrib pgbouncer; macOS: brew install postgresql pgbouncer.');
   process.exitCode = 3;
 } else {
   await bench(plan);

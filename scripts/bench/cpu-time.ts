@@ -10,14 +10,23 @@ const ticksPerSecond = 100;
 export function cpuMs(pid: number): number | undefined {
   const all = readProcesses();
   if (!all.has(pid)) return undefined;
+  const ticks = [...familyIn(all, pid)].reduce((sum, member) => sum + (all.get(member)?.ticks ?? 0), 0);
+  return (ticks * 1000) / ticksPerSecond;
+}
+
+/** The process and all its descendants. */
+export function familyOf(pid: number): ReadonlySet<number> {
+  return familyIn(readProcesses(), pid);
+}
+
+function familyIn(all: ReadonlyMap<number, { readonly parent: number }>, pid: number): ReadonlySet<number> {
   const family = new Set([pid]);
   for (let grown = true; grown;) {
     const before = family.size;
     for (const [child, { parent }] of all) if (family.has(parent)) family.add(child);
     grown = family.size > before;
   }
-  const ticks = [...family].reduce((sum, member) => sum + (all.get(member)?.ticks ?? 0), 0);
-  return (ticks * 1000) / ticksPerSecond;
+  return family;
 }
 
 /** One line of /proc/PID/stat. The name in parentheses may itself hold spaces and parentheses, so it is skipped from the right. */

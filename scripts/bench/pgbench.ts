@@ -1,6 +1,6 @@
 /**
- * Runs pgbench's select-only workload against one address and reads what it measured: transactions per second from its
- * summary, latencies from its per-transaction log. It fails when pgbench fails or when a transaction failed, because a
+ * Runs pgbench's workloads against one address and reads what it measured: transactions per second from its summary,
+ * latencies from its per-transaction log. It fails when pgbench fails or when a transaction failed, because a
  * gateway that refuses quickly would otherwise look fast.
  */
 import { execFile, execFileSync } from 'node:child_process';
@@ -20,7 +20,10 @@ export interface Address {
   readonly database: string;
 }
 
-export interface Workload { readonly mode: Mode; readonly clients: number; readonly seconds: number }
+/** pgbench's names for one SELECT by primary key, and for three UPDATEs, a SELECT and an INSERT in a transaction. */
+export type Script = 'select-only' | 'tpcb-like';
+
+export interface Workload { readonly script: Script; readonly mode: Mode; readonly clients: number; readonly seconds: number }
 
 export interface Measured {
   readonly transactions: number;
@@ -43,11 +46,11 @@ export async function fillTables(address: Address, scale: number): Promise<void>
   await pgbench(address, ['--initialize', '--quiet', `--scale=${scale}`]);
 }
 
-export async function runSelectOnly(address: Address, { mode, clients, seconds }: Workload): Promise<Measured> {
+export async function runPgbench(address: Address, { script, mode, clients, seconds }: Workload): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), 'backstop-bench-'));
   try {
     const summary = await pgbench(address, [
-      '--select-only', '--no-vacuum', `--protocol=${mode}`, `--client=${clients}`, '--jobs=1', `--time=${seconds}`,
+      `--builtin=${script}`, '--no-vacuum', `--protocol=${mode}`, `--client=${clients}`, '--jobs=1', `--time=${seconds}`,
       '--log', `--log-prefix=${join(folder, 'log')}`,
     ]);
     const logs = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));

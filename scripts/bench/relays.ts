@@ -1,6 +1,6 @@
 /**
  * The three ways to the same server that the benchmark compares: straight to it, through PgBouncer in session mode where
- * that is installed, and through a whole Backstop as `backstop up` starts it, with its default policy and its record.
+ * that is installed, and through a whole Backstop as `backstop up` starts it, with its judgement and its record.
  * Each relay is a process of its own, so that its CPU time can be read apart from the server's and pgbench's.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -22,6 +22,7 @@ export interface Relay {
 }
 
 const startMsMax = 30_000;
+const connections = ['--gateway-max-connections', '5000', '--gateway-max-agent-connections', '5000'];
 
 export function direct(server: PostgresServer, database: string): Relay {
   const { host, port, user, password } = server;
@@ -44,7 +45,7 @@ export async function startPgbouncer(program: string, server: PostgresServer, da
   writeFileSync(settings, [
     '[databases]', `${database} = host=${server.host} port=${server.port}`,
     '[pgbouncer]', 'listen_addr = 127.0.0.1', `listen_port = ${port}`, 'unix_socket_dir =', 'pool_mode = session',
-    'auth_type = scram-sha-256', `auth_file = ${users}`, 'max_client_conn = 200', 'default_pool_size = 50',
+    'auth_type = scram-sha-256', `auth_file = ${users}`, 'max_client_conn = 5000', 'default_pool_size = 100',
     'log_connections = 0', 'log_disconnections = 0', '',
   ].join('\n'));
   chmodSync(folder, 0o700);
@@ -55,9 +56,19 @@ export async function startPgbouncer(program: string, server: PostgresServer, da
   return { name: 'pgbouncer', address, pid: child.pid, stop: () => stopChild(child, 'SIGTERM', folder) };
 }
 
-/** `nodeFlags` go before the program: `--cpu-prof` writes a profile when it ends. */
-export async function startBackstop(server: PostgresServer, database: string, nodeFlags: readonly string[] = []): Promise<Relay> {
-  const backstop = await startBackstopProcess({ upstream: server.url(database), nodeFlags, flags: ['--policy', 'protect', '--log-level', 'warn'] });
+export interface BackstopOptions {
+  /** The default one for reads; one that lets bounded writes pass without a person for writes. */
+  readonly policy: 'protect' | 'develop';
+  /** They go before the program: `--cpu-prof` writes a profile when it ends. */
+  readonly nodeFlags?: readonly string[];
+  readonly flags?: readonly string[];
+}
+
+export async function startBackstop(server: PostgresServer, database: string, { policy, nodeFlags = [], flags = [] }: BackstopOptions): Promise<Relay> {
+  const backstop = await startBackstopProcess({
+    upstream: server.url(database), nodeFlags,
+    flags: ['--policy', policy, '--environment', policy === 'develop' ? 'dev' : 'production', '--gateway-tls', 'off', '--log-level', 'warn', ...connections, ...flags],
+  });
   const { code, stdout, stderr } = await backstop.cli('agents', 'add', 'bench', '--database', database, '--json');
   if (code !== 0) throw new Error(`\`backstop agents add\` ended with code ${code}: ${stderr}`);
   const address = { host: '127.0.0.1', port: backstop.port, user: 'bench', password: readToken(stdout), database };

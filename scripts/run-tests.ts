@@ -89,13 +89,19 @@ async function runFiles(files: readonly string[], stage: Stage): Promise<Totals>
   events.on('test:stderr', (event) => process.stdout.write(`  ${relative(root, event.file)}: ${event.message}`));
   events.on('test:summary', (event) => {
     if (event.file === undefined) return;
-    const totals = of(event.file);
+    const own = of(event.file);
+    // A file that runs the tests of others: they are counted under their own names, and shown here.
+    const totals = own.passed + own.failed + own.skipped > 0 ? own : fromCounts(event.counts);
     console.log(`${totals.failed > 0 ? '✖' : '✔'} ${relative(root, event.file)}  ${describe(totals)}  ${seconds(event.duration_ms)}`);
   });
   await new Promise((resolve) => events.once('end', resolve).resume());
   return [...perFile.values()].reduce<Totals>((sum, file) => ({
     passed: sum.passed + file.passed, failed: sum.failed + file.failed, skipped: sum.skipped + file.skipped,
   }), { passed: 0, failed: 0, skipped: 0 });
+}
+
+function fromCounts({ tests, passed, skipped, todo }: { readonly tests: number; readonly passed: number; readonly skipped: number; readonly todo: number }): Totals {
+  return { passed, failed: tests - passed - skipped - todo, skipped: skipped + todo };
 }
 
 /** A parent fails because a test inside it did: that one has been counted. A hook that failed has not. */

@@ -40,7 +40,7 @@ test('while a worker of the one that claimed it lives, nobody else can claim a f
   const first = claimFolder(folder);
   const workers = [shareClaim(folder), shareClaim(folder)];
   first.release();
-  assert.throws(() => claimFolder(folder), failsWith('conflict'));
+  assert.throws(() => claimFolder(folder, 50), failsWith('conflict'));
   for (const worker of workers) worker.release();
   claimFolder(folder).release();
   rmSync(folder, { recursive: true });

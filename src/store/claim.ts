@@ -11,14 +11,14 @@ import { isBusy } from './sqlite-dialect.ts';
 export interface Claim { release(): void }
 
 /** How long the workers of a supervisor that died may take to notice. */
-const workersEndMsMax = 5_000;
+const workersEndMsMax = 15_000;
 
 /** Throws Failure `conflict` when another process holds it, `store_unavailable` when the folder cannot be used. */
-export function claimFolder(folder: string): Claim {
+export function claimFolder(folder: string, workersMsMax = workersEndMsMax): Claim {
   const claim = lockFile(folder, 'serving.lock', 'EXCLUSIVE', 0);
   try {
     // Held for a moment only: it shows that no worker of an earlier supervisor is left.
-    lockFile(folder, 'workers.lock', 'EXCLUSIVE', workersEndMsMax).release();
+    lockFile(folder, 'workers.lock', 'EXCLUSIVE', workersMsMax).release();
     return claim;
   } catch (error) {
     claim.release();

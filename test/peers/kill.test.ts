@@ -1,5 +1,5 @@
 /**
- * Backstop is killed (SIGKILL) at random moments under load, two hundred times, on both kinds of store: whatever the
+ * Backstop, with one worker or two, is killed (SIGKILL) at random moments under load, two hundred times, on both kinds of store: whatever the
  * moment, no verdict that anybody was told of is lost, start-up leaves no permit unresolved, the record verifies as a
  * whole, and no row exists that it had not permitted before. A failure names its seed; with another one:
  * `node test/peers/kill.test.ts SEED`.
@@ -57,9 +57,9 @@ for (const [index, kind] of (['SQLite', 'PostgreSQL'] as const).entries()) {
         while (kills < killsPerStore) {
           if (random(10) < earlyOfTen) {
             kills += 1;
-            await rig.startAndKill(random(startMsTypical));
+            await rig.startAndKill(1 + random(2), random(startMsTypical));
           }
-          await rig.start();
+          await rig.start(1 + random(2));
           await reader.checkSettled();
           const stop = new AbortController();
           const load = [answerAll(rig, answers, stop.signal), ...everyWork.map((work) => workUntilGone(rig.url, work, told, () => n += 1))];
@@ -73,7 +73,7 @@ for (const [index, kind] of (['SQLite', 'PostgreSQL'] as const).entries()) {
           rows = await reader.checkRows(server);
           reader.checkTold(told, answers);
         }
-        await rig.start();
+        await rig.start(1);
         await reader.checkSettled();
         rows = await reader.checkRows(server);
         reader.checkTold(told, answers);

@@ -18,7 +18,7 @@ export const everyWork: readonly Work[] = ['reads', 'writes', 'binds', 'pipeline
 
 /** Works until the connection is gone; whatever else fails is thrown. */
 export async function workUntilGone(url: string, work: Work, told: Told, next: () => number): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 30_000 });
   let isGone = false;
   client.on('error', () => { isGone = true; }).on('end', () => { isGone = true; });
   client.on('notice', ({ message, hint, detail }) => {

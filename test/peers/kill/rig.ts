@@ -20,9 +20,9 @@ export interface Rig {
   readonly operatorToken: string;
   readonly starts: readonly number[];
   /** Begins a process; resolves once it says that it serves. */
-  start(): Promise<void>;
+  start(workers: number): Promise<void>;
   /** Begins a process and kills it that much later, whether it serves by then or not. */
-  startAndKill(afterMs: number): Promise<void>;
+  startAndKill(workers: number, afterMs: number): Promise<void>;
   kill(): Promise<void>;
   close(): Promise<void>;
 }
@@ -57,11 +57,11 @@ export async function startRig(server: PostgresServer, storeUrl: string | undefi
   let child: ChildProcess | undefined;
   let log = '';
 
-  const begin = (): ChildProcess => {
+  const begin = (workers: number): ChildProcess => {
     log = '';
     child = spawn(process.execPath, [
       '--disable-warning=ExperimentalWarning', main, 'up', '--data', dataDir, '--upstream', upstream, '--policy', join(dataDir, 'killed.yaml'), '--environment', 'dev',
-      '--gateway-port', String(port), '--gateway-tls', 'off', '--http-port', '0', ...(storeUrl === undefined ? [] : ['--store', storeUrl]),
+      '--gateway-port', String(port), '--gateway-tls', 'off', '--http-port', '0', '--workers', String(workers), ...(storeUrl === undefined ? [] : ['--store', storeUrl]),
     ], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'compiled') } });
     for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { log = (log + text).slice(-5_000); });
     return child;
@@ -78,13 +78,13 @@ export async function startRig(server: PostgresServer, storeUrl: string | undefi
   process.once('exit', abandon);
   return {
     memory, operatorToken, starts, kill, url: `postgres://ada:${token}@127.0.0.1:${port}/shop`,
-    start: async () => {
+    start: async (workers) => {
       const since = performance.now();
-      await untilServing(begin(), () => log);
+      await untilServing(begin(workers), () => log);
       starts.push(performance.now() - since);
     },
-    startAndKill: async (afterMs) => {
-      begin();
+    startAndKill: async (workers, afterMs) => {
+      begin(workers);
       await new Promise((resolve) => { setTimeout(resolve, afterMs); });
       await kill();
     },

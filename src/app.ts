@@ -40,6 +40,7 @@ import { connectLink, type Link } from './remote/postgres/link.ts';
 import { createMeasurer, type Measurer } from './remote/postgres/measure.ts';
 import { parseConnectionString, type LinkTarget } from './remote/postgres/link-target.ts';
 import { createApprovals, type Approvals } from './store/approvals.ts';
+import { createBudgets, type Budgets } from './store/budgets.ts';
 import { claimFolder, shareClaim } from './store/claim.ts';
 import { openDatabase, type StoreDatabase, type StorePlace } from './store/database.ts';
 import { createIdentities, type Identities } from './store/identities.ts';
@@ -233,7 +234,9 @@ export async function serve(config: Config, log: Log, { memory, target, fellows 
     connect: (database, at) => connectLink(target, { database, at, parameters: new Map([['application_name', 'backstop preview']]) }), clock: systemClock,
   });
   started.push(() => measurer.close());
-  const gateway = createGatewayWithMetrics(config, log, { policy, memory, target, catalogs, measurer, mockSecret, fellows });
+  const budgets = createBudgets({ database: memory.database, clock: systemClock, onFault: (error) => { log.warn({ error }, 'what agents have used of their budgets could not be written, and is tried again'); } });
+  started.push(() => budgets.close());
+  const gateway = createGatewayWithMetrics(config, log, { policy, budgets, memory, target, catalogs, measurer, mockSecret, fellows });
   const address = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
   const watch = await watchPolicy(config.policy, () => policy.reload('file'));
@@ -290,15 +293,16 @@ export async function findUpstream(config: Config, { onProgress }: StartHooks, s
   return { target: parseConnectionString(embedded.upstream.reveal()), url: embedded.upstream, ended: embedded.ended.then(() => new Failure('upstream_unavailable', 'the embedded PostgreSQL has ended by itself', { hint: `Its log is ${join(config.dataDir, 'postgres.log')}.` })) };
 }
 
-interface Parts { readonly policy: PolicyInForce; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer; readonly fellows: Fellows | undefined }
+interface Parts { readonly policy: PolicyInForce; readonly budgets: Budgets; readonly memory: Memory; readonly target: LinkTarget; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer; readonly fellows: Fellows | undefined }
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, memory, target, catalogs, measurer, mockSecret, fellows }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
+function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, memory, target, catalogs, measurer, mockSecret, fellows }: Parts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
     waitingReads: () => memory.ledger.waitingReads, isLedgerWritable: () => memory.ledger.fault === undefined, isPolicyRefused: () => policy.refusal !== undefined,
   });
   const guard = createGuard({
+    budgets,
     ledger: memory.ledger, policy: () => policy.current(), untilPolicyChanged: () => policy.untilChanged(), environment: config.environment, clock: systemClock,
     approvals: counted(memory.approvals, metrics.observeHold, (change) => { holds += change; }),
     newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,

@@ -13,6 +13,7 @@ import { parsePolicy, type Policy } from '../core/policy/policy.ts';
 import { levels, type Level, type Risk } from '../core/risk.ts';
 import { openDatabase, type StoreDatabase, type StorePlace } from '../store/database.ts';
 import { createApprovals, type Approvals } from '../store/approvals.ts';
+import { createBudgets } from '../store/budgets.ts';
 import { createLedger, type Ledger } from '../store/ledger.ts';
 import { openStore, stores, type TestStore } from '../../test/fixtures/store.ts';
 import { answerApproval } from './answer-approval.ts';
@@ -97,7 +98,7 @@ class Simulation {
     const clock = { now: () => new Date(this.#ms), monotonicMs: () => this.#ms };
     const ledger = createLedger({ database, clock });
     const approvals = createApprovals({ database, clock });
-    const guard = createGuard({ ledger, approvals, clock, policy: () => this.#policy, untilPolicyChanged: () => new AbortController().signal, environment: 'production', newApprovalId: () => `apr_${this.#ids += 1}` });
+    const guard = createGuard({ budgets: createBudgets({ database, clock }), ledger, approvals, clock, policy: () => this.#policy, untilPolicyChanged: () => new AbortController().signal, environment: 'production', newApprovalId: () => `apr_${this.#ids += 1}` });
     this.#parts = { database, ledger, approvals, guard };
   }
 

@@ -10,6 +10,7 @@ import { parsePolicy, type Policy } from '../core/policy/policy.ts';
 import type { Level, Risk } from '../core/risk.ts';
 import { systemClock } from '../lib/clock.ts';
 import { withStore, type TestStore } from '../../test/fixtures/store.ts';
+import { createBudgets, type Budgets } from '../store/budgets.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type AskHooks, type Guard, type GuardRequest } from './guard.ts';
 
@@ -38,16 +39,17 @@ function request(level: Level, more: Partial<SqlAction> & { readonly again?: Lev
   return { action, risk: riskOf(level), catalogVersion: catalog(), rejudge: () => Promise.resolve({ risk: riskOf(again), catalogVersion: catalog() }) };
 }
 
-interface Scene { readonly store: TestStore; readonly guard: Guard; readonly operator: string; setPolicy(policy: Policy): void }
+interface Scene { readonly store: TestStore; readonly budgets: Budgets; readonly guard: Guard; readonly operator: string; setPolicy(policy: Policy): void }
 
 function scene(work: (scene: Scene) => Promise<void>, policy = policyWith()): Promise<void> {
   return withStore(async (store) => {
     let inForce = policy;
     let ids = 0;
     let change = new AbortController();
-    const guard = createGuard({ ledger: store.ledger, approvals: store.approvals, policy: () => inForce, untilPolicyChanged: () => change.signal, environment: 'production', clock: systemClock, newApprovalId: () => `apr_${++ids}` });
+    const budgets = createBudgets({ database: store.database, clock: systemClock });
+    const guard = createGuard({ budgets, ledger: store.ledger, approvals: store.approvals, policy: () => inForce, untilPolicyChanged: () => change.signal, environment: 'production', clock: systemClock, newApprovalId: () => `apr_${++ids}` });
     const { token: operator } = await store.identities.addOperator('olga');
-    await work({ store, guard, operator, setPolicy: (changed) => {
+    await work({ store, budgets, guard, operator, setPolicy: (changed) => {
       inForce = changed;
       const before = change;
       change = new AbortController();
@@ -217,6 +219,78 @@ test('an agent\'s token, a wrong token and a late answer approve nothing (H91)',
   }
   assert.equal((await on.store.approvals.get('apr_1')).state, 'pending');
 }, policyWith({ wait: 0 })));
+
+const budgeted = (budgets: string): Policy => parsePolicy(`
+name: test
+description: for tests
+levels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: deny }
+approval: { wait: 0 }
+budgets: [${budgets}]
+`, 'test.yaml');
+
+const writing = (id: string): GuardRequest => {
+  const asked = request('HIGH', { id });
+  const risk: Risk = { ...riskOf('HIGH'), effects: [{ kind: 'insert', object: 'public.t', objectKind: 'table' }] };
+  return { ...asked, risk, rejudge: () => Promise.resolve({ risk, catalogVersion: 'c1' }) };
+};
+
+test('a budget of statements lets so many run and refuses the next, and what is refused does not count', () => scene(async (on) => {
+  for (const id of ['a', 'b']) assert.equal(codeOf(await on.guard.admit(writing(id), quiet)), 'permitted');
+  for (const id of ['c', 'd']) {
+    const refused = await on.guard.admit(writing(id), quiet);
+    assert.equal(codeOf(refused), 'statement_denied');
+    assert.deepEqual(refused.verdict.fired.filter(({ rule }) => rule === 'budget.statements').map(({ observed, threshold }) => [observed, threshold]),
+      [['2 statements in this day', 'statements: 2 per day']]);
+  }
+}, budgeted('{ per: day, statements: 2 }')));
+
+test('of many at the same time a budget lets exactly so many run', () => scene(async (on) => {
+  const admitted = await Promise.all(Array.from({ length: 12 }, (_, index) => on.guard.admit(writing(`w${index}`), quiet)));
+  assert.equal(admitted.map(codeOf).filter((code) => code === 'permitted').length, 5);
+}, budgeted('{ per: day, statements: 5 }')));
+
+test('changed rows count when they have been changed, also where the transaction is rolled back', () => scene(async (on) => {
+  const first = await on.guard.admit(writing('a'), quiet);
+  assert.ok(first.kind === 'permitted');
+  first.ran?.(7);
+  await first.settle({ kind: 'rolled-back', rows: 7, durationMs: 1 });
+  const second = await on.guard.admit(writing('b'), quiet);
+  assert.ok(second.kind === 'permitted');
+  assert.deepEqual(second.ceiling, { rows: null, total: 3, by: 'policy' }, 'the next may change what is left');
+  second.ran?.(3);
+  assert.equal(codeOf(await on.guard.admit(writing('c'), quiet)), 'statement_denied');
+  assert.equal(codeOf(await on.guard.admit(request('SAFE'), quiet)), 'permitted', 'a read changes nothing');
+}, budgeted('{ per: day, rows_changed: 10 }')));
+
+test('a SAFE read is counted in memory, and refused once the budget is used up', () => scene(async (on) => {
+  assert.equal(on.guard.admitNow(request('SAFE')), undefined, 'what was used is not known yet');
+  assert.equal(codeOf(await on.guard.admit(request('SAFE'), quiet)), 'permitted');
+  const read = on.guard.admitNow(request('SAFE'));
+  read?.ran?.(100);
+  assert.ok(read !== undefined);
+  assert.equal(on.guard.admitNow(request('SAFE')), undefined);
+  assert.equal(codeOf(await on.guard.admit(request('SAFE'), quiet)), 'statement_denied');
+}, budgeted('{ per: day, rows_read: 100 }')));
+
+test('beyond a budget that holds, a person may let it run', () => scene(async (on) => {
+  assert.equal(codeOf(await on.guard.admit(writing('a'), quiet)), 'permitted');
+  assert.equal(codeOf(await on.guard.admit(writing('b'), quiet)), 'approval_pending');
+  await answerApproval(on.store, on.operator, 'apr_1', { answer: 'approved', reason: null });
+  assert.equal(codeOf(await on.guard.admit(writing('b'), quiet)), 'permitted');
+}, budgeted('{ per: day, statements: 1, above: hold }')));
+
+test('a transaction can be ended whatever was used', () => scene(async (on) => {
+  const end: GuardRequest = { ...request('LOW'), risk: { ...riskOf('LOW'), effects: [{ kind: 'transaction' }] } };
+  assert.equal(codeOf(await on.guard.admit(end, quiet)), 'permitted');
+  assert.equal(codeOf(await on.guard.admit(writing('a'), quiet)), 'statement_denied');
+}, budgeted('{ per: day, statements: 0 }')));
+
+test('when it cannot be told what was used, nothing that has a budget runs', () => scene(async (on) => {
+  await on.store.database.queries.schema.dropTable('budget_use').execute();
+  const refused = await on.guard.admit(writing('a'), quiet);
+  assert.equal(codeOf(refused), 'statement_denied');
+  assert.match(refused.verdict.fired[0]?.observed ?? '', /not known/);
+}, budgeted('{ per: day, statements: 5 }')));
 
 test('observe lets everything through and records what it would have said', () => scene(async (on) => {
   assert.equal(codeOf(await on.guard.admit(request('CRITICAL'), quiet)), 'permitted');

@@ -13,6 +13,7 @@ import { ceilingOf, type Ceiling } from '../core/ceiling.ts';
 import { Failure } from '../core/failure.ts';
 import { impactSentence, noImpact, unknownImpact, type Impact } from '../core/impact.ts';
 import type { Outcome } from '../core/outcome.ts';
+import { noUse, rowsLeft, type BudgetUse } from '../core/policy/budgets.ts';
 import { decide } from '../core/policy/decide.ts';
 import { explain } from '../core/policy/explain.ts';
 import { scopeFor, type Environment } from '../core/policy/match.ts';
@@ -23,7 +24,9 @@ import { missingRules } from '../core/sql/missing-names.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Approvals } from '../store/approvals.ts';
+import type { Budgets } from '../store/budgets.ts';
 import type { Ledger, Permit } from '../store/ledger.ts';
+import { spend, spendNow, type Spending } from './spending.ts';
 import { verdictBody } from './verdict-body.ts';
 
 export interface Judgement {
@@ -31,6 +34,8 @@ export interface Judgement {
   readonly catalogVersion: string;
   /** As measured, or as it was when it was approved; absent: not measured yet. */
   readonly impact?: Impact;
+  /** What its agent had used of its budgets; absent: ask for what is known now. */
+  readonly used?: BudgetUse | undefined;
 }
 
 export interface GuardRequest extends Judgement {
@@ -49,6 +54,8 @@ export interface Permitted {
   readonly ceiling?: Ceiling | undefined;
   /** What became of it; call it exactly once. Rejects when the record could not take it at once. */
   readonly settle: (outcome: Outcome) => Promise<void>;
+  /** One of its statements has run: for budgets. Absent: nothing is counted. */
+  readonly ran?: (rows: number | null) => void;
 }
 
 export interface Refused {
@@ -81,6 +88,7 @@ export interface Guard {
 export interface GuardDeps {
   readonly ledger: Pick<Ledger, 'issue' | 'issueRead' | 'settle' | 'append'>;
   readonly approvals: Approvals;
+  readonly budgets: Budgets;
   /** The policy in force now. */
   readonly policy: () => Policy;
   /** Aborted once another policy is in force: whoever waits for a person is then judged again. */
@@ -101,11 +109,14 @@ export function createGuard(deps: GuardDeps): Guard {
     admitNow: (request) => admitNow(deps, safeVerdicts, request),
     admit: async (request, hooks) => {
       const measured = { ...request, impact: await impactOf(deps, request, hooks.signal) };
-      const verdict = judge(deps, request.action, measured);
+      const spending = await spend(deps, request.action.actor.name, request.risk, measured.impact);
+      const counted = { ...measured, used: spending.used };
+      const verdict = judge(deps, request.action, counted);
       deps.onVerdict?.(verdict);
       try {
-        return await admit(deps, measured, verdict, hooks);
+        return withSpending(await admit(deps, counted, verdict, hooks), spending);
       } catch (error) {
+        spending.giveBack();
         if (!(error instanceof Failure)) throw error;
         return { kind: 'refused', verdict, failure: asRecordFailure(error) };
       }
@@ -113,13 +124,21 @@ export function createGuard(deps: GuardDeps): Guard {
   };
 }
 
+function withSpending(admission: Admission, spending: Spending): Admission {
+  if (admission.kind === 'refused') {
+    spending.giveBack();
+    return admission;
+  }
+  return { ...admission, ran: spending.ran, settle: (outcome) => { spending.settled(outcome); return admission.settle(outcome); } };
+}
+
 function policyFor({ policy, environment, clock }: GuardDeps, agent: string, database: string): EffectivePolicy {
   return scopeFor(policy(), { agent, database, environment, at: clock.now() });
 }
 
-function judge(deps: GuardDeps, action: SqlAction, { risk, impact = notMeasured(risk) }: Judgement): Verdict {
+function judge(deps: GuardDeps, action: SqlAction, { risk, impact = notMeasured(risk), used }: Judgement): Verdict {
   const { actor: { name: agent }, database } = action;
-  return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none', impact });
+  return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none', impact, used: used ?? deps.budgets.used(agent) });
 }
 
 function notMeasured(risk: Risk): Impact {
@@ -130,17 +149,20 @@ function notMeasured(risk: Risk): Impact {
 async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSignal): Promise<Impact> {
   const { action, risk } = request;
   if (!changesRows(risk)) return noImpact;
-  const { limits } = policyFor(deps, action.actor.name, action.database);
-  const hasLimits = limits.max_rows !== undefined || limits.max_percent !== undefined;
-  const { decision } = judge(deps, action, { ...request, impact: noImpact });
+  const { limits, budgets } = policyFor(deps, action.actor.name, action.database);
+  const hasLimits = limits.max_rows !== undefined || limits.max_percent !== undefined || budgets.some(({ rows_changed: most }) => most !== undefined);
+  // What was used is asked for afterwards, together with what this would change.
+  const { decision } = judge(deps, action, { ...request, impact: noImpact, used: noUse });
   if (decision === 'deny' || (!hasLimits && decision !== 'hold')) return noImpact;
   return await request.measure?.(signal) ?? notMeasured(risk);
 }
 
-function ceilingFor(deps: GuardDeps, { action, risk, impact = notMeasured(risk) }: GuardRequest, approval?: Approval): Ceiling | undefined {
+function ceilingFor(deps: GuardDeps, { action, risk, impact = notMeasured(risk), used }: GuardRequest, approval?: Approval): Ceiling | undefined {
   const policy = policyFor(deps, action.actor.name, action.database);
   if (policy.mode === 'observe' || !changesRows(risk)) return undefined;
-  return ceilingOf(approval?.impact ?? impact, policy.limits, approval !== undefined);
+  const left = used === undefined ? undefined : rowsLeft(policy, used);
+  const limits = left === undefined ? policy.limits : { ...policy.limits, max_rows: Math.min(left, policy.limits.max_rows ?? left) };
+  return ceilingOf(approval?.impact ?? impact, limits, approval !== undefined);
 }
 
 /** Remembered risks and policies are the same frozen objects each time, and no rule looks at anything else. */
@@ -148,6 +170,7 @@ type SafeVerdicts = WeakMap<Risk, { readonly policy: EffectivePolicy; readonly a
 
 function judgeSafe(deps: GuardDeps, known: SafeVerdicts, risk: Risk, agent: string, database: string): Verdict {
   const policy = policyFor(deps, agent, database);
+  if (policy.budgets.length > 0) return decide(policy, { risk, agent, database, recovery: 'none', used: deps.budgets.used(agent) });
   const last = known.get(risk);
   if (last !== undefined && last.policy === policy && last.agent === agent && last.database === database) return last.verdict;
   const verdict = decide(policy, { risk, agent, database, recovery: 'none' });
@@ -166,7 +189,8 @@ function admitNow(deps: GuardDeps, known: SafeVerdicts, request: GuardRequest): 
     policyName: verdict.policyName, policyHash: verdict.policyHash,
   });
   deps.onVerdict?.(verdict);
-  return permitted(deps, permit, verdict);
+  const spending = spendNow(deps, actor.name, risk);
+  return spending === undefined ? permitted(deps, permit, verdict) : { ...permitted(deps, permit, verdict), ran: spending.ran };
 }
 
 async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
@@ -218,7 +242,7 @@ async function askAnew(deps: GuardDeps, request: GuardRequest, hooks: AskHooks):
 /** An approved action is judged again before it runs: policy and schema may have moved while a person was thinking. */
 async function redeem(deps: GuardDeps, request: GuardRequest, asked: Verdict, approval: Approval): Promise<Admission> {
   // Neither is it counted again: what was approved is the preview, and it is held to that while it runs.
-  const again = { ...await request.rejudge(), impact: approval.impact };
+  const again = { ...await request.rejudge(), impact: approval.impact, used: request.used };
   const verdict = judge(deps, request.action, again);
   const now: GuardRequest = { ...request, ...again };
   if (verdict.decision === 'deny') return refuse(deps, now, verdict, denied(verdict, again.risk), approval);

@@ -29,6 +29,7 @@ export interface Tables {
     readonly id: string; readonly place: string; readonly host: string; readonly pid: number; readonly started_at: string;
     readonly lease_until: number;
   };
+  readonly budget_use: { readonly agent: string; readonly span: string; readonly since: string; readonly statements: number; readonly rows_changed: number; readonly rows_read: number };
   readonly shared_secret: { readonly name: string; readonly value: string };
 }
 

@@ -3,6 +3,7 @@
  * absent here, so that a rule which needs it is answered with a deny instead of with a default.
  */
 import { noImpact, type Impact } from '../impact.ts';
+import type { BudgetUse } from './budgets.ts';
 import { levels } from '../risk.ts';
 import type { Effect, Level, Reason, Recoverability, Risk } from '../risk.ts';
 
@@ -14,6 +15,8 @@ export interface PolicyInput {
   readonly recovery: 'none';
   /** As measured; left out for what changes no rows that could be counted beforehand. */
   readonly impact?: Impact;
+  /** What the agent has used before; left out where it is not known. */
+  readonly used?: BudgetUse | undefined;
 }
 
 export interface Facts {
@@ -24,13 +27,14 @@ export interface Facts {
   readonly recoverability: Recoverability;
   readonly recovery: 'none';
   readonly impact: Impact;
+  readonly used: BudgetUse | undefined;
   readonly agent: string;
   readonly database: string;
 }
 
-export function readFacts({ risk, agent, database, recovery, impact = noImpact }: PolicyInput): Partial<Facts> {
+export function readFacts({ risk, agent, database, recovery, impact = noImpact, used }: PolicyInput): Partial<Facts> {
   const { level, reasons, effects, destroys, recoverability } = risk;
-  const facts = { reasons, effects, destroys, recoverability, recovery, impact, agent, database };
+  const facts = { reasons, effects, destroys, recoverability, recovery, impact, used, agent, database };
   // A level outside the list would fire no level rule at all.
   return levels.includes(level) ? { ...facts, level } : facts;
 }

@@ -8,6 +8,7 @@ import { countOf, percentText, shareText, totalRows } from '../impact.ts';
 import { missingRules } from '../sql/missing-names.ts';
 import type { Level } from '../risk.ts';
 import type { Facts } from './facts.ts';
+import { budgetFinding } from './budgets.ts';
 import { isOperation } from './operation.ts';
 import { matchesRelation, matchesSchema } from './pattern.ts';
 import type { EffectivePolicy } from './policy.ts';
@@ -23,6 +24,12 @@ export interface Rule {
   readonly compares: string;
   evaluate(facts: Facts, policy: EffectivePolicy): Finding | undefined;
 }
+
+const budgetRules: readonly Rule[] = ([['statements', 'statements'], ['rows-changed', 'rows_changed'], ['rows-read', 'rows_read']] as const).map(([name, measure]) => ({
+  id: `budget.${name}`, version: 1, reads: ['level', 'effects', 'impact'],
+  compares: `fires when the agent has used up \`budgets.${measure}\` of a window, or would go beyond it, or what it has used is not known; gives the budget's \`above\``,
+  evaluate: (facts, policy) => budgetFinding(facts, policy, measure),
+}));
 
 export const rules: readonly Rule[] = [
   ...levels.map(levelRule),
@@ -141,6 +148,7 @@ export const rules: readonly Rule[] = [
       };
     },
   },
+  ...budgetRules,
 ];
 
 function levelRule(level: Level): Rule {

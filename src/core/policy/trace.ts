@@ -73,6 +73,16 @@ export const quietWords: Readonly<Record<string, QuietWords>> = {
   'impact.unknown': ({ impact }, { limits }) => ({
     observed: impactText(impact, () => 'measured'), threshold: limits.max_rows === undefined && limits.max_percent === undefined ? 'no limit' : 'the rows it changes are known',
   }),
+  ...Object.fromEntries(([['statements', 'statements', 'statements'], ['rows-changed', 'rows_changed', 'rowsChanged'], ['rows-read', 'rows_read', 'rowsRead']] as const).map(([name, measure, amount]): [string, QuietWords] => [
+    `budget.${name}`, ({ used }, { budgets }) => {
+      const granted = budgets.filter((budget) => budget[measure] !== undefined);
+      if (granted.length === 0) return { observed: 'not counted', threshold: 'no budget' };
+      return {
+        observed: used === undefined ? 'not known' : granted.map(({ per }) => `${used[per][amount]} in this ${per}`).join(', '),
+        threshold: granted.map((budget) => `${measure}: ${budget[measure] ?? 0} per ${budget.per}`).join(', '),
+      };
+    },
+  ])),
 };
 
 function impactText(impact: Impact, words: (impact: Extract<Impact, { kind: 'measured' }>) => string): string {

@@ -8,7 +8,7 @@ const writes: ReadonlySet<string> = new Set(['insert', 'update', 'delete']);
 const changes: ReadonlySet<string> = new Set(['update', 'delete']);
 
 /** It may insert, update or delete rows of permanent tables, or runs code that may. */
-export function changesRows({ level, effects }: Risk): boolean {
+export function changesRows({ level, effects }: Pick<Risk, 'level' | 'effects'>): boolean {
   return level !== 'SAFE' && effects.some((effect) => isWrite(effect) || isCode(effect));
 }
 

@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 import { Failure } from '../../core/failure.ts';
 import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
+import { noUse } from '../../core/policy/budgets.ts';
 import { decide } from '../../core/policy/decide.ts';
 import { scopeFor, type Circumstances } from '../../core/policy/match.ts';
 import { checkPolicy, parsePolicy, type CheckedPolicy } from '../../core/policy/policy.ts';
@@ -41,7 +42,7 @@ async function check(files: readonly string[], { json }: Options, deps: CliDeps)
 
 function addExplain(policy: Command, deps: CliDeps): void {
   const explain = policy.command('explain <sql>').description('Say what a policy makes of a statement: the scope and why, every rule, fired or not, and the verdict')
-    .requiredOption('--agent <name>', 'who would send it')
+    .requiredOption('--agent <name>', 'who would send it; of its budgets nothing is taken to be used')
     .option('--database <name>', 'where it would be sent (default: that of --db, or postgres)')
     .option('--at <time>', 'when, in ISO 8601 (default: now)')
     .option('--rows <count>', 'suppose that it would change so many rows')
@@ -66,7 +67,7 @@ async function explainStatement(sql: string, options: Options, deps: CliDeps): P
   const { catalog, parser, searchPath, role } = db === undefined ? await deps.offlinePlace(wholeNumber(String(options['pg']), '--pg', 15, 18)) : await deps.livePlace(db);
   const { risk, error } = assess(sql, { searchPath, role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map() }, catalog, parser);
   const inForce = scopeFor(policy, who);
-  const input = { risk, agent: who.agent, database: who.database, recovery: 'none' as const, impact: impactOf(risk.effects, options) };
+  const input = { risk, agent: who.agent, database: who.database, recovery: 'none' as const, impact: impactOf(risk.effects, options), used: noUse };
   return { sql, who, policy, inForce, risk, error, verdict: decide(inForce, input), rules: traceRules(inForce, input), isLive: db !== undefined };
 }
 

@@ -5,14 +5,12 @@
  */
 import type { SqlAction } from '../../core/action.ts';
 import type { Approval } from '../../core/approval.ts';
-import type { Ceiling } from '../../core/ceiling.ts';
 import { Failure } from '../../core/failure.ts';
 import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
-import type { Outcome } from '../../core/outcome.ts';
 import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Statement } from '../../core/sql/statement.ts';
-import type { GuardRequest } from '../../flow/guard.ts';
+import type { GuardRequest, Permitted } from '../../flow/guard.ts';
 import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
@@ -77,7 +75,7 @@ export class Admission {
     try {
       const request = risk.level === 'SAFE' ? this.#request(candidate, candidate.setting.catalog, risk) : undefined;
       const permitted = request === undefined ? undefined : this.#context.guard.admitNow(request);
-      if (request !== undefined && permitted !== undefined) return { kind: 'permitted', risk, unit: this.#unit(candidate, request.action, risk, (outcome) => permitted.settle(outcome)) };
+      if (request !== undefined && permitted !== undefined) return { kind: 'permitted', risk, unit: this.#unit(candidate, request.action, risk, permitted) };
     } catch (error) {
       return { kind: 'refused', error: errorOf(asFailure(error)) };
     }
@@ -103,7 +101,7 @@ export class Admission {
         onHold: (approval: Approval, waitMs: number) => { this.#hooks.notify(holdNotice(approval, waitMs)); },
       });
       if (admission.kind === 'refused') return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(admission.failure) };
-      const unit = this.#unit(candidate, request.action, risk, (outcome) => admission.settle(outcome), admission.ceiling);
+      const unit = this.#unit(candidate, request.action, risk, admission);
       if (await this.#hasMoved(candidate, catalog, comparedMs)) {
         unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
         return { kind: 'refused', error: ownErrors.schemaMoved() };
@@ -170,14 +168,14 @@ export class Admission {
     };
   }
 
-  #unit(candidate: Candidate, action: SqlAction, risk: Risk, settle: (outcome: Outcome) => Promise<void> | void, ceiling?: Ceiling): Unit {
+  #unit(candidate: Candidate, action: SqlAction, risk: Risk, permitted: Permitted): Unit {
     let isSettled = false;
     return {
-      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling,
+      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling: permitted.ceiling, ran: permitted.ran,
       settle: (outcome) => {
         if (isSettled) return;
         isSettled = true;
-        void Promise.resolve(settle(outcome)).catch(this.#hooks.onFault);
+        void Promise.resolve(permitted.settle(outcome)).catch(this.#hooks.onFault);
       },
     };
   }

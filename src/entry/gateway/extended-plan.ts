@@ -147,6 +147,13 @@ export class ExtendedPlan {
   }
 
   #execute(message: ExecuteMessage): Step | Promise<Step> {
+    const step = this.#executed(message);
+    if (message.rowsMax === 0) return step;
+    const limited = (one: Step): Step => (one.kind === 'execute' ? { ...one, rowsMax: message.rowsMax } : one);
+    return step instanceof Promise ? step.then(limited) : limited(step);
+  }
+
+  #executed(message: ExecuteMessage): Step | Promise<Step> {
     const portal = this.#context.registry.portal(message.portal);
     if (portal === undefined) return { kind: 'refused', error: ownErrors.unknownPortal(message.portal) };
     if (portal.running !== undefined) return this.#expectExecute(portal, portal.running, nothing, undefined);

@@ -21,6 +21,8 @@ export interface Unit {
   /** It may change no more than that; see measured-run.ts. */
   readonly ceiling?: Ceiling | undefined;
   readonly settle: (outcome: Outcome) => void;
+  /** One of its statements has run, whatever becomes of its transaction. */
+  readonly ran?: ((rows: number | null) => void) | undefined;
 }
 
 export type TransactionEnd = 'committed' | 'rolled-back';
@@ -75,6 +77,7 @@ export class TransactionFate {
 
   /** One of its statements has run; returns which, and how the transaction ended if that statement ended it. */
   ran(unit: Unit, tag: CommandTag): { readonly statement: Statement | undefined; readonly ended: TransactionEnd | undefined } {
+    unit.ran?.(tag.rows);
     const followed = this.#open.get(unit);
     if (followed === undefined) return { statement: unit.statements[0], ended: undefined };
     const statement = unit.statements[followed.tags];

@@ -35,7 +35,7 @@ export interface Part { readonly candidate: Candidate; readonly risk: Risk }
 export type Expected =
   | { readonly kind: 'parse' | 'bind' | 'close'; readonly undo: Undo }
   | { readonly kind: 'describe' }
-  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo; readonly part: Part | undefined; readonly held?: Held | undefined }
+  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo; readonly part: Part | undefined; readonly held?: Held | undefined; /** As asked for; a portal that stops there has sent so many. */ readonly rowsMax?: number }
   | { readonly kind: 'query' | 'function-call'; readonly unit: Unit; readonly part: Part | undefined; readonly held?: Held | undefined }
   /**
    * A FunctionCall of our own in front of the client's messages, while no transaction is open: nothing that answers it is
@@ -225,6 +225,7 @@ export class Replies {
 
   #suspended(): Seen {
     const head = this.#runningHead();
+    if (head.kind === 'execute') head.unit.ran?.(head.rowsMax ?? null);
     this.#ranWithoutTag();
     return head.held?.suspended(frameOf(backendType.portalSuspended, noBody));
   }

@@ -20,6 +20,7 @@ import type { GatewayLimits } from './entry/gateway/limits.ts';
 import { createHttp, type PolicyHealth } from './entry/http/http.ts';
 import { createMetrics, type Metrics } from './entry/http/metrics.ts';
 import { answerApproval } from './flow/answer-approval.ts';
+import { counted } from './flow/counted-approvals.ts';
 import { createGuard } from './flow/guard.ts';
 import { startPolicy, type PolicyInForce } from './flow/policy-in-force.ts';
 import { Bug } from './lib/assert.ts';
@@ -304,7 +305,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, m
   const guard = createGuard({
     budgets,
     ledger: memory.ledger, policy: () => policy.current(), untilPolicyChanged: () => policy.untilChanged(), environment: config.environment, clock: systemClock,
-    approvals: counted(memory.approvals, metrics.observeHold, (change) => { holds += change; }),
+    approvals: counted(memory.approvals, systemClock, metrics.observeHold, (change) => { holds += change; }),
     newApprovalId: () => shortId('apr', { randomBytes }), onVerdict: metrics.countVerdict,
   });
   const ids = { nowMs: Date.now, randomBytes: randomPool(randomBytes) };
@@ -339,24 +340,6 @@ export async function settleWorker(database: StoreDatabase, dataDir: string, pid
 /** A folder keeps its id for as long as it lives, wherever the store is. */
 function placeOf(dataDir: string): string {
   return readOrMakeSecretFile(join(dataDir, 'place.id'), () => shortId('plc', { randomBytes }, 20));
-}
-
-/** Measures how long people are waited for. */
-function counted(approvals: Approvals, observe: (seconds: number) => void, count: (change: 1 | -1) => void): Approvals {
-  return {
-    request: (wanted) => approvals.request(wanted), get: (id) => approvals.get(id), list: (state, limit) => approvals.list(state, limit),
-    answer: (id, given) => approvals.answer(id, given), use: (id, binding) => approvals.use(id, binding),
-    waitForAnswer: async (id, limits) => {
-      const since = systemClock.monotonicMs();
-      count(1);
-      try {
-        return await approvals.waitForAnswer(id, limits);
-      } finally {
-        count(-1);
-        observe((systemClock.monotonicMs() - since) / 1000);
-      }
-    },
-  };
 }
 
 function parserFor(major: number): ReturnType<typeof loadParser> {

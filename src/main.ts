@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
+import { openHardening } from './app-hardening.ts';
 import { livePlace, offlinePlace, openMemory, startBackstop, policyText } from './app.ts';
 import { runCli } from './entry/cli/cli.ts';
 
@@ -26,7 +27,7 @@ process.stdout.on('error', () => undefined);
 try {
   process.exitCode = await runCli(process.argv.slice(2), {
     version: version(), self: self(), print, tell: (text) => { process.stderr.write(`${text}\n`); },
-    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, startBackstop: start, offlinePlace, livePlace, policyText,
+    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, openHardening, startBackstop: start, offlinePlace, livePlace, policyText,
   });
 } catch (error) {
   // The reader has seen enough, as in `backstop log | head`: that is no fault.

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, test } from 'node:test';
+import { openHardening } from '../src/app-hardening.ts';
 import { livePlace, offlinePlace, openMemory, policyText, startBackstop } from '../src/app.ts';
 import { rules } from '../src/core/policy/rules.ts';
 import { quietWords } from '../src/core/policy/trace.ts';
@@ -21,7 +22,7 @@ async function backstop(...args: readonly string[]): Promise<{ readonly code: nu
   const code = await runCli(args, {
     version: '0', self: 'backstop', print: (text) => { out += text; return Promise.resolve(); }, tell: (text) => { err += `${text}\n`; },
     input: Readable.from([]), interrupted: () => Promise.resolve(), onHangup: () => undefined, now: () => new Date('2026-03-02T10:00:00Z'),
-    openMemory, startBackstop, offlinePlace, livePlace, policyText,
+    openMemory, openHardening, startBackstop, offlinePlace, livePlace, policyText,
   });
   return { code, out, err };
 }

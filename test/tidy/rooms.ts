@@ -14,9 +14,9 @@ export function roomOf(path: string): string {
   return first === 'entry' ? `entry/${second}` : first;
 }
 
-const outermost: ReadonlySet<string> = new Set(['main.ts', 'app.ts', 'app-workers.ts', 'worker.ts', 'worker-pool.ts', 'worker-messages.ts', 'config.ts', 'config-settings.ts']);
+const outermost: ReadonlySet<string> = new Set(['main.ts', 'app.ts', 'app-hardening.ts', 'app-workers.ts', 'worker.ts', 'worker-pool.ts', 'worker-messages.ts', 'config.ts', 'config-settings.ts']);
 /** They join the parts. */
-const joining: ReadonlySet<string> = new Set(['app.ts', 'app-workers.ts', 'worker.ts']);
+const joining: ReadonlySet<string> = new Set(['app.ts', 'app-hardening.ts', 'app-workers.ts', 'worker.ts']);
 
 /** Rooms whose values come in as arguments. */
 const received: ReadonlySet<string> = new Set(['store', 'remote', 'flow']);

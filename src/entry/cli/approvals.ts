@@ -3,7 +3,6 @@
  * operator's token: given, in the environment, or kept beside the store by `up`. An agent's token answers nothing.
  */
 import type { Command } from 'commander';
-import type { Config } from '../../config.ts';
 import type { Approval, ApprovalState } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
 import { answerText, approvalJson, approvalText } from './approval-text.ts';
@@ -11,7 +10,7 @@ import { columns } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
 import { impactCell } from './impact-text.ts';
 import { type Options, dataFlagOf, wholeNumber, withStore, withJson, withMemory } from './options.ts';
-import { operatorTokenFile, readPrivateFile } from './private-file.ts';
+import { operatorTokenOf } from './operator-token.ts';
 
 const states: readonly (ApprovalState | 'all')[] = ['pending', 'approved', 'denied', 'expired', 'used', 'all'];
 const listMax = 10_000;
@@ -59,15 +58,9 @@ function addAnswer(approvals: Command, deps: CliDeps, name: 'approve' | 'deny', 
     .option('--token <token>', 'the operator\'s token (better: BACKSTOP_OPERATOR_TOKEN, which no list of processes shows)')
     .action((id: string, options: Options) => withMemory(deps, options, async (memory, config) => {
       const reason = typeof options['reason'] === 'string' ? options['reason'] : null;
-      const approval = await memory.answer(operatorToken(config, options), id, { answer, reason });
+      const approval = await memory.answer(operatorTokenOf(config, options), id, { answer, reason });
       await deps.print(options['json'] === true ? jsonLine(approval) : answerText(approval, deps.now()));
     }));
-}
-
-function operatorToken({ operatorToken: configured, dataDir }: Config, options: Options): string {
-  const given = typeof options['token'] === 'string' ? options['token'] : configured?.reveal() ?? readPrivateFile(dataDir, operatorTokenFile);
-  if (given !== undefined) return given;
-  throw new Failure('not_permitted', 'an answer needs the operator\'s token', { hint: 'Give it as BACKSTOP_OPERATOR_TOKEN or with --token.' });
 }
 
 function jsonLine(approval: Approval): string { return `${JSON.stringify(approvalJson(approval))}\n`; }

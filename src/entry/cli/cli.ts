@@ -8,6 +8,7 @@ import { addAgentsCommand } from './agents.ts';
 import { addApprovalsCommand } from './approvals.ts';
 import { addClassifyCommand } from './classify.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
+import { addHardenCommand } from './harden.ts';
 import { addLedgerCommand } from './ledger.ts';
 import { addLogCommand } from './log.ts';
 import { addPolicyCommand } from './policy.ts';
@@ -15,7 +16,7 @@ import { addUpCommand } from './up.ts';
 import { addVersionCommand } from './version.ts';
 
 const commands: readonly CommandMaker[] = [
-  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addVersionCommand,
+  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addHardenCommand, addVersionCommand,
 ];
 
 const usageExitCode = 2;
@@ -30,6 +31,7 @@ Examples:
   backstop agents add reporting --database app  make an agent; its token is shown once
   backstop approvals list                       what waits for a person
   backstop log --follow                         the record, live
+  backstop harden --db URL                      print what makes the gateway the only way in
 
 Exit codes: 0 done, 2 usage or configuration, 3 port or data folder, 4 store or server, 5 broken record,
 6 not permitted, 7 not found, 8 conflict, 9 refused.`;

@@ -4,6 +4,7 @@
  * code. Values of other rooms come in through CliDeps only.
  */
 import type { Command } from 'commander';
+import type { openHardening } from '../../app-hardening.ts';
 import type { JudgingPlace, openMemory, startBackstop } from '../../app.ts';
 
 export interface CliDeps {
@@ -26,6 +27,8 @@ export interface CliDeps {
   readonly policyText: (nameOrPath: string) => Promise<{ readonly text: string; readonly shownAs: string }>;
   /** Throws Failure `upstream_unsupported`. */
   readonly offlinePlace: (major: number) => Promise<JudgingPlace>;
+  /** Reads who may do what in a database. Throws Failure. */
+  readonly openHardening: typeof openHardening;
   /** Reads the catalog of that database, and nothing else there. Throws Failure. */
   readonly livePlace: (connectionString: string) => Promise<JudgingPlace>;
 }

@@ -73,6 +73,23 @@ describe('state of the session', () => {
     }
   });
 
+  it('a search_path that set_config changed decides at once whose function a name means (H29)', async () => {
+    await backstop.upstream.run(`SET ROLE shopkeeper; CREATE SCHEMA evil; CREATE FUNCTION public.harmless() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+      CREATE FUNCTION evil.harmless() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.notes WHERE id = 1; RETURN 2; END'`, 'shop');
+    await session(async (client) => {
+      assert.equal(await first(client, 'SELECT harmless()'), 1);
+      await client.query("SELECT set_config('search_path', 'evil, public', false)");
+      assert.ok(stops.includes((await failure(client.query('SELECT harmless()')))?.code));
+      await client.query("SELECT pg_catalog.set_config('search_path', $1, false)", ['public']);
+      assert.equal(await first(client, 'SELECT harmless()'), 1);
+      await client.query('BEGIN');
+      await client.query("SELECT set_config('search_path', 'evil', true)");
+      assert.ok(stops.includes((await failure(client.query('SELECT harmless()')))?.code));
+      await client.query('ROLLBACK');
+      assert.equal(await first(client, 'SELECT harmless()'), 1);
+    });
+  });
+
   it('DISCARD ALL and RESET ALL leave the guard whole (H64)', () => session(async (client) => {
     await client.query('PREPARE q AS SELECT 1');
     await client.query('DISCARD ALL');

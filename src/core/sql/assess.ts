@@ -8,6 +8,7 @@ import { isAtLeast, joinRisks, nothing } from '../risk.ts';
 import type { ParsedStatement, Parser } from '../../lib/pgsql/parser.ts';
 import type { Catalog } from './catalog.ts';
 import type { Mentions } from './mentions.ts';
+import { withFollowedSetting } from './followed-setting.ts';
 import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
 import { reach, reachDdl } from './reach.ts';
@@ -44,7 +45,7 @@ export function assess(sql: string, session: SessionFacts, catalog: Catalog, par
   let now = session;
   let isWatched = true;
   for (const one of parsed.statements) {
-    const statement = readStatement(one);
+    const statement = withFollowedSetting(readStatement(one), one.tree);
     const own = assessStatement(statement, now, catalog, parser);
     const judged = isWatched ? own : joinRisks(own, afterUnread);
     statements.push({ statement, risk: judged });

@@ -37,6 +37,8 @@ export interface FunctionMention {
   readonly constants: readonly (string | null)[];
   /** `kind` call: it runs; reference: only named (a DDL such as CREATE TRIGGER … EXECUTE FUNCTION f()). */
   readonly kind: 'call' | 'reference';
+  /** The session follows the setting that it changes, see followed-setting.ts. */
+  readonly isFollowed?: boolean;
 }
 
 export interface OperatorMention { readonly schema?: string; readonly name: string; readonly arity: 1 | 2 }

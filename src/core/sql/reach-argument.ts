@@ -54,7 +54,7 @@ function settingRisk(scope: Scope, mention: FunctionMention, name: string | null
   // A computed value is harmless where every value is.
   const value = mention.constants[1] ?? undefined;
   const own = joinRisks(changeOfSetting(name, value, 'set'), liftingRisk(name, value, scope.caller.timeLimits ?? noTimeLimits));
-  if (!unfollowed.has(name.toLowerCase())) return own;
+  if (!unfollowed.has(name.toLowerCase()) || (mention.isFollowed === true && name.toLowerCase() === 'search_path')) return own;
   // `unknown` tells the session that it must ask the server where it stands.
   return joinRisks(own, danger('HIGH', 'setting.guarded', `set_config changes ${name}.`, { kind: 'unknown', object: name, objectKind: 'setting' }));
 }

@@ -72,6 +72,8 @@ export class Session {
   /** A Sync came while the server copied in. */
   #hasSyncInCopy = false;
   #onSettled: (() => void) | undefined;
+  /** While a chunk of the server's is read: what of it goes to the client. */
+  #gathered: Buffer[] | undefined;
   readonly #stall: Stall;
   readonly #startedMs: number;
   #hasSpoken = false;
@@ -286,24 +288,41 @@ export class Session {
 
   /** Inside a message that is partly sent, an error would be read as the rest of it. */
   #sayLast(error: Buffer): void {
+    this.#release();
     if (this.#scanner.isMidMessage) this.#deps.socket.end();
     else this.#deps.socket.end(error);
   }
 
+  /** What came in one chunk goes on in one write: nearly always it is the chunk itself, for which corking costs too much. */
   #toClient(bytes: Buffer): void {
     if (this.#isOver) return;
+    if (this.#gathered === undefined) this.#write(bytes);
+    else this.#gathered.push(bytes);
+  }
+
+  #write(bytes: Buffer): void {
     if (!this.#deps.socket.write(bytes)) this.#deps.link.pause();
   }
 
-  #fromServer(chunk: Buffer): void {
+  #release(): void {
+    const pieces = this.#gathered ?? [];
+    this.#gathered = undefined;
+    const [first] = pieces;
+    if (first === undefined) return;
+    if (pieces.length === 1) return this.#write(first);
     const { socket } = this.#deps;
     socket.cork();
+    for (const piece of pieces) this.#write(piece);
+    socket.uncork();
+  }
+
+  #fromServer(chunk: Buffer): void {
+    this.#gathered = [];
     try {
       this.#scanner.push(chunk);
+      this.#release();
     } catch (error) {
       this.#fault(error);
-    } finally {
-      socket.uncork();
     }
     if (this.#isCancelDue && !this.#replies.isOwnCall) {
       this.#isCancelDue = false;
@@ -334,6 +353,7 @@ export class Session {
   /** The client is gone or has said goodbye: what runs for it is cancelled, and its outcome still awaited. */
   #clientGone(): void {
     if (this.#isOver) return;
+    this.#release();
     this.#isOver = true;
     this.#admission.stopWaiting();
     this.#deps.socket.end();

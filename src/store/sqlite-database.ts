@@ -56,7 +56,7 @@ function openFile(folder: string, path: string): DatabaseSync {
     writeAhead(database);
     database.exec('PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
     migrate(database, path);
-    database.exec(`PRAGMA busy_timeout = ${busyMs}`);
+    database.exec('PRAGMA busy_timeout = 0');
     return database;
   } catch (error) {
     // Left open it would keep its lock for as long as the process lives.

@@ -142,6 +142,29 @@ describe('a token', () => {
   });
 });
 
+describe('a store that is away', () => {
+  it('lets nobody in and nothing be written, reads only until the leases end, and all goes on when it is back', async () => {
+    const name = new URL(storeUrl).pathname.slice(1);
+    const client = await clientOf(one.agentUrl());
+    await client.query('SELECT name FROM customers');
+    await server.run(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
+    const since = performance.now();
+    const refused = async (sql: string): Promise<unknown> => client.query(sql).then(() => undefined, (error: unknown) => (error instanceof pg.DatabaseError ? error.code : error));
+    assert.equal(await refused('INSERT INTO notes VALUES (9301, \'x\')'), '58030');
+    await assert.rejects(clientOf(two.agentUrl()), (error) => error instanceof pg.DatabaseError && error.code === '58030' && !`${error.message}${error.detail}${error.hint}`.includes('postgres://'));
+    assert.equal(await refused('SELECT name FROM customers'), undefined, 'read from what is known, on record later');
+    await until('reads stop too', async () => await refused('SELECT name FROM customers') === '58030');
+    assert.ok(performance.now() - since < 10_000, `${performance.now() - since} ms`);
+    await server.run(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
+    await until('reads go on', async () => await refused('SELECT name FROM customers') === undefined);
+    const inserted = client.query('INSERT INTO notes VALUES (9302, \'x\')');
+    await one.approve((await two.waitForHold(/INSERT INTO notes/)).id);
+    await inserted;
+    await client.end();
+    assert.equal((await two.memory.ledger.verify()).broken, undefined);
+  });
+});
+
 describe('a node that is killed', () => {
   it('has its permits settled as unknown by the other, which goes on', async () => {
     const child = await startBackstopProcess({ upstream: one.directUrl(), flags: ['--store', storeUrl, '--policy', 'develop', '--environment', 'dev'] });

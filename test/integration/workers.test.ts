@@ -35,8 +35,8 @@ after(async () => {
   await server?.stop();
 });
 
-async function clientAt(port = backstop.port): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: `postgres://ada:${agent}@127.0.0.1:${port}/shop` });
+async function clientAt(port = backstop.port, who = `ada:${agent}`): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: `postgres://${who}@127.0.0.1:${port}/shop` });
   client.on('error', () => { /* a killed worker's clients lose their connection */ });
   await client.connect();
   return client;
@@ -92,6 +92,17 @@ describe('two workers', () => {
     }
     for (const write of writes) assert.equal((await write).rowCount, 1);
     for (const client of clients) await client.end();
+  });
+
+  it('each end the sessions of a token that is replaced, within a second', async () => {
+    const { token } = await memory.identities.addAgent('eve', null, 'test');
+    const clients = await Promise.all([0, 1].map(() => clientAt(backstop.port, `eve:${token}`)));
+    const ended = clients.map((client) => new Promise<void>((resolve) => { client.once('end', () => { resolve(); }); }));
+    await memory.identities.rotateAgent('eve', 'test');
+    const since = performance.now();
+    await Promise.all(ended);
+    assert.ok(performance.now() - since < 1_000, `${performance.now() - since} ms`);
+    await assert.rejects(clientAt(backstop.port, `eve:${token}`), /password authentication failed/);
   });
 
   it('outlive each other: one that is killed is replaced, what it left is settled at once, and the other serves on', async () => {

@@ -352,13 +352,20 @@ class PostgresGateway implements Gateway {
   #refuse(client: Client, error: unknown): void {
     const { socket } = client;
     if (error instanceof Failure && error.code === 'authentication_failed') void this.#arrivals.refused(socket.remoteAddress ?? 'unknown', error.message);
-    if (error instanceof Failure) socket.end(errorOf(error, 'FATAL'));
+    if (error instanceof Failure) socket.end(errorOf(this.#forClients(error), 'FATAL'));
     else if (error instanceof ProtocolError) socket.end(errorOf(new Failure('protocol_violation', `Backstop cannot read the start-up: ${error.message}`), 'FATAL'));
     else {
       this.#deps.log.error({ error }, 'a login ended by a fault');
       socket.end(errorOf(new Failure('internal', 'Backstop could not start the session because of a fault of its own.'), 'FATAL'));
     }
     socket.destroySoon();
+  }
+
+  /** Where the store is, is for operators. */
+  #forClients(failure: Failure): Failure {
+    if (failure.code !== 'store_unavailable') return failure;
+    this.#deps.log.error({ error: failure }, 'a login ended because the store cannot be used');
+    return new Failure('ledger_unavailable', 'Backstop cannot reach its record, so nobody can log in');
   }
 }
 

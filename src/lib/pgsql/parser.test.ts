@@ -34,6 +34,11 @@ for (const major of parserMajors) {
       for (const sql of ['', ' \n', ';;', '-- only a comment', '/* and /* another */ */']) assert.deepEqual(textsOf(sql, major), []);
     });
 
+    test('characters that are blank to JavaScript and names to PostgreSQL are not nothing', () => {
+      for (const sql of ['\u00a0', '\ufeff', '\u3000', ' \u2028 ', '\u0085']) assert.match(textsOf(sql, major)[0] ?? '', /^unparsable/);
+      assert.deepEqual(textsOf(' select 1 as \u00a0 ; ', major), ['select 1 as \u00a0']);
+    });
+
     test('a depth that only just fits or only just does not spoils nothing either', () => {
       for (const depth of [500, 1000, 2000, 4000, 8000]) {
         for (const sql of [`select ${'not '.repeat(depth)}true`, `select ${'(select '.repeat(depth)}1${')'.repeat(depth)}`, `select 1${'::text'.repeat(depth)}`]) {

@@ -34,6 +34,9 @@ export const sqlBytesMax = 1024 * 1024;
 /** Only this package carries PL/pgSQL's parser; its grammar has grown compatibly. */
 const plpgsqlMajor = 18;
 
+/** What PostgreSQL's scanner skips; JavaScript's trim also takes characters that are names to it, such as U+00A0. */
+const blankText = /^[ \t\n\r\f]*$/;
+
 const slots = new Map<number, Promise<GrammarSlot>>();
 
 export async function loadParser(major: ParserMajor): Promise<Parser> {
@@ -68,7 +71,7 @@ function slotOf(major: number): Promise<GrammarSlot> {
 function parseWith(slot: GrammarSlot, sql: string): ParseResult {
   const refused = refusal(sql);
   if (refused !== undefined) return { kind: 'unparsable', message: refused };
-  if (sql.trim() === '') return { kind: 'parsed', statements: [] };
+  if (blankText.test(sql)) return { kind: 'parsed', statements: [] };
   try {
     return { kind: 'parsed', statements: readStatements(slot.current.parseSync(sql), sql) };
   } catch (error) {
@@ -112,8 +115,19 @@ function readStatements(parsed: unknown, sql: string): readonly ParsedStatement[
   return stmts.map(({ stmt = {}, stmt_location: start = 0, stmt_len: length = 0 }) => {
     const [[node, tree] = ['', {}]] = Object.entries(stmt);
     const end = length === 0 ? bytes.length : start + length;
-    return { node, tree: tree as Readonly<Record<string, unknown>>, text: bytes.subarray(start, end).toString().trim() };
+    return { node, tree: tree as Readonly<Record<string, unknown>>, text: withoutBlanks(bytes.subarray(start, end)).toString() };
   });
+}
+
+function withoutBlanks(bytes: Buffer): Buffer {
+  let [start, end] = [0, bytes.length];
+  while (start < end && isBlank(bytes[start])) start += 1;
+  while (start < end && isBlank(bytes[end - 1])) end -= 1;
+  return bytes.subarray(start, end);
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d || byte === 0x0c;
 }
 
 interface FunctionOption { readonly DefElem?: { readonly defname?: string; readonly arg?: { readonly List?: { readonly items?: readonly { readonly String?: { readonly sval?: string } }[] } } } }

@@ -268,6 +268,16 @@ describe('a cancel request', () => {
 });
 
 describe('the session', () => {
+  for (const command of ['COMMIT', 'ROLLBACK', 'ROLLBACK AND CHAIN', 'SET search_path TO x', 'DEALLOCATE ALL', 'PREPARE b AS SELECT 1']) {
+    it(`does not let EXECUTE run ${command}, whose consequences would go unseen`, () => withClient(async (client) => {
+      client.send(parse(command, 'a'), say.encodeSync(), query('BEGIN'), query('INSERT INTO t VALUES (1)'), query('EXECUTE a'), query('SELECT 1'), query('COMMIT'));
+      const lines = [];
+      for (let at = 0; at < 6; at += 1) lines.push(...await client.until('Z'));
+      assert.deepEqual(lines.slice(-6), ['E:0A000', 'Z:E', 'E:25P02', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+      assert.ok(!outcomes().some((outcome) => /INSERT.*committed/.test(outcome)));
+    }));
+  }
+
   it('hears notifications, also between its own statements', () => withClient(async (client) => {
     client.send(query('LISTEN news'));
     await client.until('Z');

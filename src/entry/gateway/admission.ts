@@ -71,6 +71,7 @@ export class Admission {
   /** Returns at once for what is SAFE and allowed. */
   admit(candidate: Candidate): Admitted | Promise<Admitted> {
     if (!this.#hooks.isTextPinned() && !restoresText(candidate)) return { kind: 'refused', error: ownErrors.encodingChanged() };
+    if (candidate.statements.some((statement) => this.#executesCommand(statement))) return { kind: 'refused', error: errorOf(executesCommand()) };
     const risk = candidate.riskUnder(candidate.setting);
     try {
       const request = risk.level === 'SAFE' ? this.#request(candidate, candidate.setting.catalog, risk) : undefined;
@@ -81,6 +82,12 @@ export class Admission {
     }
     if (this.#hooks.isAborted() && !endsTransaction(candidate.statements[0])) return { kind: 'refused', error: ownErrors.abortedTransaction() };
     return this.#ask(candidate);
+  }
+
+  /** EXECUTE of what only Parse could prepare. What it does to names, settings and the transaction would go unseen. */
+  #executesCommand({ runs }: Statement): boolean {
+    const body = runs?.kind === 'prepared' ? this.#context.registry.prepared(runs.name)?.statement : undefined;
+    return body !== undefined && !preparable.has(body.node);
   }
 
   /** What the policy says, without asking anybody for anything. */
@@ -179,6 +186,15 @@ export class Admission {
       },
     };
   }
+}
+
+/** What SQL PREPARE takes (PreparableStmt in PostgreSQL's grammar). */
+const preparable: ReadonlySet<string> = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt']);
+
+function executesCommand(): Failure {
+  return new Failure('feature_not_supported', 'Backstop refuses to EXECUTE a command that was prepared by the extended protocol; PREPARE itself would not take it.', {
+    hint: 'Send the command itself, or execute the prepared statement by the extended protocol.',
+  });
 }
 
 /** What an aborted transaction still accepts. */

@@ -278,6 +278,14 @@ describe('the session', () => {
     }));
   }
 
+  it('records as unknown what PostgreSQL itself loses between an Execute without Sync and a Query', () => withClient(async (client) => {
+    client.send(parse('INSERT INTO t VALUES (77)'), bind(), execute(), query('SELECT 1'), say.encodeSync(), query('ROLLBACK'), query('SELECT 3'));
+    await client.until('D:3');
+    const { n } = (await server.run('SELECT count(*)::int AS n FROM t WHERE id = 77'))[0] ?? {};
+    const [outcome = ''] = outcomes().filter((one) => one.startsWith('INSERT INTO t VALUES (77)'));
+    assert.ok(n === 1 || !outcome.includes('committed'), `${outcome}, and ${String(n)} rows`);
+  }));
+
   it('hears notifications, also between its own statements', () => withClient(async (client) => {
     client.send(query('LISTEN news'));
     await client.until('Z');

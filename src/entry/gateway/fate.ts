@@ -136,6 +136,11 @@ export class TransactionFate {
   /** An error that belongs to no unit (at Parse, Bind, or at the commit itself). */
   transactionFailed(): void { this.#hasFailed = true; }
 
+  /** Whether the transaction that is open now commits will not be told for certain. */
+  doubt(): void {
+    for (const followed of this.#open.values()) followed.isUncertain = true;
+  }
+
   /** ReadyForQuery. Returns how the transaction ended, if it did. */
   ready(status: TransactionStatus): TransactionEnd | undefined {
     const hadFailed = this.#hasFailed;

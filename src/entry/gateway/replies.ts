@@ -287,6 +287,9 @@ export class Replies {
   #ready(status: TransactionStatus): Seen {
     const head = this.#expected[0];
     if (head?.kind === 'own-call') return this.#ownAnswered();
+    // PostgreSQL loses the commit of what was executed before a simple Query without a Sync between: its Sync then ends
+    // nothing, and what comes next fails with XX000 and takes it all back.
+    const isMixed = this.isUnsynced && this.status === 'idle' && status === 'in-transaction' && (head?.kind === 'query' || head?.kind === 'function-call');
     this.status = status;
     this.isCopyIn = false;
     this.isSkipping = this.isUnsynced = false;
@@ -296,6 +299,7 @@ export class Replies {
       this.#finish(head.unit);
     } else if (head?.kind === 'sync' || head?.kind === 'own-query') this.#expected.shift();
     else if (head !== undefined) throw new Bug(`ReadyForQuery came while ${head.kind} was expected`);
+    if (isMixed) this.#fate.doubt();
     const ended = this.#fate.ready(status);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head?.kind === 'query') return head.held?.ready(status);

@@ -58,6 +58,8 @@ export class TransactionFate {
   /** Each with the unit that set it, by its number. */
   #savepoints: { readonly name: string | undefined; readonly number: number }[] = [];
   #hasFailed = false;
+  /** Also what is started in this transaction from now on. */
+  #isInDoubt = false;
 
   get isFull(): boolean { return this.#open.size >= openUnitsMax; }
   get size(): number { return this.#open.size; }
@@ -70,7 +72,7 @@ export class TransactionFate {
       this.#started += 1;
       this.#open.set(unit, {
         unit, number: this.#started, startedMs: nowMs, durationMs: 0, rows: null, elsewhere: undefined, tags: 0, isRunning: true, isPending: false,
-        isCommitted: false, isRolledBack: false, isUncertain: false, sqlstate: undefined,
+        isCommitted: false, isRolledBack: false, isUncertain: this.#isInDoubt, sqlstate: undefined,
       });
     }
   }
@@ -138,6 +140,7 @@ export class TransactionFate {
 
   /** Whether the transaction that is open now commits will not be told for certain. */
   doubt(): void {
+    this.#isInDoubt = true;
     for (const followed of this.#open.values()) followed.isUncertain = true;
   }
 
@@ -146,6 +149,7 @@ export class TransactionFate {
     const hadFailed = this.#hasFailed;
     this.#hasFailed = status === 'failed';
     if (status !== 'idle') return undefined;
+    this.#isInDoubt = false;
     const ended = hadFailed ? 'rolled-back' : 'committed';
     this.#end(ended);
     return ended;

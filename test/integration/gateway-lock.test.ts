@@ -14,7 +14,7 @@ import { playSequence } from '../fixtures/sequence.ts';
 import { lockSequences } from '../fixtures/lock-sequences.ts';
 import { bind, describe as describing, execute, parse, query, sync } from '../fixtures/messages.ts';
 
-describe('with a judgement that calls every SELECT SAFE', () => {
+describe('with a judgement that calls every SELECT SAFE (H19, H57)', () => {
   let server: PostgresServer;
   let backstop: ScriptedGateway;
   before(async () => {

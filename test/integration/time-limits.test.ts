@@ -30,7 +30,7 @@ const folder = mkdtempSync(join(tmpdir(), 'backstop-test-policy-'));
 
 const pgError = (work: Promise<unknown>): Promise<PgError> => work.then(() => assert.fail('it was let through'), (error: unknown) => asPgError(error));
 
-describe('an agent under limits of time', () => {
+describe('an agent under limits of time (H61, H62, H64)', () => {
   let backstop: RunningBackstop;
   before(async () => {
     writeFileSync(join(folder, 'limited.yaml'), policyText);
@@ -102,6 +102,21 @@ describe('an agent under limits of time', () => {
   });
 });
 
+test('a policy that only observes sets no limit', async () => {
+  const observing = mkdtempSync(join(tmpdir(), 'backstop-test-policy-'));
+  writeFileSync(join(observing, 'observing.yaml'), policyText.replace('levels:', 'mode: observe\nlevels:'));
+  const backstop = await startBackstop({ policy: join(observing, 'observing.yaml') });
+  const client = new pg.Client({ connectionString: backstop.agentUrl() });
+  try {
+    await client.connect();
+    assert.deepEqual((await client.query('SHOW statement_timeout')).rows, [{ statement_timeout: '0' }]);
+  } finally {
+    await client.end();
+    await backstop.stop();
+    rmSync(observing, { recursive: true });
+  }
+});
+
 describe('behind a pooler that refuses the limits as start-up parameters', () => {
   let server: PostgresServer;
   let backstop: ScriptedGateway;
@@ -124,7 +139,7 @@ describe('behind a pooler that refuses the limits as start-up parameters', () =>
   });
 });
 
-describe('whoever may write nothing but what is held', () => {
+describe('an agent under protect (H46, H57 to H62)', () => {
   let backstop: RunningBackstop;
   before(async () => { backstop = await startBackstop({ policy: 'protect', waitSeconds: 0 }); });
   after(() => backstop.stop());

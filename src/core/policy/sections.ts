@@ -62,7 +62,7 @@ const timeouts = z.strictObject({
   lock: seconds.describe('Seconds that a statement may wait for a lock.'),
   idle_in_transaction: seconds.describe('Seconds that an open transaction may do nothing; then the server ends the session.'),
   transaction: seconds.describe('Seconds that a transaction may be open, on PostgreSQL 17 and later.'),
-}).describe('Limits of time that an agent cannot lift, from its next connection on. One that is not named stays as the server has it for the role.');
+}).describe('Limits of time that an agent cannot lift, from its next connection on. One that is not named stays as the server has it for the role; where the policy only observes, none is set. While a statement is held inside a transaction, that transaction idles.');
 
 const approval = z.strictObject({
   wait: z.int().min(0).max(3600).default(55)

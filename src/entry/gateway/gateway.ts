@@ -224,7 +224,9 @@ class PostgresGateway implements Gateway {
     await this.#takeRoom(client, entered.agent);
     client.certificateEndsMs = entered.certificateEndsMs;
     const { database, startup: { parameters } } = entered;
-    const { timeouts } = this.#deps.guard.policyFor(entered.agent.name, database);
+    const policy = this.#deps.guard.policyFor(entered.agent.name, database);
+    // One that only observes changes nothing.
+    const timeouts = policy.mode === 'observe' ? {} : policy.timeouts;
     const link = await this.#connect(database, parameters, timeLimitsFrom(timeouts, 0));
     try {
       await this.#begin(client, entered, link, timeLimitsFrom(timeouts, link.serverMajor));

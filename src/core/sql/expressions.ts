@@ -97,9 +97,16 @@ export function callOf(tree: Tree): FunctionMention {
     ...qualified(namesIn(tree, 'funcname')),
     ...(isCountKnown ? { argCount: args.length } : {}),
     ...(namedArgs.length > 0 ? { namedArgs } : {}),
+    ...(args.some(isColumn) ? { isOfColumn: true } : {}),
     constants: args.map(constantOf),
     kind: 'call',
   };
+}
+
+function isColumn(arg: Node): boolean {
+  let at: Node | undefined = arg;
+  while (at?.type === 'TypeCast') at = nodeIn(at.tree, 'arg');
+  return at?.type === 'ColumnRef';
 }
 
 /** The text of a constant argument, also behind a cast to text, which leaves it as it is. */

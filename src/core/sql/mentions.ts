@@ -37,6 +37,8 @@ export interface FunctionMention {
   readonly constants: readonly (string | null)[];
   /** `kind` call: it runs; reference: only named (a DDL such as CREATE TRIGGER … EXECUTE FUNCTION f()). */
   readonly kind: 'call' | 'reference';
+  /** An argument is a column as it is, or cast: nothing computes the call without a row. */
+  readonly isOfColumn?: boolean;
   /** The session follows the setting that it changes, see followed-setting.ts. */
   readonly isFollowed?: boolean;
 }

@@ -5,11 +5,11 @@
 import { joinRisks, nothing, type Effect, type EffectKind, type Risk } from '../risk.ts';
 import type { RelationFact, RelationKind } from './catalog-facts.ts';
 import { keyOf } from './catalog.ts';
-import type { RelationMention, RelationUse } from './mentions.ts';
+import type { FunctionMention, RelationMention, RelationUse } from './mentions.ts';
 import { readingSetting } from './observing.ts';
 import { untrustedSession } from './reach-function.ts';
-import { reachBound } from './reach-names.ts';
-import { danger, effectOnly, joinAll, opaque, pathFor, remember, through, type Scope } from './reach-scope.ts';
+import { reachBound, reachNested } from './reach-names.ts';
+import { boundScope, danger, effectOnly, joinAll, opaque, pathFor, remember, through, type Scope } from './reach-scope.ts';
 import { writeRisk } from './reach-write.ts';
 import { isSystemSchema, systemRelation } from './system-relations.ts';
 
@@ -119,8 +119,29 @@ function viewRisk(scope: Scope, fact: RelationFact): Risk {
 /** To plan even a read, the server computes what is constant in checks, index expressions and predicates. */
 function plannedRisk(scope: Scope, fact: RelationFact): Risk {
   const key = keyOf(fact);
-  return joinAll([...fact.checks ?? [], ...fact.indexExpressions ?? []].map((sql) =>
-    through(reachBound(scope, sql, 'expression', `a check or index of ${key}`), `check or index of ${key}`)));
+  const checks = (fact.checks ?? []).map((sql) => through(plannedCheckRisk(scope, sql, `a check of ${key}`), `check or index of ${key}`));
+  return joinAll([...checks, ...(fact.indexExpressions ?? []).map((sql) =>
+    through(reachBound(scope, sql, 'expression', `a check or index of ${key}`), `check or index of ${key}`))]);
+}
+
+/** No row is checked when a table is read, so a function of a column does not run; one of constants may. */
+function plannedCheckRisk(scope: Scope, sql: string, what: string): Risk {
+  const statements = scope.read(sql, 'expression');
+  if (statements === null) return reachBound(scope, sql, 'expression', what);
+  const bound = boundScope(scope);
+  return reachNested(bound, statements.map((statement) => ({
+    ...statement, mentions: { ...statement.mentions, functions: statement.mentions.functions.filter((mention) => !needsRow(bound, mention)) },
+  })));
+}
+
+/** A function in SQL may be inlined, and then what is constant in its body is computed; so may an argument that was left out. */
+function needsRow(scope: Scope, mention: FunctionMention): boolean {
+  const candidates = mention.isOfColumn === true ? scope.catalog.functions(pathFor(scope, mention.schema) ?? [], mention.name) : [];
+  return candidates.length > 0 && candidates.every(({ language, args }) => isOpaqueToPlanner(language) && args.length === mention.argCount);
+}
+
+function isOpaqueToPlanner(language: string): boolean {
+  return language !== 'sql' && language !== 'c' && language !== 'internal';
 }
 
 export function foreignRisk(fact: RelationFact): Risk {

@@ -35,7 +35,7 @@ import { startEmbeddedPostgres } from './remote/embedded-postgres.ts';
 import { loadPolicy, policyText as readPolicyText } from './remote/policy-file.ts';
 import { watchPolicy } from './remote/policy-watch.ts';
 import { loadBuiltinCatalog } from './remote/postgres/builtin-catalog.ts';
-import { catalogVersion, catalogVersionInside, loadCatalog, loadCatalogInside } from './remote/postgres/catalog.ts';
+import { catalogVersionInside, loadCatalog, loadCatalogInside, prepareCatalogVersion, preparedCatalogVersion } from './remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from './remote/postgres/catalog-cache.ts';
 import { connectLink, type Link } from './remote/postgres/link.ts';
 import { createMeasurer, type Measurer } from './remote/postgres/measure.ts';
@@ -219,9 +219,10 @@ export async function serve(config: Config, log: Log, { memory, target, fellows 
     connect: async (database, at) => {
       const link = await connectLink(target, { database, ...(at === undefined ? {} : { at }), parameters: new Map([['application_name', 'backstop'], ['search_path', '']]) });
       warnOfWeakLogin(link, target, log);
+      await prepareCatalogVersion(async (sql) => (await link.query(sql)).rows);
       return link;
     },
-    loadCatalog, catalogVersion, inside: { load: loadCatalogInside, version: catalogVersionInside }, clock: systemClock,
+    loadCatalog, catalogVersion: preparedCatalogVersion, inside: { load: loadCatalogInside, version: catalogVersionInside }, clock: systemClock,
   });
   started.push(() => catalogs.close());
   await catalogs.current(target.database, { fresh: true });

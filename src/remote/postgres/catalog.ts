@@ -25,9 +25,22 @@ export async function loadCatalog(query: CatalogQuery): Promise<Catalog> {
   return createCatalog(await inSnapshot(query, () => readFacts(query, builtin)));
 }
 
-export async function catalogVersion(query: CatalogQuery): Promise<string> {
-  const rows = await query(versionQuery);
-  const version = rows[0]?.[0];
+export function catalogVersion(query: CatalogQuery): Promise<string> {
+  return versionFrom(query, versionQuery);
+}
+
+/** Planning the question takes far longer than its answer, so a connection that asks it often prepares it once. */
+export async function prepareCatalogVersion(query: CatalogQuery): Promise<void> {
+  await query(`PREPARE backstop_catalog_version AS ${versionQuery}`);
+}
+
+/** The same mark, on a connection that prepared it. */
+export function preparedCatalogVersion(query: CatalogQuery): Promise<string> {
+  return versionFrom(query, 'EXECUTE backstop_catalog_version');
+}
+
+async function versionFrom(query: CatalogQuery, sql: string): Promise<string> {
+  const version = (await query(sql))[0]?.[0];
   if (version === null || version === undefined) throw new Failure('upstream_unavailable', 'The server gave no mark of its catalog.');
   return version;
 }

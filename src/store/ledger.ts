@@ -176,7 +176,9 @@ class SqlLedger implements Ledger {
     const bodies: EntryBody[] = [...taken.reads, ...taken.late, ...jobs.map((job) => job.body)];
     if (bodies.length === 0) return;
     const firstJob = bodies.length - jobs.length;
-    const transact = jobs.length > 0 ? this.#database.transact : this.#database.transactRelaxed;
+    // What became of a permit is lost with the machine at worst, and is then resolved as unknown.
+    const isDurable = jobs.some(({ body }) => body.kind !== 'outcome');
+    const transact = isDurable ? this.#database.transact : this.#database.transactRelaxed;
     try {
       await transact(async (changes) => {
         const nodeId = await this.#node?.fence(changes) ?? null;

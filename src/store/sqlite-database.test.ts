@@ -9,7 +9,7 @@ import { test, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { sql } from 'kysely';
 import { Failure } from '../core/failure.ts';
-import type { StoreDatabase } from './database.ts';
+import type { Changes, StoreDatabase } from './database.ts';
 import { openSqlite } from './sqlite-database.ts';
 import { isBusy } from './sqlite-dialect.ts';
 import { folderOf, newFolder, verdictOf, withStore } from '../../test/fixtures/store.ts';
@@ -49,21 +49,44 @@ test('the folder and every file that holds data are readable by their owner only
   await database.close();
 });
 
-test('a commit is on disk before it counts, and the log is written ahead', async (t) => {
+test('the log is written ahead, and SQLite itself syncs it before it moves it into the file', async (t) => {
   const { database } = opened(t);
   const settings = await database.transact(async (changes) => {
     const { rows: [mode] } = await sql<{ journal_mode: string }>`PRAGMA journal_mode`.execute(changes);
     const { rows: [synchronous] } = await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(changes);
     return [mode?.journal_mode, synchronous?.synchronous];
   });
-  assert.deepEqual(settings, ['wal', 2]);
+  assert.deepEqual(settings, ['wal', 1]);
 });
 
-test('a durable transaction is durable also after a relaxed one', async (t) => {
-  const { database } = opened(t);
-  const level = async (transact: typeof database.transact) => transact(async (changes) => (await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(changes)).rows[0]?.synchronous);
-  assert.deepEqual([await level(database.transactRelaxed), await level(database.transact)], [1, 2]);
-  assert.deepEqual(await Promise.all([level(database.transactRelaxed), level(database.transact), level(database.transactRelaxed), level(database.transact)]), [1, 2, 1, 2]);
+test('a durable transaction counts once its log is synced, also one that was committed by then; a relaxed one does not wait', async (t) => {
+  const folder = newFolder();
+  const asked: { readonly bytes: number; readonly synced: PromiseWithResolvers<void> }[] = [];
+  const database = openSqlite(folder, {
+    syncs: (path) => ({
+      sync: () => { const synced = Promise.withResolvers<void>(); asked.push({ bytes: statSync(path).size, synced }); return synced.promise; },
+      close: () => Promise.resolve(),
+    }),
+  });
+  t.after(async () => { await database.close(); rmSync(folder, { recursive: true }); });
+  const insert = (name: string) => (changes: Changes) => changes.insertInto('operator').values(operator(name)).execute();
+  const before = statSync(join(folder, 'backstop.db-wal')).size;
+  await database.transactRelaxed(insert('relaxed'));
+  assert.equal(asked.length, 0);
+  let counts = false;
+  const durable = database.transact(insert('durable')).then(() => { counts = true; });
+  // Another one is served while it is synced.
+  await database.transactRelaxed(insert('beside'));
+  assert.equal(asked.length, 1);
+  assert.ok((asked[0]?.bytes ?? 0) > before, 'it was committed before the sync was asked for');
+  assert.equal(counts, false);
+  asked[0]?.synced.resolve();
+  await durable;
+  assert.equal(counts, true);
+  const failing = database.transact(insert('failing'));
+  await database.transactRelaxed(insert('behind'));
+  asked[1]?.synced.reject(Object.assign(new Error('the disk is gone'), { code: 'EIO' }));
+  await assert.rejects(failing, code('store_unavailable'));
 });
 
 test('a store that another process holds for too long is unavailable, not waited for without end', async (t) => {

@@ -1,6 +1,8 @@
 /**
  * The store in one SQLite file: write-ahead log, every durable transaction on disk before it counts, readable by its
  * owner only, shared by the processes of one machine. A process that waits for news looks again often: it costs little.
+ * SQLite itself syncs only when it moves the log into the file (synchronous = NORMAL); durable transactions sync the log
+ * after their commit, together, and beside the event loop, which SQLite's own syncing would stop.
  */
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,6 +10,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Kysely, sql } from 'kysely';
 import { Failure } from '../core/failure.ts';
 import type { Changes, StoreDatabase, Tables } from './database.ts';
+import { openFileSync } from './file-sync.ts';
 import { migrationsFor } from './migrations.ts';
 import { isBusy, sqliteDialect } from './sqlite-dialect.ts';
 
@@ -18,19 +21,20 @@ const fileName = 'backstop.db';
 const lookAgainMs = 100;
 
 /** Throws Failure `store_unavailable`, `data_version`, or `not_found`. */
-export function openSqlite(folder: string, { isThere = false }: { readonly isThere?: boolean } = {}): StoreDatabase {
+export function openSqlite(folder: string, { isThere = false, syncs = openFileSync }: { readonly isThere?: boolean; readonly syncs?: typeof openFileSync } = {}): StoreDatabase {
   const path = join(folder, fileName);
   if (isThere && !existsSync(path)) {
     throw new Failure('not_found', `there is no Backstop data in ${folder}`, { hint: 'Start Backstop there once (`backstop up`), or name the right folder with --data.' });
   }
   const database = inStore(path, () => openFile(folder, path));
+  // It exists since the version was written, and it is the same file as long as a connection is open.
+  const log = inStore(path, () => syncs(`${path}-wal`));
   const queries = new Kysely<Tables>({ dialect: sqliteDialect(database) });
   const transact = async <T>(work: (changes: Changes) => Promise<T>, durable: boolean): Promise<T> => {
     try {
-      return await queries.connection().execute(async (connection) => {
-        database.exec(durable ? 'PRAGMA synchronous = FULL' : 'PRAGMA synchronous = NORMAL');
-        return connection.transaction().execute(work);
-      });
+      const result = await queries.transaction().execute(work);
+      if (durable) await log.sync();
+      return result;
     } catch (error) {
       throw asStoreFailure(error, path);
     }
@@ -42,7 +46,10 @@ export function openSqlite(folder: string, { isThere = false }: { readonly isThe
     nowMs: sql<number>`CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
     hint: () => Promise.resolve(),
     onHint: () => () => undefined,
-    close: () => queries.destroy(),
+    close: async () => {
+      await log.close();
+      await queries.destroy();
+    },
   };
 }
 
@@ -54,7 +61,7 @@ function openFile(folder: string, path: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: openBusyMsMax });
   try {
     writeAhead(database);
-    database.exec('PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
+    database.exec('PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
     migrate(database, path);
     database.exec('PRAGMA busy_timeout = 0');
     return database;

@@ -37,6 +37,8 @@ Examples:
 const database = 'bench';
 const warmUpSeconds = 3;
 const bulkRows = 1_000_000;
+/** As servers run in production: what is committed is on disk. */
+const durable = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' };
 const partNames = ['reads', 'writes', 'bulk', 'idle'] as const;
 type Part = (typeof partNames)[number];
 
@@ -64,7 +66,7 @@ async function bench(plan: Plan): Promise<void> {
   const results: Result[] = [];
   let bulk: readonly BulkResult[] = [];
   let version = 'unknown';
-  await onServer({ shared_buffers: '512MB', max_connections: '300' }, async (server) => {
+  await onServer({ shared_buffers: '512MB', max_connections: '300', ...durable }, async (server) => {
     version = String((await server.run('SHOW server_version'))[0]?.['server_version']).split(' ')[0] ?? version;
     await fillTables(direct(server, database).address, plan.scale);
     if (has('reads') || has('bulk')) {

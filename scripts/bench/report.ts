@@ -32,7 +32,7 @@ const aims: Readonly<Record<string, number>> = { 'select-only simple 16': 0.75, 
 
 export function versionsOf(server: string, pgbouncer: string | undefined): readonly string[] {
   const ofProgram = (program: string): string => /\d+(\.\d+)+/.exec(execFileSync(program, ['--version'], { encoding: 'utf8' }))?.[0] ?? 'unknown';
-  return [`Node ${process.versions.node}`, `PostgreSQL ${server} without fsync`, `pgbench ${ofProgram('pgbench')}`, ...(pgbouncer === undefined ? [] : [`PgBouncer ${ofProgram(pgbouncer)}`])];
+  return [`Node ${process.versions.node}`, `PostgreSQL ${server}`, `pgbench ${ofProgram('pgbench')}`, ...(pgbouncer === undefined ? [] : [`PgBouncer ${ofProgram(pgbouncer)}`])];
 }
 
 export function formatRun(run: Run): string {

@@ -45,6 +45,9 @@ describe('the rights of the store\'s role', () => {
     await (await openStore(place)).close();
     const documented = /```sql\n(-- least rights[^`]*)```/.exec(readFileSync(new URL('../../docs/store.md', import.meta.url), 'utf8'))?.[1];
     assert.ok(documented !== undefined, 'docs/store.md shows the rights as SQL');
+    for (const { name } of await stores.run(place, 'SELECT relname AS name FROM pg_class WHERE relnamespace = \'backstop\'::regnamespace AND relkind = \'r\' AND relname <> \'data_version\'')) {
+      assert.ok(documented.includes(`backstop.${String(name)}`), `docs/store.md names no rights for ${String(name)}`);
+    }
     await stores.run(place, documented.replace('\'choose-one\'', '\'password-of-the-server\''));
     const least = at(place, (url) => { url.username = 'backstop_serving'; url.password = 'password-of-the-server'; });
     const store = await openStore(least, undefined, 'least');

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { EntryBody, OutcomeBody, VerdictBody } from '../../src/core/ledger/entry.ts';
 import { fillShop, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
@@ -12,6 +13,7 @@ import { startBackstopProcess } from '../fixtures/backstop-process.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { postgresStores } from '../fixtures/postgres-stores.ts';
 import { placeToText } from '../fixtures/store.ts';
+import { runProgram } from '../fixtures/run-program.ts';
 import { until } from '../fixtures/until.ts';
 
 let server: PostgresServer;
@@ -139,6 +141,30 @@ describe('a token', () => {
     const clients = [await clientOf(urlAt(one, { name: 'mal', token })), await clientOf(urlAt(two, { name: 'mal', token }))];
     await sessionsEnd(clients, () => two.memory.identities.revokeAgent('mal', 'otto'));
     for (const node of [one, two]) await assert.rejects(clientOf(urlAt(node, { name: 'mal', token })), /password authentication failed/);
+  });
+});
+
+describe('the command line', () => {
+  const run = (...args: readonly string[]): ReturnType<typeof runProgram> => {
+    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+    return runProgram(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args]);
+  };
+
+  it('reads and changes the shared store with --store, from any folder', async () => {
+    const listed = await run('agents', 'list', '--json', '--store', storeUrl);
+    assert.equal(listed.code, 0, listed.stderr);
+    for (const name of ['ada', 'bob']) assert.match(listed.stdout, new RegExp(`"${name}"`));
+    const verified = await run('ledger', 'verify', '--store', storeUrl);
+    assert.deepEqual([verified.code, /The record holds/.test(verified.stdout)], [0, true], verified.stderr);
+  });
+
+  it('makes no store where there is none, and shows no password', async () => {
+    await server.run('CREATE DATABASE empty OWNER keeper');
+    const ended = await run('agents', 'list', '--store', storeUrl.replace(/[^/]+$/, 'empty'));
+    assert.equal(ended.code, 7);
+    assert.match(ended.stderr, /there is no Backstop data in postgres:\/\/127\.0\.0\.1:\d+\/empty/);
+    assert.ok(!ended.stderr.includes('password-of-the-store'));
+    assert.deepEqual(await server.run('SELECT FROM information_schema.schemata WHERE schema_name = \'backstop\'', 'empty'), []);
   });
 });
 

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { postgresStores } from '../fixtures/postgres-stores.ts';
 import { placeToText } from '../fixtures/store.ts';
@@ -17,8 +18,11 @@ import { startRig, type Rig } from './kill/rig.ts';
 const killsPerStore = 100;
 /** Of ten kills, how many come while it starts. */
 const earlyOfTen = 2;
-const loadMsMax = 700;
+/** Work until a kill, counted in statements, so that a slow machine sees as much of it, and then a moment. */
+const statementsMax = 80;
+const momentMsMax = 100;
 const startMsTypical = 700;
+const workMsMax = 60_000;
 const seed = Number(process.argv[2] ?? Date.now() % 1_000_000);
 
 /** mulberry32: small, and the same everywhere. */
@@ -39,7 +43,7 @@ async function answerAll({ memory, operatorToken }: Rig, answers: Set<string>, s
       await memory.answer(operatorToken, id, { answer: 'approved', reason: null });
       answers.add(id);
     }
-    await new Promise((resolve) => { setTimeout(resolve, 10); });
+    await pause(10);
   }
 }
 
@@ -53,19 +57,28 @@ for (const [index, kind] of (['SQLite', 'PostgreSQL'] as const).entries()) {
       const told: Told = { written: new Set(), refused: new Set(), held: new Set() };
       const answers = new Set<string>();
       let [kills, n, rows] = [0, 0, 0];
+      const someWork = async (): Promise<void> => {
+        const goal = n + 1 + random(statementsMax);
+        await until('the clients work', () => Promise.resolve(n >= goal), workMsMax);
+        await pause(random(momentMsMax));
+      };
       try {
         while (kills < killsPerStore) {
           if (random(10) < earlyOfTen) {
             kills += 1;
             await rig.startAndKill(1 + random(2), random(startMsTypical));
           }
-          await rig.start(1 + random(2));
+          const workers = 1 + random(2);
+          await rig.start(workers);
           await reader.checkSettled();
           const stop = new AbortController();
           const load = [answerAll(rig, answers, stop.signal), ...everyWork.map((work) => workUntilGone(rig.url, work, told, () => n += 1))];
-          const before = n;
-          await until('a client is in', () => Promise.resolve(n > before));
-          await new Promise((resolve) => { setTimeout(resolve, random(loadMsMax)); });
+          await someWork();
+          if (workers > 1 && random(2) === 0) {
+            kills += 1;
+            await rig.killWorker(random(workers));
+            await pause(random(momentMsMax));
+          }
           kills += 1;
           await rig.kill();
           stop.abort();

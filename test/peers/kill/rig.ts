@@ -2,7 +2,7 @@
  * The rig of the kill test: `backstop up` in a process of its own in front of a server that survives, started and killed
  * again and again on the same data, beside an operator who answers and a reader of the record in this process.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,8 @@ export interface Rig {
   start(workers: number): Promise<void>;
   /** Begins a process and kills it that much later, whether it serves by then or not. */
   startAndKill(workers: number, afterMs: number): Promise<void>;
+  /** One of several workers; its supervisor starts another. */
+  killWorker(which: number): Promise<void>;
   kill(): Promise<void>;
   close(): Promise<void>;
 }
@@ -88,6 +90,12 @@ export async function startRig(server: PostgresServer, storeUrl: string | undefi
       await new Promise((resolve) => { setTimeout(resolve, afterMs); });
       await kill();
     },
+    killWorker: async (which) => {
+      const nodes = await memory.database.queries.selectFrom('node').select('pid').orderBy('id').execute();
+      const pid = nodes[which % nodes.length]?.pid;
+      // Only what is ours: it may have ended since, and its number be another's.
+      if (pid !== undefined && parentOf(pid) === child?.pid) process.kill(pid, 'SIGKILL');
+    },
     close: async () => {
       process.off('exit', abandon);
       await kill();
@@ -98,6 +106,14 @@ export async function startRig(server: PostgresServer, storeUrl: string | undefi
 }
 
 const startMsMax = 60_000;
+
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { stdio: ['ignore', 'pipe', 'ignore'] }));
+  } catch {
+    return undefined;
+  }
+}
 
 function untilServing(child: ChildProcess, log: () => string): Promise<void> {
   return new Promise((resolve, reject) => {

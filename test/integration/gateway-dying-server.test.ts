@@ -113,7 +113,7 @@ function forget(): void {
   backstop.actions.length = backstop.settled.length = backstop.forwarded.length = backstop.faults.length = 0;
 }
 
-describe('a server that dies', () => {
+describe('a server that dies (H93)', () => {
   for (const [name, pieces] of Object.entries(sequences)) {
     it(`in ${name}, at every message and inside every message`, async () => {
       const bytes = Buffer.concat(pieces);

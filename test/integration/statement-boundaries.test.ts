@@ -3,7 +3,7 @@ import { readBoundaries } from '../fixtures/statement-boundaries.ts';
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { test } from 'node:test';
 
-test('the parser reads as many statements as PostgreSQL 18 runs, or refuses the text', async () => {
+test('the parser reads as many statements as PostgreSQL 18 runs, or refuses the text (H3)', async () => {
   const server = await startPostgresServer();
   try {
     await readBoundaries(server, 18, 4_000);

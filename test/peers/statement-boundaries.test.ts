@@ -7,7 +7,7 @@ import { missingFile } from './peer.ts';
 
 const bin = '/usr/lib/postgresql/15/bin';
 
-test('the parser reads as many statements as PostgreSQL 15 runs, or refuses the text', { skip: missingFile(join(bin, 'postgres')) }, async () => {
+test('the parser reads as many statements as PostgreSQL 15 runs, or refuses the text (H3)', { skip: missingFile(join(bin, 'postgres')) }, async () => {
   const server = await startPostgresServer({}, bin);
   try {
     await readBoundaries(server, 15, 8_000);

@@ -14,7 +14,7 @@ import { openSessionTarget } from '../fixtures/fuzz/session-target.ts';
 
 const seed = Number(process.argv.find((argument) => argument.startsWith('--seed='))?.slice(7) ?? 20_261_121);
 /** Runs that a target may take, and the time after which it stops earlier on a slow machine. */
-const budget = { pure: 2_000, session: 250, msMax: 6_000 } as const;
+const budget = { pure: 2_000, session: 250, msMax: 4_000 } as const;
 
 let targets: readonly Target[];
 let session: Awaited<ReturnType<typeof openSessionTarget>>;

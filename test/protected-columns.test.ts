@@ -167,7 +167,7 @@ const writes: readonly (readonly [sql: string, why: string])[] = [
   ['ALTER TABLE users RENAME COLUMN password TO pw', 'ALTER, which takes its name away'],
 ];
 
-describe('a read of a protected column is denied', () => {
+describe('a read of a protected column is denied (H89)', () => {
   for (const [sql, why] of reads) test(`${why}: ${sql}`, () => {
     const { decision, rules } = found(sql);
     assert.equal(decision, 'deny');

@@ -60,7 +60,8 @@ export interface ReplyEvents {
   /** A statement of a simple Query has run. What an Execute does to names was applied when it was judged. */
   readonly onQueryRan: (unit: Unit, statement: Statement) => void;
   readonly onTransactionEnd: (how: TransactionEnd) => void;
-  readonly onError: () => void;
+  /** Returns what the client is to see of an error of the server's. */
+  readonly onError: (body: Buffer) => Seen;
   /** Returns whether the client is to see it. */
   readonly onParameter: (name: string, value: string) => boolean;
   /** Whether rows must be seen from now on: they belong to a question of our own. */
@@ -251,19 +252,19 @@ export class Replies {
     }
     const head = this.#expected[0];
     if (head?.kind === 'own-call') return hide;
-    this.#events.onError();
+    const shown = this.#events.onError(body);
     if (head !== undefined && 'held' in head) head.held?.failed();
     switch (head?.kind) {
-      case undefined: return pass;
+      case undefined: return shown;
       case 'query':
-      case 'function-call': this.#fate.failed(head.unit, code, this.#now()); return pass;
-      case 'own-query': this.#hasOwnFailed = true; this.#fate.transactionFailed(); return pass;
-      case 'sync': this.#fate.transactionFailed(); return pass;
+      case 'function-call': this.#fate.failed(head.unit, code, this.#now()); return shown;
+      case 'own-query': this.#hasOwnFailed = true; this.#fate.transactionFailed(); return shown;
+      case 'sync': this.#fate.transactionFailed(); return shown;
       case 'execute': this.#fate.failed(head.unit, code, this.#now()); break;
       default: this.#fate.transactionFailed();
     }
     this.#dropToSync();
-    return head?.kind === 'refusal' ? head.error : pass;
+    return head?.kind === 'refusal' ? head.error : shown;
   }
 
   /** What follows an error is skipped by the server, and whatever it was to do to names has not happened. */
@@ -332,7 +333,7 @@ export class Replies {
       this.#events.onFatal();
       return pass;
     }
-    this.#events.onError();
+    this.#events.onError(body);
     this.#fate.transactionFailed();
     this.#hasOwnFailed = true;
     if (head.hasSync) return hide;

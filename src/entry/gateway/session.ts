@@ -24,6 +24,7 @@ import { BatchJudge, type JudgeableBatch, type Judged } from './batch-judge.ts';
 import type { SessionContext } from './context.ts';
 import { TransactionFate } from './fate.ts';
 import { Forwarder } from './forwarder.ts';
+import { errorWithoutValues } from './hidden-values.ts';
 import { Intake } from './intake.ts';
 import { readAheadBytesMax, watchedReplyBytesMax } from './limits.ts';
 import { errorOf, ownErrors } from './refuse.ts';
@@ -89,7 +90,7 @@ export class Session {
       events: {
         onQueryRan: (unit, statement) => { registry.apply(statement.changes, unit.source, state.epoch); },
         onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(); },
-        onError: () => { state.failed(); },
+        onError: (body) => { state.failed(); return errorWithoutValues(body, deps.context.guard.policyFor(deps.context.actor.name, deps.context.database)); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
         onWatchRows: (isWatched) => { this.#scanner.watch(backendType.dataRow, isWatched); },
         onFatal: () => { this.#isFatalSeen = true; },

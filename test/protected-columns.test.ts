@@ -109,6 +109,7 @@ const reads: readonly (readonly [sql: string, why: string])[] = [
   ['SELECT schema_to_xml(\'public\', true, true, \'\')', 'a whole schema'],
   ['SELECT most_common_vals FROM pg_stats WHERE tablename = \'users\'', 'samples of its values in the statistics'],
   ['SELECT stavalues1 FROM pg_catalog.pg_statistic', 'samples of its values in the catalog'],
+  ['SELECT chunk_data FROM pg_toast.pg_toast_16384', 'the raw pieces of its long values'],
   ['CREATE TABLE copy AS SELECT password FROM users', 'a copy of it'],
   ['CREATE VIEW leak AS SELECT password AS p FROM users', 'a view made to show it'],
   ['PREPARE p AS SELECT password FROM users', 'prepared for later'],

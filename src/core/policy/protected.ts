@@ -88,9 +88,9 @@ const statisticsOfValues: ReadonlySet<string> = new Set([
   'pg_catalog.pg_statistic', 'pg_catalog.pg_stats', 'pg_catalog.pg_statistic_ext_data', 'pg_catalog.pg_stats_ext', 'pg_catalog.pg_stats_ext_exprs',
 ]);
 
-/** A function that reads relations which nobody has named may read each of them. */
+/** A function that reads relations which nobody has named may read each of them, and TOAST holds values of some table. */
 function touchedPlaces({ kind, object, objectKind, relatives = [] }: Effect): readonly Place[] {
-  if (kind === 'read' && objectKind === 'function') return [{ kind: 'relation' }];
+  if ((kind === 'read' && objectKind === 'function') || object?.startsWith('pg_toast.') === true) return [{ kind: 'relation' }];
   return [placeOf(object, objectKind), ...relatives.map((relative) => placeOf(relative, 'table'))];
 }
 

@@ -220,9 +220,9 @@ function cascadeCount(base: string, nodes: readonly CascadeNode[]): { readonly s
 function reachedBy(node: CascadeNode, nodes: readonly CascadeNode[]): string {
   const edges = node.edges.map(({ from, key }) => `EXISTS (SELECT FROM backstop_${from} p WHERE ${keyCondition(node.relation, key, 'p')})`);
   const [first] = nodes;
-  // Rows that the statement itself deletes are gone when the key comes to update them.
+  // Rows that the statement itself deletes are gone when a key comes to update them; those of later generations may not be.
   const isGone = node.change === 'update' && first?.change === 'delete' && first.relation === node.relation;
-  const rest = `NOT EXISTS (SELECT FROM backstop_0 g WHERE g.${rowColumns[0]} = c.tableoid AND g.${rowColumns[1]} = c.ctid)`;
+  const rest = `NOT EXISTS (SELECT FROM ${(first?.loops.length ?? 0) > 0 ? 'backstop_0_first' : 'backstop_0'} g WHERE g.${rowColumns[0]} = c.tableoid AND g.${rowColumns[1]} = c.ctid)`;
   return isGone ? `(${edges.join(' OR ')}) AND ${rest}` : edges.join(' OR ');
 }
 

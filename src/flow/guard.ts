@@ -149,11 +149,12 @@ function notMeasured(risk: Risk): Impact {
 async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSignal): Promise<Impact> {
   const { action, risk } = request;
   if (!changesRows(risk)) return noImpact;
-  const { limits, budgets } = policyFor(deps, action.actor.name, action.database);
+  const { limits, budgets, mode } = policyFor(deps, action.actor.name, action.database);
   const hasLimits = limits.max_rows !== undefined || limits.max_percent !== undefined || budgets.some(({ rows_changed: most }) => most !== undefined);
   // What was used is asked for afterwards, together with what this would change.
   const { decision } = judge(deps, action, { ...request, impact: noImpact, used: noUse });
-  if (decision === 'deny' || (!hasLimits && decision !== 'hold')) return noImpact;
+  // Whoever only observes does not let anything wait.
+  if (mode === 'observe' || decision === 'deny' || (!hasLimits && decision !== 'hold')) return noImpact;
   return await request.measure?.(signal) ?? notMeasured(risk);
 }
 

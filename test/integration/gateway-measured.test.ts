@@ -23,7 +23,7 @@ const bind = (values: readonly string[] = [], statement = '', portal = ''): Buff
 const execute = (rowsMax = 0, portal = ''): Buffer => say.encodeExecute({ portal, rowsMax });
 const whole = (sql: string, values: readonly string[] = []): Buffer => Buffer.concat([parse(sql), bind(values), execute()]);
 
-describe('what changes too much is rolled back, with both numbers', () => {
+describe('what changes too much is rolled back, with both numbers (H74)', () => {
   /** Approved for what it matched; then others add rows before it is sent again. */
   async function approveThen(client: WireClient, sql: string, change: string): Promise<void> {
     const { id } = await scene.heldFor(client, query(sql));

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { Impact } from '../impact.ts';
 import { effectKinds, levels, recoverabilities } from '../risk.ts';
 import type { Effect, Level, Risk } from '../risk.ts';
 import type { Decision } from '../verdict.ts';
@@ -103,6 +104,27 @@ const guarded: readonly (readonly [Effect, Decision, string])[] = [
 ];
 for (const [effect, expected, why] of guarded) {
   test(`protected names: ${why} gets ${expected}`, () => { assert.equal(judge(written(protects), risk('HIGH', effect)).decision, expected); });
+}
+
+const measured: Impact = {
+  kind: 'measured', table: 'public.orders', rows: 6, tableRows: { count: 50, isExact: true }, percent: 12, lock: null, sample: null, triggers: [],
+  cascades: [{ table: 'public.items', rows: 5, how: 'deleted by k (ON DELETE CASCADE)', isExact: true }],
+};
+const limited: readonly (readonly [why: string, impact: Impact, limits: string, fired: readonly string[]])[] = [
+  ['as many rows as it may, with those of foreign keys', measured, 'max_rows: 11, max_percent: 12', []],
+  ['one row too many', measured, 'max_rows: 10', ['limit.rows hold 6 rows of public.orders, and 5 through foreign keys / max_rows: 10']],
+  ['a share too great', measured, 'max_percent: 11, above: deny', ['limit.percent deny 12 % of 50 rows of public.orders / max_percent: 11']],
+  ['an unknown share', { ...measured, tableRows: null, percent: null }, 'max_percent: 90', ['limit.percent hold 6 rows of public.orders, share unknown / max_percent: 90']],
+  ['a single row of a small table', { ...measured, rows: 1, cascades: [], percent: 50 }, 'max_percent: 10', []],
+  ['an unknown impact', { kind: 'unknown', reason: 'it was not counted' }, 'max_rows: 10, max_percent: 5', ['impact.unknown hold unknown impact: it was not counted / max_rows: 10, max_percent: 5']],
+  ['an unknown impact where more is denied', { kind: 'unknown', reason: 'it was not counted' }, 'max_rows: 10, above: deny', ['impact.unknown deny unknown impact: it was not counted / max_rows: 10']],
+  ['an unknown impact without limits', { kind: 'unknown', reason: 'it was not counted' }, 'above: deny', []],
+];
+for (const [why, impact, limits, expected] of limited) {
+  test(`limits: ${why} fires ${expected.length === 0 ? 'nothing' : expected.join()}`, () => {
+    const { fired } = decide(written(`limits: { ${limits} }`).base, { risk: update, agent: 'ada', database: 'shop', recovery: 'none', impact });
+    assert.deepEqual(fired.filter(({ rule }) => !rule.startsWith('level')).map(({ rule, decision, observed, threshold }) => `${rule} ${decision} ${observed} / ${threshold}`), expected);
+  });
 }
 
 test('a rule that throws denies, and its verdict names it', () => {

@@ -2,14 +2,14 @@
  * Does a risk change rows that outlive the session, and where from? Decides what is measured beforehand, what is held to a
  * ceiling, and whether the command tag alone tells how much was changed.
  */
-import type { Effect, Risk } from '../risk.ts';
+import { isAtLeast, type Effect, type Risk } from '../risk.ts';
 
 const writes: ReadonlySet<string> = new Set(['insert', 'update', 'delete']);
 const changes: ReadonlySet<string> = new Set(['update', 'delete']);
 
-/** It may insert, update or delete rows of permanent tables, or runs code that may. */
+/** It may insert, update or delete rows of permanent tables, or runs code that may; what is LOW stays inside the session. */
 export function changesRows({ level, effects }: Pick<Risk, 'level' | 'effects'>): boolean {
-  return level !== 'SAFE' && effects.some((effect) => isWrite(effect) || isCode(effect));
+  return isAtLeast(level, 'HIGH') && effects.some((effect) => isWrite(effect) || isCode(effect));
 }
 
 /** It would update or delete rows that are there already: that much can be counted before it runs. */

@@ -7,6 +7,7 @@ import type { Impact, MeasuredImpact } from '../core/impact.ts';
 import { parsePolicy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
 import { systemClock } from '../lib/clock.ts';
+import { createBudgets } from '../store/budgets.ts';
 import { withStore } from '../../test/fixtures/store.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type GuardRequest } from './guard.ts';
@@ -38,7 +39,7 @@ async function tried(policy: string, impact: Impact, { risk = update, approve = 
   await withStore(async (store) => {
     const parsed = parsePolicy(`name: t\ndescription: t\n${policy}\napproval: { wait: 0, expires: 600 }\n`, 't.yaml');
     const guard = createGuard({
-      ledger: store.ledger, approvals: store.approvals, policy: () => parsed, untilPolicyChanged: () => new AbortController().signal, environment: 'dev',
+      budgets: createBudgets({ database: store.database, clock: systemClock }), ledger: store.ledger, approvals: store.approvals, policy: () => parsed, untilPolicyChanged: () => new AbortController().signal, environment: 'dev',
       clock: systemClock, newApprovalId: () => 'apr_1',
     });
     const hooks = { onHold: () => undefined, signal: new AbortController().signal };

@@ -38,8 +38,8 @@ for (const file of shipped) {
 
 test('what protect says in comments can be written as it stands', () => {
   const text = readFileSync(new URL('protect.yaml', folder), 'utf8');
-  const policy = parsePolicy(text.replaceAll(/^# (protected:|limits:|timeouts:|  \w+: )/gm, '$1'), 'protect.yaml');
-  assert.deepEqual([policy.limits, policy.timeouts], [{ max_rows: 10_000, max_percent: 50, above: 'deny' }, { statement: 300, lock: 10, idle_in_transaction: 60 }]);
+  const policy = parsePolicy(text.replaceAll(/^# (protected:|timeouts:|  \w+: )/gm, '$1'), 'protect.yaml');
+  assert.deepEqual([policy.limits, policy.timeouts], [{ max_rows: 1000, max_percent: 10, above: 'hold' }, { statement: 300, lock: 10, idle_in_transaction: 60 }]);
   assert.deepEqual(policy.protected, { tables: ['payments', 'public.audit_*'], schemas: ['billing'], columns: [], on_write: 'deny', on_read: 'allow', on_column_read: 'deny' });
 });
 

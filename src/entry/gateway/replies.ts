@@ -289,8 +289,9 @@ export class Replies {
     const head = this.#expected[0];
     if (head?.kind === 'own-call') return this.#ownAnswered();
     // PostgreSQL loses the commit of what was executed before a simple Query without a Sync between: its Sync then ends
-    // nothing, and what comes next fails with XX000 and takes it all back.
-    const isMixed = this.isUnsynced && this.status === 'idle' && status === 'in-transaction' && (head?.kind === 'query' || head?.kind === 'function-call');
+    // nothing, and what comes next fails with XX000 and takes it all back. What is held stands behind a BEGIN of ours.
+    const isMixed = this.isUnsynced && this.status === 'idle' && status === 'in-transaction'
+      && (head?.kind === 'function-call' || (head?.kind === 'query' && head.held === undefined));
     this.status = status;
     this.isCopyIn = false;
     this.isSkipping = this.isUnsynced = false;

@@ -62,7 +62,7 @@ export function relationRisk(scope: Scope, fact: RelationFact, mention: Pick<Rel
   const effect = effectOnly({
     kind: effectOf[mention.use], object: keyOf(fact), objectKind: shownKind[fact.kind], ...columnsOf(fact, mention, isWritten), ...(relatives.length > 0 ? { relatives } : {}),
   });
-  if (fact.builtin === true) return joinRisks(effect, systemRisk(fact, mention.use));
+  if (fact.builtin === true) return joinRisks(effect, systemRisk(fact, mention));
   if (mention.use === 'read') return joinRisks(effect, readRisk(scope, fact));
   if (mention.use === 'lock') return effect;
   return joinRisks(effect, writeRisk(scope, fact, mention));
@@ -82,7 +82,15 @@ function columnsOf({ builtin, columns }: RelationFact, { use, columns: written, 
 const rowWrites = { insert: true, update: true, delete: true } as const;
 const systemColumns: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 
-function systemRisk(fact: RelationFact, use: RelationUse): Risk {
+/** What is not known to have those columns may have others in their place. */
+function mayRead({ columns }: RelationFact, reads: RelationMention['reads'], wanted: readonly string[]): boolean {
+  const names = columns.map(({ name }) => name);
+  if (reads === undefined || !wanted.every((name) => names.includes(name))) return true;
+  const isWhole = !reads.selected.every((name) => names.includes(name) || systemColumns.has(name));
+  return isWhole || wanted.some((name) => reads.names.has(name));
+}
+
+function systemRisk(fact: RelationFact, { use, reads }: Pick<RelationMention, 'use' | 'reads'>): Risk {
   const key = keyOf(fact);
   if (use === 'lock' || use === 'maintain') return nothing;
   if (use !== 'read') {
@@ -91,7 +99,7 @@ function systemRisk(fact: RelationFact, use: RelationUse): Risk {
   }
   if (key === 'pg_catalog.pg_settings') return readingSetting(null);
   const row = systemRelation(key);
-  if (row === undefined) return nothing;
+  if (row === undefined || (row.columns !== undefined && !mayRead(fact, reads, row.columns))) return nothing;
   return danger(row.level, row.rule, `${key} ${row.note}.`, { kind: row.effect, object: key, objectKind: 'system relation', detail: row.note });
 }
 

@@ -5,7 +5,14 @@
  */
 import type { EffectKind, Level } from '../risk.ts';
 
-export interface SystemRelationRow { readonly level: Level; readonly rule: string; readonly effect: EffectKind; readonly note: string }
+export interface SystemRelationRow {
+  readonly level: Level;
+  readonly rule: string;
+  readonly effect: EffectKind;
+  readonly note: string;
+  /** Reading the other columns is a read like any; absent: every column counts. */
+  readonly columns?: readonly string[];
+}
 
 const credentials: SystemRelationRow = { level: 'HIGH', rule: 'relation.credentials', effect: 'privilege', note: 'holds credentials' };
 const configuration: SystemRelationRow = { level: 'HIGH', rule: 'relation.server-file', effect: 'file', note: 'reads configuration files of the server' };
@@ -13,8 +20,8 @@ const contents: SystemRelationRow = { level: 'HIGH', rule: 'relation.raw-content
 
 const rows: ReadonlyMap<string, SystemRelationRow> = new Map([
   ['pg_catalog.pg_authid', credentials], ['pg_catalog.pg_shadow', credentials],
-  ['pg_catalog.pg_user_mapping', credentials], ['pg_catalog.pg_user_mappings', credentials],
-  ['pg_catalog.pg_subscription', credentials],
+  ['pg_catalog.pg_user_mapping', { ...credentials, columns: ['umoptions'] }], ['pg_catalog.pg_user_mappings', { ...credentials, columns: ['umoptions'] }],
+  ['pg_catalog.pg_subscription', { ...credentials, columns: ['subconninfo'] }],
   ['information_schema._pg_user_mappings', credentials], ['information_schema.user_mapping_options', credentials],
   ['pg_catalog.pg_largeobject', contents],
   ['pg_catalog.pg_hba_file_rules', configuration], ['pg_catalog.pg_ident_file_mappings', configuration],

@@ -82,7 +82,7 @@ describe('COPY', () => {
     assert.deepEqual(await client.until('Z'), ['T', 'D:2', 'C:SELECT 1', 'Z:I']);
   }));
 
-  it('is broken off by CopyFail or by a message that does not belong there', () => withClient(async (client) => {
+  it('is broken off by CopyFail, and with its session by a message that does not belong there', () => withClient(async (client) => {
     client.send(query('COPY t FROM STDIN'));
     await client.until('G');
     client.send(...rows, say.encodeCopyFail('changed my mind'));
@@ -90,7 +90,10 @@ describe('COPY', () => {
     client.send(query('COPY t FROM STDIN'));
     await client.until('G');
     client.send(...rows, query('DELETE FROM t'));
-    assert.deepEqual(await client.until('Z'), ['E:57014', 'Z:I']);
+    assert.deepEqual(await client.untilClosed(), ['E:08P01', 'E:08P01']);
+    assert.deepEqual(client.errors.slice(-2).map(({ severity, message }) => [severity, message]), [
+      ['ERROR', 'unexpected message type 0x51 during COPY from stdin'], ['FATAL', 'terminating connection because protocol synchronization was lost'],
+    ]);
     assert.equal(await count('t'), 5);
     assert.ok(!forwardedText().includes('DELETE'));
   }));

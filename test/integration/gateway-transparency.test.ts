@@ -52,12 +52,17 @@ describe('through a whole Backstop in observe the client sees what it sees direc
     await backstop?.stop();
   });
 
-  for (const minor of [0, 2]) {
+  for (const minor of [0, 1, 2, 9]) {
     it(`at start-up in protocol 3.${minor}`, async () => {
       const [direct, through] = await pair.startups(minor);
       assert.deepEqual(through, direct);
     });
   }
+
+  it('at start-up with options of the protocol that nobody knows', async () => {
+    const [direct, through] = await pair.startups(2, { '_pq_.unheard_of': '1', '_pq_.another': '' });
+    assert.deepEqual(through, direct);
+  });
 
   for (const [what, sequence] of sequenceRows) {
     it(what, async () => {

@@ -80,12 +80,12 @@ export class BatchJudge {
   }
 
   #admit(batch: WholeBatch, candidate: Candidate): Judged | Promise<Judged> {
-    const { admission, context: { registry, state } } = this.#deps;
+    const { admission, replies, context: { registry, state } } = this.#deps;
     const admitting = admission.admit(candidate);
     const judged = (admitted: Admitted): Judged => {
       if (admitted.kind === 'refused') return admitted;
       const { unit, risk } = admitted;
-      if (batch.kind === 'query') registry.beginQuery();
+      if (batch.kind === 'query') registry.beginQuery(replies.status !== 'failed');
       for (const statement of candidate.statements) state.letThrough(statement, risk);
       return { kind: 'work', work: { plan: { frames: [batch.frame], expected: [{ kind: batch.kind, unit, part: { candidate, risk } }], refusal: undefined }, end: 'own' } };
     };

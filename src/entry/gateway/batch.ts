@@ -29,6 +29,7 @@ export class BatchCollector {
   #frames: Frame[] = [];
   #bytes = 0;
 
+  get firstType(): number | undefined { return this.#frames[0]?.type; }
   get isEmpty(): boolean { return this.#frames.length === 0; }
 
   add(frame: Frame): readonly Batch[] {
@@ -68,6 +69,11 @@ export class BatchCollector {
     this.clear();
     return batch;
   }
+}
+
+/** What a server that reads message by message meets first. */
+export function firstType(batch: Exclude<Batch, { readonly kind: 'terminate' | 'too-large' }>): number {
+  return batch.kind === 'extended' ? batch.frames[0]?.type ?? frontendType.flush : batch.frame.type;
 }
 
 /** One piece of bytes where the messages lie side by side in what was received, else a copy. */

@@ -6,7 +6,7 @@ import { joinRisks, nothing, type Risk } from '../../core/risk.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import {
-  decodeFrontend, type BindMessage, type CloseMessage, type ExecuteMessage, type ParseMessage,
+  decodeFrontend, type BindMessage, type CloseMessage, type DescribeMessage, type ExecuteMessage, type ParseMessage,
 } from '../../lib/pgwire/frontend-decode.ts';
 import { headerBytes, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { sqlBytesMax } from '../../lib/pgsql/parser.ts';
@@ -83,7 +83,7 @@ export class ExtendedPlan {
     switch (message.kind) {
       case 'parse': return this.#parse(message, at);
       case 'bind': return this.#bind(message, at);
-      case 'describe': return { kind: 'describe' };
+      case 'describe': return this.#describe(message);
       case 'close': return this.#close(message);
       case 'execute': return this.#execute(message);
       default: throw new Failure('protocol_violation', `Backstop did not expect a ${message.kind} message here.`);
@@ -94,6 +94,8 @@ export class ExtendedPlan {
   #parse(message: ParseMessage, at: number): Step {
     const setting = this.#newSetting();
     const { assessment } = this.#context.judgements.judge(message.sql, setting);
+    // Whatever becomes of a Parse without a name, the statement without a name before it is gone.
+    if (message.statement === '' && (assessment.error !== undefined || assessment.statements.length > 1)) this.#context.registry.deallocate('');
     if (assessment.error !== undefined) throw unreadable(assessment.error, message.sql);
     if (assessment.statements.length > 1) throw new Failure('statement_unreadable', 'cannot insert multiple commands into a prepared statement');
     const prepared: Prepared = { source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes };
@@ -137,6 +139,12 @@ export class ExtendedPlan {
   #mayPlanAlone({ statement }: Portal<Unit>, candidate: Candidate): boolean {
     if (statement === undefined || !runsUnreadCode(statement, candidate.riskUnder(candidate.setting))) return true;
     return this.#admission.wouldAllow(candidate);
+  }
+
+  /** The server may still have the unnamed statement that a Query took away which it never saw. */
+  #describe({ target, name }: DescribeMessage): Step {
+    if (target === 'portal' || this.#context.registry.prepared(name) !== undefined) return { kind: 'describe' };
+    return { kind: 'refused', error: ownErrors.unknownStatement(name) };
   }
 
   #close(message: CloseMessage): Step {

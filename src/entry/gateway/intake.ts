@@ -19,6 +19,12 @@ export class Intake {
   get isMessageOpen(): boolean { return this.#reader.isInsideMessage; }
   get hasWaiting(): boolean { return this.#waiting.length > 0; }
 
+  /** The type of the first message that waits for its Sync or Flush. */
+  get firstCollected(): number | undefined { return this.#collector.firstType; }
+
+  /** It comes again before anything else. */
+  putBack(batch: Batch): void { this.#waiting.unshift(batch); }
+
   push(chunk: Buffer): void { this.#reader.push(chunk); }
 
   /** Throws a fatal ProtocolError. */

@@ -64,7 +64,10 @@ test('a simple Query takes the unnamed statement and portal away, and no named o
   registry.prepare('', prepared('SELECT 1'));
   registry.prepare('q', prepared('SELECT 2'));
   registry.open('', portal('SELECT 1'));
-  registry.beginQuery();
+  registry.beginQuery(false);
+  assert.equal(registry.prepared(''), undefined);
+  assert.equal(registry.portal('')?.source, 'SELECT 1', 'a failed transaction runs no Query');
+  registry.beginQuery(true);
   assert.equal(registry.prepared(''), undefined);
   assert.equal(registry.portal(''), undefined);
   assert.equal(registry.prepared('q')?.source, 'SELECT 2');

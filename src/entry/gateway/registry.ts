@@ -104,10 +104,10 @@ export class Registry<U = unknown> {
     if (prepares + declares > 0) this.#checkBytes((prepares + declares) * source.length * treeBytesPerCharacter);
   }
 
-  /** A simple Query takes the unnamed statement and portal away before it runs. */
-  beginQuery(): void {
+  /** A simple Query takes the unnamed statement away before it is looked at, and the unnamed portal when it runs. */
+  beginQuery(mayRun: boolean): void {
     this.#setPrepared('', undefined);
-    this.#setPortal('', undefined);
+    if (mayRun) this.#setPortal('', undefined);
   }
 
   /** Portals end with their transaction; only a cursor WITH HOLD outlives its commit, and then every later end. */

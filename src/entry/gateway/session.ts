@@ -13,14 +13,14 @@ import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { headerBytes } from '../../lib/pgwire/frame-reader.ts';
 import { FrameScanner } from '../../lib/pgwire/frame-scanner.ts';
-import { encodeCopyFail } from '../../lib/pgwire/frontend-encode.ts';
 import { backendType, frontendType } from '../../lib/pgwire/message-type.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import type { Link } from '../../remote/postgres/link.ts';
 import { abandon } from './abandon.ts';
 import { Admission } from './admission.ts';
-import type { Batch } from './batch.ts';
+import { firstType, type Batch } from './batch.ts';
 import { BatchJudge, type JudgeableBatch, type Judged } from './batch-judge.ts';
+import { breakCopyOff, brokenCopyEnd } from './broken-copy.ts';
 import type { SessionContext } from './context.ts';
 import { TransactionFate } from './fate.ts';
 import { Forwarder } from './forwarder.ts';
@@ -72,6 +72,8 @@ export class Session {
   #isDraining = false;
   /** A Sync came while the server copied in. */
   #hasSyncInCopy = false;
+  /** The type of a message that came while the server copied in and has no place there. */
+  #brokenBy: number | undefined;
   #onSettled: (() => void) | undefined;
   /** While a chunk of the server's is read: what of it goes to the client. */
   #gathered: Buffer[] | undefined;
@@ -205,6 +207,8 @@ export class Session {
       while (this.#mayTake) {
         const batch = this.#intake.next();
         if (batch === undefined) {
+          const begun = this.#intake.firstCollected;
+          if (this.#replies.isCopyIn && begun !== undefined) this.#breakCopyOff(begun);
           this.#dry();
           break;
         }
@@ -260,14 +264,17 @@ export class Session {
       if (this.#replies.isUnsynced) this.#forwarder.flush();
       return;
     }
-    const isSync = batch.kind === 'extended' && batch.end === 'sync';
     // The server ignores it as long as it copies. If an error ends the COPY, this is the Sync that it waits for.
-    if (isSync && batch.frames.length === 0) this.#hasSyncInCopy = true;
-    else {
-      this.#replies.isCopyIn = false;
-      this.#forwarder.write(encodeCopyFail('the client sent another message during COPY'));
-      if (isSync) this.#forwarder.forward(onlySync);
-    }
+    if (batch.kind === 'extended' && batch.end === 'sync' && batch.frames.length === 0) this.#hasSyncInCopy = true;
+    else if (batch.kind !== 'terminate' && batch.kind !== 'too-large') this.#breakCopyOff(firstType(batch), batch);
+    else this.#clientGone();
+  }
+
+  #breakCopyOff(messageType: number, batch?: Batch): void {
+    this.#replies.isCopyIn = false;
+    this.#brokenBy = messageType;
+    if (batch !== undefined) this.#intake.putBack(batch);
+    this.#forwarder.write(breakCopyOff);
   }
 
   #judged(batch: JudgeableBatch, judged: Judged): void {
@@ -280,6 +287,8 @@ export class Session {
   #refuseWhole(batch: JudgeableBatch, error: Buffer): void {
     if (this.#isOver) return;
     const isOne = batch.kind === 'query' || batch.kind === 'function-call';
+    // The server drops the statement without a name before it looks at a Query.
+    if (batch.kind === 'query') this.#deps.context.registry.beginQuery(false);
     if (isOne && this.#forwarder.isServerIdle) this.#scanner.insert(Buffer.concat([error, encodeReadyForQuery('idle')]));
     else {
       const end = batch.kind === 'extended' ? batch.end : batch.kind === 'too-large' ? 'open' : 'sync';
@@ -336,10 +345,15 @@ export class Session {
   }
 
   #see(type: number, bytes: Buffer, at: number, end: number): void {
-    const replacement = this.#replies.see(type, bytes, at, end);
+    const brokenBy = type === backendType.errorResponse ? this.#brokenBy : undefined;
+    if (brokenBy !== undefined) this.#brokenBy = undefined;
+    const brokenEnd = brokenBy === undefined ? undefined : brokenCopyEnd(bytes.subarray(at, end), brokenBy);
+    const seen = this.#replies.see(type, bytes, at, end);
+    const replacement = brokenEnd ?? seen;
     if (replacement === undefined) return;
     if (replacement.length > 0) this.#scanner.insertBefore(replacement);
     this.#scanner.drop();
+    if (brokenEnd !== undefined) this.end(Buffer.alloc(0));
   }
 
   #parameterChanged(name: string, value: string): boolean {

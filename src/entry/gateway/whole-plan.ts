@@ -25,7 +25,7 @@ export async function functionCandidate(frame: Frame, context: SessionContext, s
   if (message.kind !== 'function-call') throw new Failure('protocol_violation', `Backstop did not expect a ${message.kind} message here.`);
   const { functionOid, formats, values } = message;
   const named = await context.oids.functionNamed(context.database, functionOid);
-  if (named === undefined) throw new Failure('statement_unreadable', `There is no function with OID ${functionOid} that Backstop could judge.`);
+  if (named === undefined) throw new Failure('undefined_function', `function with OID ${functionOid} does not exist`);
   const parameters = values.map((_value, index) => `$${index + 1}`).join(', ');
   const sql = `SELECT ${quoteIdentifier(named.schema)}.${quoteIdentifier(named.name)}(${parameters})`;
   const candidate = candidateOf(sql, context, setting, () => digestOf({ sql: `FunctionCall ${functionOid} ${sql}`, formats, values }));

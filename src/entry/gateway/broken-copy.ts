@@ -11,15 +11,29 @@ import { encodeCopyFail } from '../../lib/pgwire/frontend-encode.ts';
 
 const reason = `backstop_broken_off_${randomBytes(12).toString('hex')}`;
 
-export const breakCopyOff: Buffer = encodeCopyFail(reason);
+const failure: Buffer = encodeCopyFail(reason);
 
-/** What the client gets for the server's error: undefined when that is about something else, and the session goes on. */
-export function brokenCopyEnd(errorBody: Buffer, messageType: number): Buffer | undefined {
-  const fields = decodeDiagnostic(errorBody);
-  if (!fields.message.includes(reason)) return undefined;
-  const message = `unexpected message type 0x${messageType.toString(16).toUpperCase().padStart(2, '0')} during COPY from stdin`;
-  return Buffer.concat([
-    encodeErrorResponse({ severity: 'ERROR', code: '08P01', message, ...(fields.where === undefined ? {} : { where: fields.where }) }),
-    encodeErrorResponse({ severity: 'FATAL', code: '08P01', message: 'terminating connection because protocol synchronization was lost' }),
-  ]);
+export class BrokenCopy {
+  /** The type of the message that broke a COPY off whose error is still to come. */
+  #messageType: number | undefined;
+
+  /** What the server gets in the message's place. */
+  off(messageType: number): Buffer {
+    this.#messageType = messageType;
+    return failure;
+  }
+
+  /** What the client gets for the server's error: undefined when that is about something else, and the session goes on. */
+  endFor(errorBody: Buffer): Buffer | undefined {
+    const messageType = this.#messageType;
+    this.#messageType = undefined;
+    if (messageType === undefined) return undefined;
+    const fields = decodeDiagnostic(errorBody);
+    if (!fields.message.includes(reason)) return undefined;
+    const message = `unexpected message type 0x${messageType.toString(16).toUpperCase().padStart(2, '0')} during COPY from stdin`;
+    return Buffer.concat([
+      encodeErrorResponse({ severity: 'ERROR', code: '08P01', message, ...(fields.where === undefined ? {} : { where: fields.where }) }),
+      encodeErrorResponse({ severity: 'FATAL', code: '08P01', message: 'terminating connection because protocol synchronization was lost' }),
+    ]);
+  }
 }

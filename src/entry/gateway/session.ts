@@ -20,7 +20,7 @@ import { abandon } from './abandon.ts';
 import { Admission } from './admission.ts';
 import { firstType, type Batch } from './batch.ts';
 import { BatchJudge, type JudgeableBatch, type Judged } from './batch-judge.ts';
-import { breakCopyOff, brokenCopyEnd } from './broken-copy.ts';
+import { BrokenCopy } from './broken-copy.ts';
 import type { SessionContext } from './context.ts';
 import { TransactionFate } from './fate.ts';
 import { Forwarder } from './forwarder.ts';
@@ -72,8 +72,7 @@ export class Session {
   #isDraining = false;
   /** A Sync came while the server copied in. */
   #hasSyncInCopy = false;
-  /** The type of a message that came while the server copied in and has no place there. */
-  #brokenBy: number | undefined;
+  readonly #brokenCopy = new BrokenCopy();
   #onSettled: (() => void) | undefined;
   /** While a chunk of the server's is read: what of it goes to the client. */
   #gathered: Buffer[] | undefined;
@@ -272,9 +271,8 @@ export class Session {
 
   #breakCopyOff(messageType: number, batch?: Batch): void {
     this.#replies.isCopyIn = false;
-    this.#brokenBy = messageType;
     if (batch !== undefined) this.#intake.putBack(batch);
-    this.#forwarder.write(breakCopyOff);
+    this.#forwarder.write(this.#brokenCopy.off(messageType));
   }
 
   #judged(batch: JudgeableBatch, judged: Judged): void {
@@ -345,9 +343,7 @@ export class Session {
   }
 
   #see(type: number, bytes: Buffer, at: number, end: number): void {
-    const brokenBy = type === backendType.errorResponse ? this.#brokenBy : undefined;
-    if (brokenBy !== undefined) this.#brokenBy = undefined;
-    const brokenEnd = brokenBy === undefined ? undefined : brokenCopyEnd(bytes.subarray(at, end), brokenBy);
+    const brokenEnd = type === backendType.errorResponse ? this.#brokenCopy.endFor(bytes.subarray(at, end)) : undefined;
     const seen = this.#replies.see(type, bytes, at, end);
     const replacement = brokenEnd ?? seen;
     if (replacement === undefined) return;

@@ -5,7 +5,7 @@
  * request, the number of clients) passes through here. It reads no client's bytes.
  */
 import { fileURLToPath } from 'node:url';
-import { checkReachable, claimAlone, findUpstream, loadFor, openMemory, settleTheLastRun, settleWorker, stopAll, type Backstop, type StartHooks, type Started } from './app.ts';
+import { checkReachable, claimAlone, findUpstream, loadFor, openMemory, settleTheLastRun, settleWorker, startWhole, type Backstop, type StartHooks, type Started } from './app.ts';
 import { configToText, type Config } from './config.ts';
 import { Failure } from './core/failure.ts';
 import { createHttp, type PolicyHealth } from './entry/http/http.ts';
@@ -14,14 +14,8 @@ import type { Log } from './lib/log.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** As `startBackstop`, with `config.workers` processes. */
-export async function startSupervised(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
-  const started: Started = [];
-  try {
-    return { ...await startParts(config, log, hooks, started), stop: () => stopAll(started) };
-  } catch (error) {
-    await stopAll(started).catch((second: unknown) => { log.error({ error: second }, 'a part could not be stopped'); });
-    throw error;
-  }
+export function startSupervised(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
+  return startWhole(log, (started) => startParts(config, log, hooks, started));
 }
 
 async function startParts(config: Config, log: Log, hooks: StartHooks, started: Started): Promise<Omit<Backstop, 'stop'>> {

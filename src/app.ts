@@ -156,10 +156,15 @@ export interface StartHooks {
 }
 
 /** Serves until `stop`. Throws Failure, with everything stopped again. */
-export async function startBackstop(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
+export function startBackstop(config: Config, log: Log, hooks: StartHooks = { onProgress: () => undefined }): Promise<Backstop> {
+  return startWhole(log, (started) => startParts(config, log, hooks, started));
+}
+
+/** All parts or none: when one fails to start, those before it are stopped again. */
+export async function startWhole<Parts extends object>(log: Log, start: (started: Started) => Promise<Parts>): Promise<Parts & Pick<Backstop, 'stop'>> {
   const started: Started = [];
   try {
-    return { ...await startParts(config, log, hooks, started), stop: () => stopAll(started) };
+    return { ...await start(started), stop: () => stopAll(started) };
   } catch (error) {
     await stopAll(started).catch((second: unknown) => { log.error({ error: second }, 'a part could not be stopped'); });
     throw error;

@@ -7,8 +7,11 @@ import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
-import { openHardening } from './app-hardening.ts';
-import { livePlace, offlinePlace, openMemory, startBackstop, policyText } from './app.ts';
+import { startBackstop } from './app/backstop.ts';
+import { openHardening } from './app/hardening.ts';
+import { livePlace, offlinePlace } from './app/judging-place.ts';
+import { openMemory } from './app/memory.ts';
+import { policyText } from './app/policy.ts';
 import { runCli } from './entry/cli/cli.ts';
 
 const faultExitCode = 70;
@@ -40,7 +43,7 @@ setTimeout(() => process.exit(), lingerMsMax).unref();
 /** More than one worker makes this process their supervisor. */
 async function start(...[config, log, hooks]: Parameters<typeof startBackstop>): ReturnType<typeof startBackstop> {
   if (config.workers === 1) return startBackstop(config, log, hooks);
-  const { startSupervised } = await import('./app-workers.ts');
+  const { startSupervised } = await import('./app/supervisor.ts');
   return startSupervised(config, log, hooks);
 }
 

@@ -12,7 +12,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { z } from 'zod';
-import { openMemory } from '../../src/app.ts';
+import { openMemory } from '../../src/app/memory.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { connectWire } from '../fixtures/wire-client.ts';

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import pg from 'pg';
-import { startBackstop, type Backstop } from '../../src/app.ts';
+import { startBackstop, type Backstop } from '../../src/app/backstop.ts';
 import { loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/lib/log.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';

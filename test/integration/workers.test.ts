@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
-import { openMemory, type Memory } from '../../src/app.ts';
+import { openMemory, type Memory } from '../../src/app/memory.ts';
 import type { EntryBody, OutcomeBody } from '../../src/core/ledger/entry.ts';
 import { fillShop } from '../fixtures/backstop.ts';
 import { startBackstopProcess, type BackstopProcess } from '../fixtures/backstop-process.ts';

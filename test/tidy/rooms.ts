@@ -1,6 +1,6 @@
 /**
  * The rooms and who may import whom. `lib` and `core` are imported anywhere; of `store`, `remote` and `flow` only types
- * are, except where app.ts joins them; an entry knows no other entry. Core is pure: no input or output, no clock, no
+ * are, except where src/app joins them; an entry knows no other entry. Core is pure: no input or output, no clock, no
  * randomness, nothing asynchronous.
  */
 import { posix } from 'node:path';
@@ -8,15 +8,13 @@ import type { Node } from 'acorn';
 import { matchesIn, nodesOf } from './source.ts';
 import type { Import, Source, Violation } from './source.ts';
 
-/** `lib`, `core`, `store`, `remote`, `flow`, `entry/NAME`, or the file itself at the top of src. */
+/** `app`, `lib`, `core`, `store`, `remote`, `flow`, `entry/NAME`, or the file itself at the top of src. */
 export function roomOf(path: string): string {
   const [, first = '', second = ''] = path.split('/');
   return first === 'entry' ? `entry/${second}` : first;
 }
 
-const outermost: ReadonlySet<string> = new Set(['main.ts', 'app.ts', 'app-hardening.ts', 'app-workers.ts', 'worker.ts', 'worker-pool.ts', 'worker-messages.ts', 'config.ts', 'config-settings.ts']);
-/** They join the parts. */
-const joining: ReadonlySet<string> = new Set(['app.ts', 'app-hardening.ts', 'app-workers.ts', 'worker.ts']);
+const outermost: ReadonlySet<string> = new Set(['main.ts', 'app', 'config.ts', 'config-settings.ts']);
 
 /** Rooms whose values come in as arguments. */
 const received: ReadonlySet<string> = new Set(['store', 'remote', 'flow']);
@@ -40,8 +38,8 @@ function problemOf(path: string, { from, kind }: Import): string | undefined {
   const target = posix.join(posix.dirname(path), from);
   if (!target.startsWith('src/')) return 'src imports nothing outside src';
   const other = roomOf(target);
-  if (other === own || joining.has(own)) return undefined;
-  if (other === 'lib') return undefined;
+  // The app joins the parts.
+  if (other === own || own === 'app' || other === 'lib') return undefined;
   if (own === 'lib') return 'lib imports only lib';
   if (other === 'core') return undefined;
   if (own === 'core') return 'core imports only core and lib';
@@ -49,9 +47,8 @@ function problemOf(path: string, { from, kind }: Import): string | undefined {
 }
 
 function outermostProblem(own: string, other: string, kind: Import['kind']): string | undefined {
-  if (kind === 'type') return undefined;
-  if (own === 'main.ts' || outermost.has(own)) return undefined;
-  if (other.startsWith('config') && own === 'entry/cli') return undefined;
+  if (kind === 'type' || own === 'main.ts') return undefined;
+  if (other.startsWith('config') && (own.startsWith('config') || own === 'entry/cli')) return undefined;
   return `${other} is received, not imported, by ${own}`;
 }
 
@@ -61,7 +58,7 @@ function roomProblem(own: string, other: string, kind: Import['kind']): string |
     return own.startsWith('entry/') ? 'no entry imports another entry' : `${own} never imports an entry`;
   }
   if (never[own]?.includes(other)) return `${own} and ${other} never import each other`;
-  if (received.has(other) && kind === 'value') return `${other} is received: outside app.ts only its types are imported`;
+  if (received.has(other) && kind === 'value') return `${other} is received: outside src/app only its types are imported`;
   return undefined;
 }
 

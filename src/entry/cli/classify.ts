@@ -6,7 +6,7 @@
 import { open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
-import type { JudgingPlace } from '../../app.ts';
+import type { JudgingPlace } from '../../app/judging-place.ts';
 import { Failure } from '../../core/failure.ts';
 import { assess } from '../../core/sql/assess.ts';
 import type { SessionFacts } from '../../core/sql/statement.ts';

@@ -4,8 +4,10 @@
  * code. Values of other rooms come in through CliDeps only.
  */
 import type { Command } from 'commander';
-import type { openHardening } from '../../app-hardening.ts';
-import type { JudgingPlace, openMemory, startBackstop } from '../../app.ts';
+import type { startBackstop } from '../../app/backstop.ts';
+import type { openHardening } from '../../app/hardening.ts';
+import type { JudgingPlace } from '../../app/judging-place.ts';
+import type { openMemory } from '../../app/memory.ts';
 
 export interface CliDeps {
   readonly version: string;

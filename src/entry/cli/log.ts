@@ -2,7 +2,7 @@
  * `backstop log`: the record of statements, as a table or as one JSON object a line; with `--follow` also what comes. It
  * reads the store like any other process, so it works whether Backstop runs or not.
  */
-import type { Memory } from '../../app.ts';
+import type { Memory } from '../../app/memory.ts';
 import { columns, printable } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
 import { LogLines, type LogLine } from './log-lines.ts';

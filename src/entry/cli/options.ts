@@ -3,7 +3,7 @@
  * flag, a variable and a key of the file can never drift apart.
  */
 import type { Command } from 'commander';
-import type { Memory } from '../../app.ts';
+import type { Memory } from '../../app/memory.ts';
 import { loadConfig, type Config, type ConfigFlags } from '../../config.ts';
 import { settings, type Setting } from '../../config-settings.ts';
 import { Failure } from '../../core/failure.ts';

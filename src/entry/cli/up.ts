@@ -3,7 +3,7 @@
  * block that says how to use it, and stops cleanly when asked to. What is in the way is said before anything is started.
  */
 import { createServer } from 'node:net';
-import type { Backstop } from '../../app.ts';
+import type { Backstop } from '../../app/backstop.ts';
 import type { Config } from '../../config.ts';
 import { Failure } from '../../core/failure.ts';
 import { createLog } from '../../lib/log.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { EntryBody } from '../../../src/core/ledger/entry.ts';
-import type { Memory } from '../../../src/app.ts';
+import type { Memory } from '../../../src/app/memory.ts';
 import type { PostgresServer } from '../../fixtures/postgres-server.ts';
 import type { Told } from './load.ts';
 

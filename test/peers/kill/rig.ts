@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openMemory, type Memory } from '../../../src/app.ts';
+import { openMemory, type Memory } from '../../../src/app/memory.ts';
 import { fillShop } from '../../fixtures/backstop.ts';
 import { freePort, type PostgresServer } from '../../fixtures/postgres-server.ts';
 import { placeFromText } from '../../fixtures/store.ts';

@@ -3,11 +3,16 @@
  * a supervisor that started it, hears from it and outlives it. It ends when the supervisor says so, at once when the
  * supervisor is gone, and never by a signal from the terminal, which both of them get.
  */
-import { claimAsWorker, openMemory, policyHealth, serve, stopAll, targetOf, type Memory, type Served, type Started } from './app.ts';
-import { configFromText, type Config } from './config.ts';
-import { Failure } from './core/failure.ts';
-import type { Fellows } from './entry/gateway/gateway.ts';
-import { createLog, type Log } from './lib/log.ts';
+import { configFromText, type Config } from '../config.ts';
+import { Failure } from '../core/failure.ts';
+import type { Fellows } from '../entry/gateway/gateway.ts';
+import { createLog, type Log } from '../lib/log.ts';
+import { claimAsWorker } from './data-folder.ts';
+import { openMemory, type Memory } from './memory.ts';
+import { policyHealth } from './policy.ts';
+import { serve, type Served } from './serve.ts';
+import { stopAll, type Started } from './start-whole.ts';
+import { targetOf } from './upstream.ts';
 import { fromSupervisor, type FromSupervisor, type FromWorker } from './worker-messages.ts';
 
 type Begin = Extract<FromSupervisor, { kind: 'begin' }>;

@@ -5,12 +5,17 @@
  * request, the number of clients) passes through here. It reads no client's bytes.
  */
 import { fileURLToPath } from 'node:url';
-import { checkReachable, claimAlone, findUpstream, loadFor, openMemory, settleTheLastRun, settleWorker, startWhole, type Backstop, type StartHooks, type Started } from './app.ts';
-import { configToText, type Config } from './config.ts';
-import { Failure } from './core/failure.ts';
-import { createHttp, type PolicyHealth } from './entry/http/http.ts';
-import { addMetrics } from './entry/http/metrics.ts';
-import type { Log } from './lib/log.ts';
+import { configToText, type Config } from '../config.ts';
+import { Failure } from '../core/failure.ts';
+import { createHttp, type PolicyHealth } from '../entry/http/http.ts';
+import { addMetrics } from '../entry/http/metrics.ts';
+import type { Log } from '../lib/log.ts';
+import type { Backstop, StartHooks } from './backstop.ts';
+import { claimAlone } from './data-folder.ts';
+import { openMemory, recordRun, settleTheLastRun, settleWorker } from './memory.ts';
+import { loadFor } from './policy.ts';
+import { startWhole, type Started } from './start-whole.ts';
+import { checkReachable, findUpstream } from './upstream.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** As `startBackstop`, with `config.workers` processes. */
@@ -25,8 +30,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   const memory = await openMemory(config.store);
   started.push(() => memory.close());
   await settleTheLastRun(memory.database, config.dataDir, (what, details) => { log.warn(details, what); });
-  await memory.ledger.append({ kind: 'admin', what: 'start', by: 'operator', subject: 'backstop', note: null });
-  started.push(() => memory.ledger.append({ kind: 'admin', what: 'stop', by: 'operator', subject: 'backstop', note: null }));
+  await recordRun(memory, started);
 
   const { target, url, ended } = await findUpstream(config, hooks, started);
   const pool = new WorkerPool({

@@ -3,9 +3,9 @@
  * ends by itself. What they tell of themselves is checked; a cancel request goes to the worker it names and to no other.
  */
 import cluster, { type Worker } from 'node:cluster';
-import { Failure, failureKinds, type FailureCode } from './core/failure.ts';
-import { Bug } from './lib/assert.ts';
-import type { Log } from './lib/log.ts';
+import { Failure, failureKinds, type FailureCode } from '../core/failure.ts';
+import { Bug } from '../lib/assert.ts';
+import type { Log } from '../lib/log.ts';
 import { fromWorker, type FromSupervisor, type FromWorker, type WorkerHealth } from './worker-messages.ts';
 
 export interface WorkerPoolDeps {

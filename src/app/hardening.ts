@@ -2,14 +2,15 @@
  * Hardening, joined: a link to the database that is to be hardened, the facts read from it, the plan made of them, and how
  * to apply it with what we remember. For `backstop harden` alone; nothing here serves.
  */
-import { livePlace, type Memory } from './app.ts';
-import { hardenPlan, type HardenPlan, type HardenWish } from './core/harden/harden-plan.ts';
-import { assess } from './core/sql/assess.ts';
-import type { SessionFacts } from './core/sql/statement.ts';
-import { applyHardening } from './flow/harden.ts';
-import { connectLink } from './remote/postgres/link.ts';
-import { parseConnectionString } from './remote/postgres/link-target.ts';
-import { readHardenFacts } from './remote/postgres/read-harden-facts.ts';
+import { hardenPlan, type HardenPlan, type HardenWish } from '../core/harden/harden-plan.ts';
+import { assess } from '../core/sql/assess.ts';
+import type { SessionFacts } from '../core/sql/statement.ts';
+import { applyHardening } from '../flow/harden.ts';
+import { connectLink } from '../remote/postgres/link.ts';
+import { parseConnectionString } from '../remote/postgres/link-target.ts';
+import { readHardenFacts } from '../remote/postgres/read-harden-facts.ts';
+import { livePlace } from './judging-place.ts';
+import type { Memory } from './memory.ts';
 
 /** What makes the gateway the only way into a database, and how to apply it; `close` it. */
 export interface Hardening {

@@ -186,6 +186,24 @@ describe('an extended batch', () => {
     assert.equal(new Set(digests).size, 2);
   }));
 
+  it('keeps the digest of FETCH bound to the values of its portal, or of its DECLARE (H88)', () => withClient(async (client) => {
+    for (const value of ['1', '2']) {
+      client.send(query('BEGIN'), parse('SELECT $1::int', 's'), bind([value], 's', 'p'), parse('DECLARE c CURSOR FOR SELECT $1::int'), bind([value]), execute(), sync);
+      client.send(query('FETCH ALL FROM p'), query('FETCH ALL FROM c'), query('ROLLBACK'), query('DEALLOCATE s'));
+      for (let at = 0; at < 6; at += 1) await client.until('Z');
+    }
+    const digests = backstop.actions.filter(({ text }) => text.startsWith('FETCH')).map(({ text, digest }) => `${text} ${digest}`);
+    assert.equal(new Set(digests).size, 4, digests.join('\n'));
+  }));
+
+  it('knows two names for one that the server does not tell apart', () => withClient(async (client) => {
+    const [one, other] = [`${'a'.repeat(63)}1`, `${'a'.repeat(63)}2`];
+    client.send(parse('SELECT 1', one), sync, say.encodeClose({ target: 'statement', name: other }), parse('DELETE FROM forbidden', other), sync);
+    assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['1', 'Z:I', '3', '1', 'Z:I']);
+    client.send(query('BEGIN'), bind([], one), execute(), sync);
+    assert.deepEqual([...await client.until('Z'), ...await client.until('Z')], ['C:BEGIN', 'Z:T', 'E:42501', 'Z:E']);
+  }));
+
   it('after code that nobody read asks the server what its names mean', () => withClient(async (client) => {
     client.send(parse('SELECT 1', 'harmless'), parse('SELECT 2', 'kept'), sync);
     await client.until('Z');

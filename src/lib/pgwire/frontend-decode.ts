@@ -116,7 +116,7 @@ function decodeQuery(frame: Frame): QueryMessage {
 
 function decodeParse(frame: Frame): ParseMessage {
   const reader = readerOf(frame, 'Parse');
-  const statement = reader.text();
+  const statement = reader.name();
   const sql = reader.text();
   const count = reader.count(4);
   const parameterTypes: number[] = [];
@@ -127,8 +127,8 @@ function decodeParse(frame: Frame): ParseMessage {
 
 function decodeBind(frame: Frame): BindMessage {
   const reader = readerOf(frame, 'Bind');
-  const portal = reader.text();
-  const statement = reader.text();
+  const portal = reader.name();
+  const statement = reader.name();
   const formats = readFormats(reader);
   const values = readValues(reader);
   checkFormats(reader, formats, values);
@@ -139,7 +139,7 @@ function decodeBind(frame: Frame): BindMessage {
 
 function decodeExecute(frame: Frame): ExecuteMessage {
   const reader = readerOf(frame, 'Execute');
-  const portal = reader.text();
+  const portal = reader.name();
   const rowsMax = Math.max(0, reader.int32());
   reader.end();
   return { kind: 'execute', portal, rowsMax };
@@ -168,7 +168,7 @@ function decodeTarget<K extends 'describe' | 'close'>(frame: Frame, kind: K): { 
   const letter = reader.uint8();
   const target = letter === 0x53 ? 'statement' : letter === 0x50 ? 'portal' : undefined;
   if (target === undefined) throw reader.malformed('a target that is neither a statement nor a portal');
-  const name = reader.text();
+  const name = reader.name();
   reader.end();
   return { kind, target, name };
 }

@@ -8,7 +8,8 @@ import * as encode from './frontend-encode.ts';
 import { frontendType } from './message-type.ts';
 import { ProtocolError, type ProtocolFault } from './protocol-error.ts';
 
-const name = fc.string({ unit: 'binary', maxLength: 40 }).map((text) => text.replaceAll('\0', '').toWellFormed());
+const text = fc.string({ unit: 'binary', maxLength: 40 }).map((made) => made.replaceAll('\0', '').toWellFormed());
+const name = fc.oneof(text.filter((made) => Buffer.byteLength(made) < 32), fc.string({ unit: 'binary-ascii', maxLength: 63 }).map((made) => made.replaceAll('\0', '')));
 const oid = fc.nat(0xffffffff);
 const format = fc.constantFrom<ValueFormat>('text', 'binary');
 const value = fc.option(fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)));
@@ -19,8 +20,8 @@ const formatted = fc.array(value, { maxLength: 6 }).chain((values) => fc.record(
 }));
 
 const message: fc.Arbitrary<FrontendMessage> = fc.oneof(
-  fc.record({ kind: fc.constant('query' as const), sql: name }),
-  fc.record({ kind: fc.constant('parse' as const), statement: name, sql: name, parameterTypes: fc.array(oid) }),
+  fc.record({ kind: fc.constant('query' as const), sql: text }),
+  fc.record({ kind: fc.constant('parse' as const), statement: name, sql: text, parameterTypes: fc.array(oid) }),
   fc.tuple(fc.record({ kind: fc.constant('bind' as const), portal: name, statement: name, resultFormats: fc.array(format) }), formatted).map(([a, b]) => ({ ...a, ...b })),
   fc.record({ kind: fc.constant('describe' as const), target, name }),
   fc.record({ kind: fc.constant('close' as const), target, name }),
@@ -28,7 +29,7 @@ const message: fc.Arbitrary<FrontendMessage> = fc.oneof(
   fc.tuple(fc.record({ kind: fc.constant('function-call' as const), functionOid: oid, resultFormat: format }), formatted).map(([a, b]) => ({ ...a, ...b })),
   fc.constantFrom<FrontendMessage>({ kind: 'sync' }, { kind: 'flush' }, { kind: 'terminate' }, { kind: 'copy-done' }),
   fc.uint8Array().map((bytes) => ({ kind: 'copy-data' as const, data: Buffer.from(bytes) })),
-  name.map((reason) => ({ kind: 'copy-fail' as const, reason })),
+  text.map((reason) => ({ kind: 'copy-fail' as const, reason })),
 ).map((made) => ({ ...made }));
 
 function encodeAny(message: FrontendMessage): Buffer {
@@ -60,6 +61,15 @@ function decode(whole: Buffer): FrontendMessage {
 
 test('what is encoded is decoded to the same message', () => {
   fc.assert(fc.property(message, (sent) => { assert.deepEqual(decode(encodeAny(sent)), sent); }), { numRuns: 1000 });
+});
+
+test('a name is what the server will know: its first 63 bytes', () => {
+  const [one, other] = [`${'a'.repeat(63)}1`, `${'a'.repeat(63)}2`];
+  const named = (statement: string): FrontendMessage => decode(encode.encodeParse({ statement, sql: '', parameterTypes: [] }));
+  assert.deepEqual(named(one), named(other));
+  assert.deepEqual(decode(encode.encodeExecute({ portal: one, rowsMax: 0 })), { kind: 'execute', portal: 'a'.repeat(63), rowsMax: 0 });
+  assert.deepEqual(decode(encode.encodeClose({ target: 'portal', name: other })), { kind: 'close', target: 'portal', name: 'a'.repeat(63) });
+  assert.throws(() => named('é'.repeat(16)), ProtocolError, 'where it is cut depends on the encoding of the database');
 });
 
 test('a message with a byte more or less than it needs is refused, never guessed', () => {

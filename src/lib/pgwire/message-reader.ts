@@ -6,6 +6,10 @@ import { isUtf8 } from 'node:buffer';
 import { ProtocolError } from './protocol-error.ts';
 
 const shortTextMax = 64;
+/** NAMEDATALEN: names are shorter than this. */
+const nameBytesEnd = 64;
+/** A server in another encoding keeps a character in at most twice the bytes that it takes in UTF-8. */
+const foreignNameBytesEnd = nameBytesEnd / 2;
 
 export class MessageReader {
   readonly #body: Buffer;
@@ -46,6 +50,18 @@ export class MessageReader {
   }
 
   text(): string { return this.#shortText() ?? strictText(this.terminated(), this.#what); }
+
+  /**
+   * The name of a statement or portal as the server will know it: it looks at no more than the first bytes of a longer one,
+   * so that two names can be the same. Where the cut would fall in a name that is not ASCII depends on its encoding.
+   */
+  name(): string {
+    const name = this.text();
+    const bytes = Buffer.byteLength(name);
+    if (bytes === name.length) return name.slice(0, nameBytesEnd - 1);
+    if (bytes >= foreignNameBytesEnd) throw this.malformed('a name that is too long for what is not ASCII');
+    return name;
+  }
 
   /** Names are nearly always a few letters, for which looking at each is faster than asking for the search, the view and the check. */
   #shortText(): string | undefined {

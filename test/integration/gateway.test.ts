@@ -194,6 +194,7 @@ describe('an extended batch', () => {
     }
     const digests = backstop.actions.filter(({ text }) => text.startsWith('FETCH')).map(({ text, digest }) => `${text} ${digest}`);
     assert.equal(new Set(digests).size, 4, digests.join('\n'));
+    assert.equal(backstop.actions.findLast(({ text }) => text === 'FETCH ALL FROM p')?.redacted, 'FETCH ALL FROM p [p runs: SELECT $?::int]', 'who answers is told what runs');
   }));
 
   it('knows two names for one that the server does not tell apart', () => withClient(async (client) => {

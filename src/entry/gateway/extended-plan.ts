@@ -186,7 +186,7 @@ export class ExtendedPlan {
     const { statement } = portal;
     if (statement === undefined) return { kind: 'execute', unit, undo: nothingToUndo, part };
     this.#isInDoubt ||= runsUnreadCode(statement, risk);
-    const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch, portal);
+    const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch, portal, boundDigestOf(portal));
     this.#context.state.letThrough(statement, risk);
     return { kind: 'execute', unit, undo, part };
   }
@@ -216,8 +216,9 @@ export class ExtendedPlan {
       const all = casts.map((cast) => this.#context.judgements.judge(cast, under).assessment.risk);
       return all.reduce(joinRisks, isInDoubt ? withDoubt(own) : own);
     };
+    const statements = portal.statement === undefined ? [] : [portal.statement];
     return {
-      text: portal.source, facts: { redacted, fingerprint }, statements: portal.statement === undefined ? [] : [portal.statement],
+      text: portal.source, facts: { redacted: shownWith(redacted, statements, this.#context), fingerprint }, statements,
       digest: this.#digestOf(portal, rowsMax), setting, ...bindOf(portal), riskUnder: ofPortal,
     };
   }
@@ -280,6 +281,12 @@ function refusedBy(error: unknown): Refused {
   return { kind: 'refused', error: errorOf(failureOf(error)) };
 }
 
+/** undefined: there are no values. */
+function boundDigestOf({ bind }: Portal<Unit>): string | undefined {
+  if (bind === undefined || bind.values.values.length === 0) return undefined;
+  return digestOf({ sql: '', parameterTypes: bind.prepared.parameterTypes, formats: bind.values.formats, values: bind.values.values });
+}
+
 function bindOf({ bind }: Portal<Unit>): Pick<Candidate, 'bind'> {
   return bind === undefined ? {} : { bind: { parameterTypes: bind.prepared.parameterTypes, formats: bind.values.formats, values: bind.values.values } };
 }
@@ -290,13 +297,24 @@ function notAlone(what: string, running: string): Failure {
   });
 }
 
-/** Texts that statements run by name, for the digest. A name that is not known is refused by the judgement. */
+/** What statements run by name, for the digest: texts, and the values that a portal was bound to. A name that is not known is refused by the judgement. */
 export function bodiesOf(statements: readonly Statement[], { registry }: Pick<SessionContext, 'registry'>): readonly string[] {
   return statements.flatMap(({ runs }) => {
     if (runs === undefined) return [];
-    const body: Prepared | Portal<Unit> | undefined = runs.kind === 'prepared' ? registry.prepared(runs.name) : registry.portal(runs.name);
-    return [body?.statement?.text ?? ''];
+    if (runs.kind === 'prepared') return [registry.prepared(runs.name)?.statement?.text ?? ''];
+    const portal = registry.portal(runs.name);
+    const values = portal?.boundDigest ?? (portal === undefined ? undefined : boundDigestOf(portal));
+    return [portal?.statement?.text ?? '', ...(values === undefined ? [] : [values])];
   });
+}
+
+/** A statement that runs another by its name tells nothing without it. */
+export function shownWith(redacted: string, statements: readonly Statement[], { registry, judgements }: Pick<SessionContext, 'registry' | 'judgements'>): string {
+  const bodies = statements.flatMap(({ runs }) => {
+    const body: Prepared | Portal<Unit> | undefined = runs === undefined ? undefined : runs.kind === 'prepared' ? registry.prepared(runs.name) : registry.portal(runs.name);
+    return runs === undefined || body?.statement === undefined ? [] : [`[${runs.name} runs: ${judgements.redacted(body.statement.text)}]`];
+  });
+  return [redacted, ...bodies].join(' ');
 }
 
 export function unreadable(message: string, sql: string): Failure {

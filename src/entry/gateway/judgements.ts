@@ -99,6 +99,9 @@ export class Judgements {
     return measurePlan({ statements, risk, session: facts, catalog, parser: this.#parser, written });
   }
 
+  /** A text as it may be shown. */
+  redacted(text: string): string { return this.#core.redact(text, this.#parser); }
+
   /** Merely parsing some statement could run code of a user's type. */
   mayRunWhenParsed({ facts, catalog }: Setting): boolean {
     return this.#core.mayRunWhenParsed(facts, catalog, this.#parser);

@@ -22,6 +22,8 @@ export interface Portal<U = unknown> {
   readonly statement: Statement | undefined;
   /** Absent for a cursor that SQL declared. */
   readonly bind?: { readonly prepared: Prepared; readonly values: Pick<BindMessage, 'formats' | 'values'> };
+  /** Of the values that the DECLARE of a cursor was bound to. */
+  readonly boundDigest?: string | undefined;
   /** Which names and relations held when it was planned; see SessionState.epoch. */
   readonly epoch: number;
   /** DECLARE … WITH HOLD. */
@@ -77,15 +79,15 @@ export class Registry<U = unknown> {
     return together(names.map((one) => this.#setPortal(one, undefined)));
   }
 
-  /** What a statement does to the names, once it has run; `running`: the portal that runs it. */
-  apply(changes: readonly SessionChange[], source: string, epoch: number, running?: Portal<U>): Undo {
+  /** What a statement does to the names, once it has run; `running`: the portal that runs it, `boundDigest`: of its values. */
+  apply(changes: readonly SessionChange[], source: string, epoch: number, running?: Portal<U>, boundDigest?: string): Undo {
     const undos: Undo[] = [];
     for (const change of changes) {
       switch (change.kind) {
         case 'prepare': undos.push(this.prepare(change.name, { source, statement: change.body, parameterTypes: [] })); break;
         case 'deallocate': undos.push(this.deallocate(change.name)); break;
         case 'declare':
-          undos.push(this.open(change.name, { source, statement: change.body, epoch, hold: change.hold, committed: false }));
+          undos.push(this.open(change.name, { source, statement: change.body, boundDigest, epoch, hold: change.hold, committed: false }));
           break;
         case 'close': undos.push(this.close(change.name, running)); break;
         default: break;

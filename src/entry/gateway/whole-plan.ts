@@ -9,7 +9,7 @@ import type { Frame } from '../../lib/pgwire/frame-reader.ts';
 import type { Candidate } from './admission.ts';
 import type { SessionContext } from './context.ts';
 import { digestOf } from './digest.ts';
-import { bodiesOf, unreadable } from './extended-plan.ts';
+import { bodiesOf, shownWith, unreadable } from './extended-plan.ts';
 import type { Setting } from './judgements.ts';
 import { quoteIdentifier } from './oid-names.ts';
 
@@ -37,7 +37,7 @@ function candidateOf(sql: string, context: SessionContext, setting: Setting, dig
   if (assessment.error !== undefined) throw unreadable(assessment.error, sql);
   const statements = assessment.statements.map(({ statement }) => statement);
   return {
-    text: sql, facts: { redacted, fingerprint }, statements, digest: digest(statements), setting,
+    text: sql, facts: { redacted: shownWith(redacted, statements, context), fingerprint }, statements, digest: digest(statements), setting,
     riskUnder: (under) => (under === setting ? assessment : context.judgements.judge(sql, under).assessment).risk,
   };
 }

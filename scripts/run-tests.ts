@@ -1,24 +1,22 @@
 /**
  * Runs the stages it is given (`check`, `unit`, `integration`, `peers`) one after the other, and says for each file how
- * many tests passed and how long they took; a failure is shown at once and whole. It goes on after a failed stage, so
- * that one run tells all. Its last line is the totals, `N passed, N failed` with `, N skipped` when there were any, and
- * its exit code is 1 when anything failed or when a stage found nothing to run.
+ * many tests passed and how long they took; a failure is shown at once and whole. A file that does not end in the time
+ * of its stage is ended and counts as one failure. It goes on after a failed file or stage, so that one run tells all.
+ * Its last line is the totals, `N passed, N failed` with `, N skipped` when there were any, and its exit code is 1 when
+ * anything failed or when a stage found nothing to run.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { run } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { inspect } from 'node:util';
+import { runTestFile, type Totals } from './test-run/test-file.ts';
 
-interface Totals { readonly passed: number; readonly failed: number; readonly skipped: number }
 interface Stage {
   readonly files: readonly string[];
   readonly concurrency: number;
   /** For one file. */
   readonly msMax: number;
 }
-type FileTotals = { passed: number; failed: number; skipped: number; ms: number };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const stages: Readonly<Record<string, Stage>> = {
@@ -26,21 +24,23 @@ const stages: Readonly<Record<string, Stage>> = {
   integration: { files: ['test/integration/**/*.test.ts'], concurrency: 2, msMax: 180_000 },
   peers: { files: ['test/peers/**/*.test.ts'], concurrency: 1, msMax: 15 * 60_000 },
 };
+const none: Totals = { passed: 0, failed: 0, skipped: 0 };
 const interrupted = new AbortController();
 
-process.once('SIGINT', () => interrupted.abort()).once('SIGTERM', () => interrupted.abort());
+// Every time: what was started is ended before we are.
+process.on('SIGINT', () => interrupted.abort()).on('SIGTERM', () => interrupted.abort());
 process.chdir(root);
 
 const asked = process.argv.slice(2);
 const wanted = asked.length === 0 ? ['check', 'unit', 'integration'] : asked;
-let total: Totals = { passed: 0, failed: 0, skipped: 0 };
+let total = none;
 for (const name of wanted) {
   if (interrupted.signal.aborted) break;
   const started = performance.now();
   console.log(`\n── ${name}`);
   const totals = name === 'check' ? await checkTypes() : await runStage(name);
   console.log(`── ${name}: ${describe(totals)} in ${seconds(performance.now() - started)}`);
-  total = { passed: total.passed + totals.passed, failed: total.failed + totals.failed, skipped: total.skipped + totals.skipped };
+  total = add(total, totals);
 }
 if (interrupted.signal.aborted) console.log('\nInterrupted before the end.');
 console.log(`\n${describe(total)}`);
@@ -65,53 +65,33 @@ async function runStage(name: string): Promise<Totals> {
   return runFiles(files.map((file) => join(root, file)), stage);
 }
 
-async function runFiles(files: readonly string[], stage: Stage): Promise<Totals> {
-  const perFile = new Map<string, FileTotals>();
-  const of = (file: string | undefined): FileTotals => {
-    const path = relative(root, file ?? root);
-    const found = perFile.get(path) ?? { passed: 0, failed: 0, skipped: 0, ms: 0 };
-    perFile.set(path, found);
-    return found;
+/** So many at a time, in order. */
+async function runFiles(files: readonly string[], { concurrency, msMax }: Stage): Promise<Totals> {
+  const waiting = [...files];
+  const results: Totals[] = [];
+  const work = async (): Promise<void> => {
+    for (let file = waiting.shift(); file !== undefined && !interrupted.signal.aborted; file = waiting.shift()) results.push(await runOne(file, msMax));
   };
-  const events = run({
-    files: [...files], concurrency: stage.concurrency, timeout: stage.msMax, signal: interrupted.signal,
-    execArgv: ['--disable-warning=ExperimentalWarning'],
-  });
-  events.on('test:pass', (event) => {
-    if (event.details.type === 'suite') return;
-    of(event.file)[event.skip !== undefined || event.todo !== undefined ? 'skipped' : 'passed'] += 1;
-  });
-  events.on('test:fail', (event) => {
-    if (isCausedByChild(event.details.error)) return;
-    of(event.file).failed += 1;
-    console.log(`\n✖ ${relative(root, event.file ?? '')}${event.line === undefined ? '' : `:${event.line}`} › ${event.name}\n${indent(explain(event.details.error))}\n`);
-  });
-  events.on('test:stderr', (event) => process.stdout.write(`  ${relative(root, event.file)}: ${event.message}`));
-  events.on('test:summary', (event) => {
-    if (event.file === undefined) return;
-    const own = of(event.file);
-    // A file that runs the tests of others: they are counted under their own names, and shown here.
-    const totals = own.passed + own.failed + own.skipped > 0 ? own : fromCounts(event.counts);
-    console.log(`${totals.failed > 0 ? '✖' : '✔'} ${relative(root, event.file)}  ${describe(totals)}  ${seconds(event.duration_ms)}`);
-  });
-  await new Promise((resolve) => events.once('end', resolve).resume());
-  return [...perFile.values()].reduce<Totals>((sum, file) => ({
-    passed: sum.passed + file.passed, failed: sum.failed + file.failed, skipped: sum.skipped + file.skipped,
-  }), { passed: 0, failed: 0, skipped: 0 });
+  await Promise.all(Array.from({ length: concurrency }, work));
+  return results.reduce(add, none);
 }
 
-function fromCounts({ tests, passed, skipped, todo }: { readonly tests: number; readonly passed: number; readonly skipped: number; readonly todo: number }): Totals {
-  return { passed, failed: tests - passed - skipped - todo, skipped: skipped + todo };
+async function runOne(file: string, msMax: number): Promise<Totals> {
+  const path = relative(root, file);
+  const result = await runTestFile(file, {
+    msMax, signal: interrupted.signal,
+    onFailure: ({ name, file: at = file, line, why }) => {
+      console.log(`\n✖ ${relative(root, at)}${line === undefined ? '' : `:${line}`} › ${name}\n${indent(why)}\n`);
+    },
+    onStderr: (text) => process.stdout.write(`  ${path}: ${text}`),
+  });
+  if (result.leftProcesses) console.log(`  ${path}: left processes running, which were ended`);
+  if (!interrupted.signal.aborted) console.log(`${result.failed > 0 ? '✖' : '✔'} ${path}  ${describe(result)}  ${seconds(result.ms)}`);
+  return result;
 }
 
-/** A parent fails because a test inside it did: that one has been counted. A hook that failed has not. */
-function isCausedByChild(error: unknown): boolean {
-  return error instanceof Error && 'failureType' in error && error.failureType === 'subtestsFailed';
-}
-
-function explain(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error ? inspect(cause, { depth: 4 }) : inspect(error);
+function add(one: Totals, other: Totals): Totals {
+  return { passed: one.passed + other.passed, failed: one.failed + other.failed, skipped: one.skipped + other.skipped };
 }
 
 function indent(text: string): string {

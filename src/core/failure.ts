@@ -33,6 +33,7 @@ export const failureKinds = {
   approval_denied: { sqlstate: '42501', httpStatus: 403, exitCode: 9, hint: 'A person said no. Do not retry; ask what to do instead.' },
   statement_unreadable: { sqlstate: '42601', httpStatus: 400, exitCode: 9, hint: 'Send one valid UTF-8 SQL text that the server could parse.' },
   protocol_violation: { sqlstate: '08P01', httpStatus: 400, exitCode: 9, hint: 'The client sent a message that the protocol does not allow here.' },
+  cancelled: { sqlstate: '57014', httpStatus: 409, exitCode: 9, hint: 'It did not run. Send it again if it is still wanted.' },
   too_many_connections: { sqlstate: '53300', httpStatus: 429, exitCode: 9, hint: 'Close connections that are idle, or use a smaller pool.' },
   too_large: { sqlstate: '54000', httpStatus: 413, exitCode: 9, hint: 'Send it in smaller parts.' },
   feature_not_supported: { sqlstate: '0A000', httpStatus: 501, exitCode: 9, hint: 'See the documentation for what Backstop supports.' },

@@ -109,6 +109,8 @@ export function createGuard(deps: GuardDeps): Guard {
     admitNow: (request) => admitNow(deps, safeVerdicts, request),
     admit: async (request, hooks) => {
       const measured = { ...request, impact: await impactOf(deps, request, hooks.signal) };
+      // Whoever has given up is not to be asked for, least of all by a count that was broken off.
+      if (hooks.signal.aborted) return { kind: 'refused', verdict: judge(deps, request.action, measured), failure: givenUp() };
       const spending = await spend(deps, request.action.actor.name, request.risk, measured.impact);
       const counted = { ...measured, used: spending.used };
       const verdict = judge(deps, request.action, counted);
@@ -271,6 +273,10 @@ function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgemen
 function denied(verdict: Verdict, risk: Risk): Failure {
   const { message, detail, hint } = explain(verdict, risk);
   return missingName(verdict, risk) ?? new Failure('statement_denied', message, { detail, hint });
+}
+
+function givenUp(): Failure {
+  return new Failure('cancelled', 'Backstop: the client gave up before this was decided');
 }
 
 /** Where a name that is not there is the only reason to deny, the client hears what PostgreSQL would have said. */

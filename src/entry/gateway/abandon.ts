@@ -10,13 +10,13 @@ import type { Replies } from './replies.ts';
 
 /** `whenSettled` is given what to call once nothing is owed any more or the link is lost. */
 export async function abandon(
-  link: Pick<Link, 'resume' | 'write' | 'cancel' | 'end'>, replies: Replies, fate: TransactionFate, whenSettled: (onSettled: () => void) => void,
+  link: Pick<Link, 'resume' | 'write' | 'cancel' | 'end' | 'isAsking'>, replies: Replies, fate: TransactionFate, whenSettled: (onSettled: () => void) => void,
 ): Promise<void> {
   link.resume();
   if (replies.isCopyIn) {
     replies.isCopyIn = false;
     link.write(encodeCopyFail('the client is gone'));
-  } else if (!replies.isSettled) await link.cancel().catch(() => { /* the server is gone as well: nothing to cancel */ });
+  } else if (!replies.isSettled || link.isAsking) await link.cancel().catch(() => { /* the server is gone as well: nothing to cancel */ });
   if (!replies.isSettled) {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, abandonMsMax);

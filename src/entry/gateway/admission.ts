@@ -7,6 +7,7 @@ import type { SqlAction } from '../../core/action.ts';
 import type { Approval } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
 import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
+import type { Outcome } from '../../core/outcome.ts';
 import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Statement } from '../../core/sql/statement.ts';
@@ -15,6 +16,7 @@ import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import type { Setting, TextFacts } from './judgements.ts';
+import { cancelled } from './judging.ts';
 import { comparedAgainMs } from './limits.ts';
 import { errorOf, holdNotice, ownErrors } from './refuse.ts';
 import { WrittenTables } from './written-tables.ts';
@@ -53,7 +55,7 @@ export class Admission {
   readonly #context: SessionContext;
   readonly #hooks: AdmissionHooks;
   readonly #written = new WrittenTables();
-  #waiting: AbortController | undefined;
+  #isHeld = false;
 
   constructor(context: SessionContext, hooks: AdmissionHooks) {
     this.#context = context;
@@ -61,15 +63,13 @@ export class Admission {
   }
 
   /** A person is being waited for. */
-  get isWaiting(): boolean { return this.#waiting !== undefined; }
-
-  /** Stops waiting; the approval stays. */
-  stopWaiting(): void { this.#waiting?.abort(); }
+  get isHeld(): boolean { return this.#isHeld; }
 
   transactionEnded(): void { this.#written.transactionEnded(); }
 
   /** Returns at once for what is SAFE and allowed. */
   admit(candidate: Candidate): Admitted | Promise<Admitted> {
+    if (this.#context.judging.isStopped) return { kind: 'refused', error: errorOf(cancelled()) };
     if (!this.#hooks.isTextPinned() && !restoresText(candidate)) return { kind: 'refused', error: ownErrors.encodingChanged() };
     if (candidate.statements.some((statement) => this.#executesCommand(statement))) return { kind: 'refused', error: errorOf(executesCommand()) };
     const risk = candidate.riskUnder(candidate.setting);
@@ -97,33 +97,41 @@ export class Admission {
   }
 
   async #ask(candidate: Candidate): Promise<Admitted> {
-    const waiting = new AbortController();
-    this.#waiting = waiting;
+    const { signal } = this.#context.judging;
     try {
       const { risk, catalog } = await this.#rejudge(candidate);
       const comparedMs = this.#context.nowMs();
       const request: GuardRequest = { ...this.#request(candidate, catalog, risk), measure: (signal) => this.#measure(candidate, catalog, risk, signal) };
       const admission = await this.#context.guard.admit(request, {
-        signal: waiting.signal,
-        onHold: (approval: Approval, waitMs: number) => { this.#hooks.notify(holdNotice(approval, waitMs)); },
+        signal,
+        onHold: (approval: Approval, waitMs: number) => {
+          this.#isHeld = true;
+          this.#hooks.notify(holdNotice(approval, waitMs));
+        },
       });
-      if (admission.kind === 'refused') return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(admission.failure) };
+      if (admission.kind === 'refused') return { kind: 'refused', error: signal.aborted ? this.#cancelled() : errorOf(admission.failure) };
       const unit = this.#unit(candidate, request.action, risk, admission);
-      if (await this.#hasMoved(candidate, catalog, comparedMs)) {
-        unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
-        return { kind: 'refused', error: ownErrors.schemaMoved() };
-      }
-      if (!waiting.signal.aborted) {
+      const refusal = await this.#refusalNow(candidate, catalog, comparedMs).catch((error: unknown) => { unit.settle(neverRan); throw error; });
+      if (refusal === undefined) {
         this.#written.letThrough(risk);
         return { kind: 'permitted', unit, risk };
       }
-      unit.settle({ kind: 'rolled-back', rows: null, durationMs: 0 });
-      return { kind: 'refused', error: ownErrors.cancelled() };
+      unit.settle(neverRan);
+      return { kind: 'refused', error: refusal };
     } catch (error) {
-      return { kind: 'refused', error: waiting.signal.aborted ? ownErrors.cancelled() : errorOf(asFailure(error)) };
+      const failure = asFailure(error);
+      return { kind: 'refused', error: signal.aborted ? this.#cancelled() : errorOf(failure) };
     } finally {
-      this.#waiting = undefined;
+      this.#isHeld = false;
     }
+  }
+
+  #cancelled(): Buffer { return this.#isHeld ? ownErrors.cancelledHold() : errorOf(cancelled()); }
+
+  /** Why what has its permit may not run all the same. */
+  async #refusalNow(candidate: Candidate, catalog: Catalog, comparedMs: number): Promise<Buffer | undefined> {
+    if (await this.#hasMoved(candidate, catalog, comparedMs)) return ownErrors.schemaMoved();
+    return this.#context.judging.isStopped ? this.#cancelled() : undefined;
   }
 
   /** Measuring and asking people take their time, and somebody may have changed what the statement means meanwhile. */
@@ -133,16 +141,16 @@ export class Admission {
   }
 
   async #rejudge({ setting, riskUnder }: Candidate): Promise<{ readonly risk: Risk; readonly catalog: Catalog }> {
-    const { catalogs, database, ownCatalog, state } = this.#context;
+    const { catalogs, database, judging, ownCatalog, state } = this.#context;
     const own = ownCatalog.has(setting.catalog) ? await ownCatalog.compared() : undefined;
     if (own !== undefined) return { risk: riskUnder({ ...setting, catalog: own }), catalog: own };
-    const catalog = await catalogs.current(database, { fresh: true });
+    const catalog = await judging.unlessStopped(catalogs.current(database, { fresh: true }));
     const facts = state.facts.catalogChanged ? { ...setting.facts, catalogChanged: true } : setting.facts;
     return { risk: riskUnder({ ...setting, facts, catalog }), catalog };
   }
 
   async #measure({ statements, setting, bind }: Candidate, catalog: Catalog, risk: Risk, signal: AbortSignal): Promise<Impact> {
-    const { measure, judgements } = this.#context;
+    const { measure, judgements, judging } = this.#context;
     const under = { ...setting, catalog };
     const plan = judgements.measurePlan(statements, risk, under, this.#written.tables);
     switch (plan.kind) {
@@ -151,7 +159,8 @@ export class Admission {
       case 'query':
         // To learn the types of parameters the server parses the statement, which may run code of users' types.
         if (bind !== undefined && judgements.mayRunWhenParsed(under)) return unknownImpact('parsing it could run code of a type of this database');
-        return measure({ role: setting.facts.role, searchPath: setting.facts.searchPath ?? [], settings: this.#hooks.valueSettings(), query: plan, bind, signal });
+        return judging.unlessStopped(measure({ role: setting.facts.role, searchPath: setting.facts.searchPath ?? [], settings: this.#hooks.valueSettings(), query: plan, bind, signal }))
+          .catch(() => unknownImpact('its client gave up'));
     }
   }
 
@@ -187,6 +196,8 @@ export class Admission {
     };
   }
 }
+
+const neverRan: Outcome = { kind: 'rolled-back', rows: null, durationMs: 0 };
 
 /** What SQL PREPARE takes (PreparableStmt in PostgreSQL's grammar). */
 const preparable: ReadonlySet<string> = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt']);

@@ -13,12 +13,13 @@ import type { SessionContext } from './context.ts';
 import { ExtendedPlan } from './extended-plan.ts';
 import type { Unit } from './fate.ts';
 import type { Setting } from './judgements.ts';
+import { cancelled } from './judging.ts';
 import { keepTimeLimits, learnNames, learnPath } from './learn.ts';
 import type { Plan } from './plan.ts';
 import { errorOf, failureOf } from './refuse.ts';
 import type { Replies } from './replies.ts';
 import { functionCandidate, queryCandidate } from './whole-plan.ts';
-import type { Work } from './work.ts';
+import { onlySync, type Work } from './work.ts';
 
 export type JudgeableBatch = Exclude<Batch, { readonly kind: 'copy' | 'terminate' }>;
 type WholeBatch = Extract<Batch, { readonly kind: 'query' | 'function-call' }>;
@@ -43,9 +44,17 @@ export class BatchJudge {
   }
 
   judge(batch: JudgeableBatch): Judged | Promise<Judged> {
+    // Nothing of it could be refused, not even by a cancel request.
+    if (batch.kind === 'extended' && batch.frames.length === 0) return { kind: 'work', work: { ...onlySync, end: batch.end, terminator: batch.terminator } };
     const known = this.#knownCatalog();
     if (known !== undefined) return this.#judgeUnder(batch, known);
-    return this.#learn().then((catalog) => this.#judgeUnder(batch, catalog), refusedBy);
+    return this.#learn().then((catalog) => this.#judgeUnder(batch, catalog), (error: unknown) => this.#unlearnt(error));
+  }
+
+  /** A question of ours on the client's link fails by the same cancel request that stopped the judgement. */
+  #unlearnt(error: unknown): Judged {
+    const refused = refusedBy(error);
+    return this.#deps.context.judging.isStopped ? refusedBy(cancelled()) : refused;
   }
 
   #judgeUnder(batch: JudgeableBatch, catalog: Catalog): Judged | Promise<Judged> {
@@ -73,7 +82,7 @@ export class BatchJudge {
         context.registry.checkRoomFor(candidate.statements, candidate.text);
         return this.#admit(batch, candidate);
       }
-      return functionCandidate(batch.frame, context, setting).then((candidate) => this.#admit(batch, candidate), refusedBy);
+      return context.judging.unlessStopped(functionCandidate(batch.frame, context, setting)).then((candidate) => this.#admit(batch, candidate), refusedBy);
     } catch (error) {
       return refusedBy(error);
     }
@@ -115,9 +124,9 @@ export class BatchJudge {
   get #seesOwnCatalog(): boolean { return this.#mayAsk && this.#deps.replies.status === 'in-transaction' && this.#deps.context.state.facts.catalogChanged; }
 
   async #learn(): Promise<Catalog> {
-    const { link, replies, context: { state, registry, catalogs, database, ownCatalog } } = this.#deps;
+    const { link, replies, context: { state, registry, catalogs, database, judging, ownCatalog } } = this.#deps;
     if (state.isCatalogDue) {
-      await catalogs.refresh(database);
+      await judging.unlessStopped(catalogs.refresh(database));
       state.isCatalogDue = false;
     }
     if (this.#mayAsk) {
@@ -130,7 +139,7 @@ export class BatchJudge {
       if (state.areNamesStale) await learnNames(link, state, registry);
     }
     const own = this.#seesOwnCatalog ? await ownCatalog.current() : undefined;
-    return own ?? catalogs.cached(database) ?? catalogs.current(database, { fresh: true });
+    return own ?? catalogs.cached(database) ?? judging.unlessStopped(catalogs.current(database, { fresh: true }));
   }
 }
 

@@ -9,6 +9,7 @@ import type { ServerCatalogs } from '../../remote/postgres/catalog-cache.ts';
 import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { OidNames } from './oid-names.ts';
 import type { Judgements } from './judgements.ts';
+import type { Judging } from './judging.ts';
 import type { ReadOnlyLock } from './read-only-lock.ts';
 import type { Registry } from './registry.ts';
 import type { SessionState } from './session-state.ts';
@@ -29,6 +30,8 @@ export interface SessionContext {
   readonly ownCatalog: TransactionCatalog;
   readonly oids: OidNames;
   readonly judgements: Judgements;
+  /** Of the batch that waits for its judgement now. */
+  readonly judging: Judging;
   /** Counts on another connection to the same server what a statement of this session would change. Never rejects. */
   readonly measure: (request: Omit<MeasureRequest, 'address' | 'database' | 'processId'>) => Promise<Impact>;
   readonly registry: Registry<Unit>;

@@ -198,7 +198,8 @@ export class ExtendedPlan {
 
   /** A parameter of a user's type is a cast to that type: its input function and its checks run (H22, H23). */
   async #withUserTypes(portal: Portal<Unit>, rowsMax: number, oids: readonly number[]): Promise<Candidate> {
-    const names = await Promise.all(oids.map((oid) => this.#context.oids.typeNamed(this.#context.database, oid)));
+    const { oids: known, database, judging } = this.#context;
+    const names = await judging.unlessStopped(Promise.all(oids.map((oid) => known.typeNamed(database, oid))));
     const casts = names.map((type) => {
       if (type === undefined) throw new Failure('statement_unreadable', 'A parameter has a type that the database does not know.');
       return `SELECT NULL::${quoteIdentifier(type.schema)}.${quoteIdentifier(type.name)}`;

@@ -25,6 +25,7 @@ import type { Guard } from '../../flow/guard.ts';
 import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
+import { Judging } from './judging.ts';
 import { closeLock, keepTimeLimits, learnPath } from './learn.ts';
 import { drainMsMax, gatewayLimitsDefault, sweepMs, type GatewayLimits } from './limits.ts';
 import { LoginClock } from './login-clock.ts';
@@ -299,7 +300,7 @@ class PostgresGateway implements Gateway {
     const state = new SessionState(registry, '', this.#deps.core.nextSession, limits);
     return {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
-      guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), registry,
+      guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), judging: new Judging(), registry,
       measure: (request) => measure({ ...request, database: entered.database, address: link.address, processId: link.processId }),
       state, ownCatalog: new TransactionCatalog({ link, state, inside: catalogs.inside, nowMs: () => clock.monotonicMs() }), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };

@@ -42,7 +42,7 @@ function unlockable(why: string, cause?: unknown): Failure {
 export async function keepTimeLimits(link: Asking, limits: TimeLimits): Promise<void> {
   if (limits.size === 0) return;
   const rows = [...limits].map(([name, ms]) => `('${name}', ${ms})`).join(', ');
-  await link.query(`SELECT pg_catalog.set_config(l.name, l.ms::pg_catalog.text, false) FROM (VALUES ${rows}) AS l (name, ms)
+  await ask(link, `SELECT pg_catalog.set_config(l.name, l.ms::pg_catalog.text, false) FROM (VALUES ${rows}) AS l (name, ms)
     JOIN pg_catalog.pg_settings AS s ON s.name OPERATOR(pg_catalog.=) l.name
     WHERE NOT (s.setting::pg_catalog.int8 OPERATOR(pg_catalog.>) 0 AND s.setting::pg_catalog.int8 OPERATOR(pg_catalog.<=) l.ms)`);
 }
@@ -78,14 +78,18 @@ export async function learnNames(link: Asking, state: SessionState, registry: Re
   state.learntRelations({ plain: new Set(of('plain').keys()), opaque: new Set(of('opaque').keys()) });
 }
 
-/** A time-out of the client's own can hit our questions too; that refuses one statement and ends no session. */
-async function ask(link: Asking, sql: string): ReturnType<Link['query']> {
-  try {
-    return await link.query(sql);
-  } catch (error) {
-    if (!(error instanceof Error) || !('code' in error) || error instanceof Failure) throw error;
-    throw new Failure('upstream_unavailable', `Backstop could not ask the session what its names mean (SQLSTATE ${String(error.code)})`, { hint: 'Send it again; if statement_timeout is very short, set a longer one.', cause: error });
-  }
+function ask(link: Asking, sql: string): ReturnType<Link['query']> {
+  return link.query(sql).catch(notAnswered);
+}
+
+/**
+ * A time-out of the client's own, or its cancel request, can hit our questions too; that refuses one statement and ends no
+ * session. It is what PostgreSQL would have done to the statement, so the client is told so in the same words.
+ */
+export function notAnswered(error: unknown): never {
+  if (!(error instanceof Error) || !('code' in error) || error instanceof Failure) throw error;
+  if (error.code === '57014') throw new Failure('cancelled', error.message, { cause: error });
+  throw new Failure('upstream_unavailable', `Backstop could not ask the session what its names mean (SQLSTATE ${String(error.code)})`, { hint: 'Send it again.', cause: error });
 }
 
 async function show(link: Asking, setting: string): Promise<string> {

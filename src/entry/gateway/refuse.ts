@@ -27,7 +27,7 @@ export const ownErrors = {
   unknownStatement: (name: string): Buffer => plain('26000', name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${name}" does not exist`),
   unknownPortal: (name: string): Buffer => plain('34000', `portal "${name}" does not exist`),
   abortedTransaction: (): Buffer => plain('25P02', 'current transaction is aborted, commands ignored until end of transaction block'),
-  cancelled: (): Buffer => plain('57014', 'canceling statement due to user request', 'An approval that was asked for stays: once it is given, the same statement runs when it is sent again.'),
+  cancelledHold: (): Buffer => plain('57014', 'canceling statement due to user request', 'An approval that was asked for stays: once it is given, the same statement runs when it is sent again.'),
   schemaMoved: (): Buffer => plain(
     '40001', 'Backstop: the schema changed while this statement was judged, so it did not run',
     'Send exactly the same statement again; it is judged by the schema as it is then.',

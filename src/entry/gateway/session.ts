@@ -21,6 +21,7 @@ import { Admission } from './admission.ts';
 import { firstType, type Batch } from './batch.ts';
 import { BatchJudge, type JudgeableBatch, type Judged } from './batch-judge.ts';
 import { BrokenCopy } from './broken-copy.ts';
+import { Cancelling } from './cancelling.ts';
 import type { SessionContext } from './context.ts';
 import { TransactionFate } from './fate.ts';
 import { Forwarder } from './forwarder.ts';
@@ -61,10 +62,7 @@ export class Session {
   readonly #textSettings = new Map([['client_encoding', 'UTF8'], ['standard_conforming_strings', 'on']]);
   /** Settings that the server reports and that decide what a date or a time in a text means. */
   readonly #valueSettings: Map<string, string>;
-  #cancelling: Promise<void> | undefined;
-  /** It would have hit a call of our own, so it waits for the client's statement behind it. */
-  #isCancelDue = false;
-  #isJudging = false;
+  readonly #cancelling: Cancelling;
   #hasInputEnded = false;
   #isOver = false;
   /** The server has said why it ends. */
@@ -102,7 +100,11 @@ export class Session {
       isAborted: () => this.#replies.status === 'failed',
       isTextPinned: () => this.#isTextPinned,
       valueSettings: () => this.#valueSettings,
-      notify: (notice) => { this.#scanner.insert(notice); },
+      notify: (notice) => {
+        this.#scanner.insert(notice);
+        if (this.#hasInputEnded) this.#clientGone();
+        else if (this.#isDraining) this.end(ownErrors.shutDown());
+      },
       onFault: (error) => {
         // The record has it in memory and writes it when it can; it permits nothing risky until then.
         if (error instanceof Failure) deps.log.error({ error }, 'an outcome could not be recorded at once');
@@ -113,6 +115,7 @@ export class Session {
       context: deps.context, link: deps.link, replies: this.#replies, admission: this.#admission, onSkipped: (unit) => { this.#fate.skipped(unit); },
     });
     this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, fate: this.#fate, nowMs, onFull: () => { deps.socket.pause(); } });
+    this.#cancelling = new Cancelling({ link: deps.link, replies: this.#replies, judging: deps.context.judging, log: deps.log, onSent: () => { this.#pump(); } });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
       onFrame: (type, bytes, start, end) => { this.#see(type, bytes, start + headerBytes, end); },
@@ -133,7 +136,7 @@ export class Session {
     socket.on('end', () => {
       this.#hasInputEnded = true;
       // Nobody is left to answer to; a client that only closed its side does not wait for people.
-      if (this.#admission.isWaiting) this.#clientGone();
+      if (this.#admission.isHeld) this.#clientGone();
       else this.#pump();
     });
     socket.on('error', () => { this.#clientGone(); });
@@ -142,16 +145,8 @@ export class Session {
     if (rest.length > 0) this.#fromClient(rest);
   }
 
-  /** Cancels what this client waits for: its hold, or its own running statement; never anything of ours. */
-  cancel(): void {
-    if (this.#admission.isWaiting) this.#admission.stopWaiting();
-    else if (this.#replies.isOwnCall) this.#isCancelDue = true;
-    else if (this.#replies.running !== undefined && this.#cancelling === undefined) {
-      this.#cancelling = this.#deps.link.cancel()
-        .catch((error: unknown) => { this.#deps.log.warn({ error }, 'a cancel did not reach the database server'); })
-        .finally(() => { this.#cancelling = undefined; this.#pump(); });
-    }
-  }
+  /** Cancels what this client waits for. */
+  cancel(): void { this.#cancelling.request(); }
 
   /** Ends the session now, telling the client why. */
   end(error: Buffer): void {
@@ -172,10 +167,11 @@ export class Session {
     if (kind === 'writing') socket.destroy();
   }
 
-  /** Ends it once nothing runs and no transaction is open. */
+  /** Ends it once nothing runs and no transaction is open. Nobody waits for a person meanwhile; the approval stays. */
   drain(): void {
     this.#isDraining = true;
-    this.#pump();
+    if (this.#admission.isHeld) this.end(ownErrors.shutDown());
+    else this.#pump();
   }
 
   get #isTextPinned(): boolean {
@@ -191,7 +187,7 @@ export class Session {
 
   /** Reads on unless too much waits: for a judgement, for replies, or for a server that takes no more. */
   #pace(): void {
-    const isBusy = this.#isJudging || this.#intake.hasWaiting || !this.#replies.isSettled;
+    const isBusy = this.#deps.context.judging.isUnderWay || this.#intake.hasWaiting || !this.#replies.isSettled;
     if (this.#forwarder.isFull || (isBusy && this.#intake.bufferedBytes > readAheadBytesMax)) this.#deps.socket.pause();
     else this.#deps.socket.resume();
   }
@@ -220,7 +216,7 @@ export class Session {
   }
 
   get #mayTake(): boolean {
-    if (this.#isOver || this.#isJudging || this.#cancelling !== undefined) return false;
+    if (this.#isOver || this.#deps.context.judging.isUnderWay || this.#cancelling.isSending) return false;
     return this.#replies.isSettled || (this.#replies.isCopyIn && !this.#forwarder.isFull);
   }
 
@@ -245,12 +241,8 @@ export class Session {
   }
 
   #await(batch: JudgeableBatch, judging: Promise<Judged>): void {
-    this.#isJudging = true;
-    judging.then((judged) => {
-      this.#judged(batch, judged);
-      this.#isJudging = false;
-      this.#pump();
-    }).catch((error: unknown) => { this.#fault(error); });
+    this.#deps.context.judging.during(judging.then((judged) => { this.#judged(batch, judged); }))
+      .then(() => { this.#pump(); }, (error: unknown) => { this.#fault(error); });
   }
 
   /** While the server copies in, the data goes on untouched; Sync and Flush are ignored there, anything else breaks it off. */
@@ -332,10 +324,7 @@ export class Session {
     } catch (error) {
       this.#fault(error);
     }
-    if (this.#isCancelDue && !this.#replies.isOwnCall) {
-      this.#isCancelDue = false;
-      this.cancel();
-    }
+    this.#cancelling.answered();
     if (!this.#replies.isSettled && !this.#replies.isCopyIn) return;
     if (this.#replies.isSettled && this.#forwarder.continue()) return;
     if (this.#isOver) this.#onSettled?.();
@@ -366,10 +355,10 @@ export class Session {
     if (this.#isOver) return;
     this.#release();
     this.#isOver = true;
-    this.#admission.stopWaiting();
+    this.#deps.context.judging.stop();
     this.#deps.socket.end();
     void abandon(this.#deps.link, this.#replies, this.#fate, (onSettled) => { this.#onSettled = onSettled; }).catch((error: unknown) => { this.#deps.log.error({ error }, 'a session did not end well'); })
-      .finally(() => { this.#deps.socket.destroySoon(); this.#deps.onEnd(); });
+      .finally(() => { this.#deps.socket.destroySoon(); this.#ended(); });
   }
 
   #serverGone(): void {
@@ -379,11 +368,14 @@ export class Session {
       return;
     }
     this.#isOver = true;
-    this.#admission.stopWaiting();
+    this.#deps.context.judging.stop();
     if (!this.#isFatalSeen) this.#sayLast(ownErrors.upstreamLost());
     this.#deps.socket.end();
-    this.#deps.onEnd();
+    this.#ended();
   }
+
+  /** What is still being judged may have a permit, which then gets its outcome. */
+  #ended(): void { void this.#deps.context.judging.ended.then(() => { this.#deps.onEnd(); }); }
 
   /** Something that was thought impossible, or a client that does not speak the protocol: this session ends, no other. */
   #fault(error: unknown): void {

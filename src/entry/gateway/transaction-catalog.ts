@@ -6,6 +6,7 @@
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Ask, InsideCatalog } from '../../remote/postgres/catalog-cache.ts';
 import type { Link } from '../../remote/postgres/link.ts';
+import { notAnswered } from './learn.ts';
 import type { SessionState } from './session-state.ts';
 
 export interface TransactionCatalogDeps {
@@ -62,6 +63,6 @@ export class TransactionCatalog {
     const { link } = this.#deps;
     link.markIdle();
     return question(async (sql, parameters = []) =>
-      (await link.ask({ sql, values: parameters.map((value) => Buffer.from(value)), hiddenSetting: 'search_path' })).rows);
+      (await link.ask({ sql, values: parameters.map((value) => Buffer.from(value)), hiddenSetting: 'search_path' })).rows).catch(notAnswered);
   }
 }

@@ -13,6 +13,7 @@ import type { Socket } from 'node:net';
 import { Failure } from '../../core/failure.ts';
 import { assert, Bug } from '../../lib/assert.ts';
 import { decodeParameterStatus, type BackendKey } from '../../lib/pgwire/backend-decode.ts';
+import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodeTerminate } from '../../lib/pgwire/frontend-encode.ts';
@@ -69,6 +70,8 @@ export interface Link {
   resume(): void;
   /** Every reply to what was written has been received. */
   markIdle(): void;
+  /** A question of our own is on its way: nothing may be written. */
+  readonly isAsking: boolean;
   /**
    * One statement, parameters and results as text. Questions wait for each other. Inside a transaction block an error
    * aborts the client's transaction, and in a failed one every question fails with 25P02. Throws ServerError, or
@@ -222,6 +225,7 @@ class SocketLink implements Link {
   pause(): void { this.#socket.pause(); }
   resume(): void { this.#socket.resume(); }
   markIdle(): void { this.#isBusy = false; }
+  get isAsking(): boolean { return this.#asking !== undefined; }
 
   query(sql: string, parameters: readonly (string | null)[] = [], timeoutMs = queryMsMax): Promise<QueryResult> {
     return this.ask({ sql, values: parameters.map((value) => (value === null ? null : Buffer.from(value))) }, timeoutMs);
@@ -305,7 +309,7 @@ class SocketLink implements Link {
       if (name === question.hiddenSetting) return true;
       if (question.isOfLogin === true) this.parameters.set(name, value);
     }
-    if (isForRelay) this.#handlers?.onData(frame.whole);
+    if (isForRelay || endsConnection(frame)) this.#handlers?.onData(frame.whole);
     return isForRelay || frame.type === backendType.noticeResponse;
   }
 
@@ -330,4 +334,11 @@ class SocketLink implements Link {
   #lost(): Failure {
     return unavailable('The connection to the database server was lost', this.address, this.#error ?? new Error('closed'));
   }
+}
+
+/** The server says why it goes; it is no answer to what was asked. */
+function endsConnection(frame: Frame): boolean {
+  if (frame.type !== backendType.errorResponse) return false;
+  const { severity } = decodeDiagnostic(frame.body);
+  return severity === 'FATAL' || severity === 'PANIC';
 }

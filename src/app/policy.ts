@@ -16,7 +16,7 @@ export async function loadFor(config: Config): Promise<Policy> {
 }
 
 export function policyHealth(policy: PolicyInForce, { environment }: Config): PolicyHealth {
-  return { name: policy.current().name, hash: policy.current().hash, environment, refused: policy.refusal ?? null };
+  return { name: policy.current().name, hash: policy.current().hash, since: policy.since, environment, refused: policy.refusal ?? null };
 }
 
 /** Of a shipped policy, or of a file. Throws Failure `policy_invalid`. */

@@ -14,7 +14,7 @@ import { startPolicy, type PolicyInForce } from '../flow/policy-in-force.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { randomPool, shortId, sortableId } from '../lib/sortable-id.ts';
-import { watchPolicy } from '../remote/policy-watch.ts';
+import { policySignature, watchPolicy } from '../remote/policy-watch.ts';
 import { catalogVersionInside, loadCatalog, loadCatalogInside, prepareCatalogVersion, preparedCatalogVersion } from '../remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from '../remote/postgres/catalog-cache.ts';
 import { connectLink } from '../remote/postgres/link.ts';
@@ -48,6 +48,7 @@ export async function serve(config: Config, log: Log, serving: Serving, started:
   started.push(() => catalogs.close());
   await catalogs.current(target.database, { fresh: true });
 
+  const since = await policySignature(config.policy);
   const policy = await startPolicy({
     load: () => loadFor(config), ledger: memory.ledger, clock: systemClock, log, onReload: (result) => { gateway.metrics.countReload(result); },
   });
@@ -62,7 +63,7 @@ export async function serve(config: Config, log: Log, serving: Serving, started:
   const gateway = createGatewayWithMetrics(config, log, { ...serving, policy, budgets, catalogs, measurer, mockSecret });
   const address = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
-  const watch = await watchPolicy(config.policy, () => policy.reload('file'));
+  const watch = watchPolicy(config.policy, { since, onChange: (isUnchanged) => policy.reload('file', isUnchanged) });
   started.push(() => watch.close());
   return { gateway: address, entry: gateway.entry, catalogs, policy, metrics: gateway.metrics };
 }

@@ -43,7 +43,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   const http = createHttp({
     host: config.http.host, port: config.http.port, log,
     metrics: { contentType: addMetrics([]).contentType, text: async () => addMetrics(await pool.metrics()).text() },
-    policy: () => policyOf(pool, { name: policyName, hash: '', environment: config.environment, refused: null }),
+    policy: () => policyOf(pool, { name: policyName, hash: '', since: '', environment: config.environment, refused: null }),
     checks: {
       upstream: () => checkReachable(target),
       store: async () => { await memory.ledger.head(); },
@@ -59,10 +59,13 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   };
 }
 
-/** Of policies that differ for a moment, while a file is read again, one that was refused is told first. */
+/**
+ * Of policies that differ for a moment, while a file is read again, one that was refused is told first, and else the one
+ * that has been in force longest: another is told only once every worker has it.
+ */
 async function policyOf(pool: WorkerPool, none: PolicyHealth): Promise<PolicyHealth> {
   const policies = (await pool.health()).map(({ policy }) => policy);
-  return policies.find(({ refused }) => refused !== null) ?? policies[0] ?? none;
+  return policies.find(({ refused }) => refused !== null) ?? policies.toSorted((a, b) => Date.parse(a.since) - Date.parse(b.since))[0] ?? none;
 }
 
 async function checkLedger(pool: WorkerPool): Promise<void> {

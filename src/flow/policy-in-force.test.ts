@@ -59,6 +59,19 @@ test('a bad file leaves the old policy in force, and says where the mistake is u
   assert.deepEqual(on.results, ['refused', 'unchanged']);
 }));
 
+test('a file that was written while it was read is neither taken nor refused, and is tried again', () => scene(async (on) => {
+  const first = on.policy.current();
+  for (const half of [file('allow'), 'name: te']) {
+    on.write(half);
+    assert.equal(await on.policy.reload('file', () => Promise.resolve(false)), false);
+    assert.equal(on.policy.current(), first);
+  }
+  assert.deepEqual([on.policy.refusal, on.results, (await recorded(on)).length], [undefined, [], 1]);
+  on.write(file('deny'));
+  assert.equal(await on.policy.reload('file', () => Promise.resolve(true)), true);
+  assert.equal(on.policy.current().levels.HIGH, 'deny');
+}));
+
 test('a policy that cannot be put on record is not in force, and is tried again', () => scene(async (on) => {
   const first = on.policy.current();
   await on.store.database.queries.schema.alterTable('ledger_head').renameTo('gone').execute();

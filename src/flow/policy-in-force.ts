@@ -21,12 +21,17 @@ export interface PolicyRefusal {
 
 export interface PolicyInForce {
   current(): Policy;
+  /** When it came into force in this process; ISO 8601. */
+  readonly since: string;
   /** Aborted once another policy is in force. */
   untilChanged(): AbortSignal;
   /** Why the file as it is now is not in force. */
   readonly refusal: PolicyRefusal | undefined;
-  /** Never rejects with a Failure. False: it should be tried again, though the file is as it is. */
-  reload(trigger: PolicyTrigger): Promise<boolean>;
+  /**
+   * Never rejects with a Failure. False: it should be tried again, though the file is as it is. Where `isUnchanged` says
+   * false once the file was read, it was written meanwhile and may have been half there: it is neither taken nor refused.
+   */
+  reload(trigger: PolicyTrigger, isUnchanged?: () => Promise<boolean>): Promise<boolean>;
 }
 
 export interface PolicyInForceDeps {
@@ -49,6 +54,7 @@ export async function startPolicy(deps: PolicyInForceDeps): Promise<PolicyInForc
 class LoadedPolicy implements PolicyInForce {
   readonly #deps: PolicyInForceDeps;
   #policy: Policy;
+  #since: string;
   #change = new AbortController();
   #refusal: PolicyRefusal | undefined;
   #last: Promise<boolean> = Promise.resolve(true);
@@ -56,20 +62,25 @@ class LoadedPolicy implements PolicyInForce {
   constructor(deps: PolicyInForceDeps, first: Policy) {
     this.#deps = deps;
     this.#policy = first;
+    this.#since = deps.clock.now().toISOString();
   }
 
   current(): Policy { return this.#policy; }
+  get since(): string { return this.#since; }
   untilChanged(): AbortSignal { return this.#change.signal; }
   get refusal(): PolicyRefusal | undefined { return this.#refusal; }
 
-  reload(trigger: PolicyTrigger): Promise<boolean> {
-    this.#last = this.#last.then(() => this.#reload(trigger));
+  reload(trigger: PolicyTrigger, isUnchanged: () => Promise<boolean> = () => Promise.resolve(true)): Promise<boolean> {
+    this.#last = this.#last.then(() => this.#reload(trigger, isUnchanged));
     return this.#last;
   }
 
-  async #reload(trigger: PolicyTrigger): Promise<boolean> {
+  async #reload(trigger: PolicyTrigger, isUnchanged: () => Promise<boolean>): Promise<boolean> {
+    const [loaded] = await Promise.allSettled([this.#deps.load()]);
+    if (!await isUnchanged()) return false;
     try {
-      const next = await this.#deps.load();
+      if (loaded.status === 'rejected') throw loaded.reason;
+      const next = loaded.value;
       if (next.hash === this.#policy.hash) this.#kept(next);
       else await this.#replace(next, trigger);
       return true;
@@ -90,6 +101,7 @@ class LoadedPolicy implements PolicyInForce {
     const { name, hash } = this.#policy;
     await this.#deps.ledger.append(bodyOf(next, this.#policy, trigger, 'in-force', null));
     this.#policy = next;
+    this.#since = this.#deps.clock.now().toISOString();
     this.#refusal = undefined;
     const change = this.#change;
     this.#change = new AbortController();

@@ -1,7 +1,8 @@
 /**
  * Watching a policy file: says when it is another than before. It looks by the clock, because that alone sees every way
  * in which files are replaced (renames, links that are switched, network disks), and only speaks once the file has kept
- * still for one interval, so that a file that is half written is not taken for a shorter one.
+ * still for one interval, so that a file that is half written is not taken for a shorter one. Whoever reads it then can
+ * ask whether it has kept still until it was read.
  */
 import { stat } from 'node:fs/promises';
 import { policyPath } from './policy-file.ts';
@@ -10,32 +11,45 @@ export interface PolicyWatch { close(): Promise<void> }
 
 export const watchEveryMs = 500;
 
-/** `onChange` says whether it is done; if not, it is called again at the next look. */
-export async function watchPolicy(nameOrPath: string, onChange: () => Promise<boolean>, everyMs = watchEveryMs): Promise<PolicyWatch> {
-  const path = policyPath(nameOrPath);
-  let known = await signatureOf(path);
-  let seen = known;
-  let looking: Promise<void> | undefined;
+export interface PolicyWatchOptions {
+  /** The signature from before the file was read first, so that no change after it is missed. */
+  readonly since: string;
+  /** Says whether it is done; if not, it is called again. `isUnchanged`: the file is still what it was when this was called. */
+  readonly onChange: (isUnchanged: () => Promise<boolean>) => Promise<boolean>;
+  readonly everyMs?: number;
+}
+
+export function watchPolicy(nameOrPath: string, { since, onChange, everyMs = watchEveryMs }: PolicyWatchOptions): PolicyWatch {
+  let [known, seen] = [since, since];
+  let isClosed = false;
+  let timer: NodeJS.Timeout;
+  let looking: Promise<void> = Promise.resolve();
   const look = async (): Promise<void> => {
-    const now = await signatureOf(path);
+    const now = await policySignature(nameOrPath);
     const isStill = now === seen;
     seen = now;
-    if (isStill && now !== known && await onChange()) known = now;
+    if (isStill && now !== known && await onChange(async () => await policySignature(nameOrPath) === now)) known = now;
   };
-  const timer = setInterval(() => { looking ??= look().finally(() => { looking = undefined; }); }, everyMs);
-  timer.unref();
+  // After the last look has ended: a slow one must not bring the next so near that a file seems to keep still.
+  const lookLater = (): void => {
+    if (isClosed) return;
+    timer = setTimeout(() => { looking = look().finally(lookLater); }, everyMs);
+    timer.unref();
+  };
+  lookLater();
   return {
     close: async () => {
-      clearInterval(timer);
+      isClosed = true;
+      clearTimeout(timer);
       await looking;
     },
   };
 }
 
 /** Differs when the file was written, replaced or removed; a link is followed. */
-async function signatureOf(path: string): Promise<string> {
+export async function policySignature(nameOrPath: string): Promise<string> {
   try {
-    const { mtimeMs, size, ino, dev } = await stat(path);
+    const { mtimeMs, size, ino, dev } = await stat(policyPath(nameOrPath));
     return `${mtimeMs} ${size} ${ino} ${dev}`;
   } catch (error) {
     return error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';

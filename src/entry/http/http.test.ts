@@ -4,12 +4,13 @@ import { test } from 'node:test';
 import { Failure } from '../../core/failure.ts';
 import { createLog } from '../../lib/log.ts';
 import { createHttp, type Check, type HttpEntry, type PolicyHealth } from './http.ts';
-import { createMetrics } from './metrics.ts';
+import { addMetrics, createMetrics } from './metrics.ts';
 
 const metrics = createMetrics({ sessions: () => 3, holds: () => 1, waitingReads: () => 7, isLedgerWritable: () => false, isPolicyRefused: () => true });
 
+const since = '2026-01-02T03:04:05.000Z';
 function entry(checks: Record<string, Check> = {}, port = 0, refused: PolicyHealth['refused'] = null): HttpEntry {
-  return createHttp({ host: '127.0.0.1', port, checks, metrics, policy: () => ({ name: 'protect', hash: 'h', environment: 'dev', refused }), log: createLog({ level: 'silent' }) });
+  return createHttp({ host: '127.0.0.1', port, checks, metrics, policy: () => ({ name: 'protect', hash: 'h', since, environment: 'dev', refused }), log: createLog({ level: 'silent' }) });
 }
 
 const get = (http: HttpEntry, path: string): Promise<Response> => http.fetch(new Request(`http://local${path}`));
@@ -27,7 +28,7 @@ test('a refused policy file degrades the health and leaves it ready, with the re
   const refused = { at: '2026-01-02T03:04:05.000Z', why: 'shop.yaml:3:1: wrong' };
   const health = await get(entry({ store: () => Promise.resolve() }, 0, refused), '/healthz');
   assert.equal(health.status, 200);
-  assert.deepEqual(await health.json(), { status: 'degraded', checks: { store: 'ok' }, policy: { name: 'protect', hash: 'h', environment: 'dev', refused } });
+  assert.deepEqual(await health.json(), { status: 'degraded', checks: { store: 'ok' }, policy: { name: 'protect', hash: 'h', since, environment: 'dev', refused } });
   assert.equal((await get(entry({ store: () => Promise.reject(new Error('gone')) }, 0, refused), '/healthz')).status, 503);
 });
 
@@ -36,6 +37,16 @@ test('metrics count verdicts and say what waits', async () => {
   const text = await (await get(entry(), '/metrics')).text();
   assert.match(text, /backstop_verdicts_total\{level="CRITICAL",decision="deny",would_be="deny"\} 1/);
   for (const line of ['backstop_sessions 3', 'backstop_holds 1', 'backstop_ledger_waiting_reads 7', 'backstop_ledger_writable 0', 'backstop_policy_refused 1']) assert.ok(text.includes(line), line);
+});
+
+test('a policy file that several workers have read is counted once', async () => {
+  const workers = [2, 1].map((files) => {
+    const worker = createMetrics({ sessions: () => 3, holds: () => 0, waitingReads: () => 0, isLedgerWritable: () => true, isPolicyRefused: () => false });
+    for (let file = 0; file < files; file += 1) worker.countReload('refused');
+    return worker;
+  });
+  const text = await addMetrics(await Promise.all(workers.map((worker) => worker.parts()))).text();
+  for (const line of ['backstop_policy_reloads_total{result="refused"} 2', 'backstop_sessions 6']) assert.ok(text.includes(line), line);
 });
 
 test('what is not there is a problem document', async () => {

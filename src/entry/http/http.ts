@@ -26,6 +26,8 @@ export interface HttpDeps {
 export interface PolicyHealth {
   readonly name: string;
   readonly hash: string;
+  /** When it came into force; ISO 8601. */
+  readonly since: string;
   readonly environment: string;
   readonly refused: { readonly at: string; readonly why: string } | null;
 }

@@ -40,7 +40,10 @@ export function createMetrics(sources: MetricSources): Metrics {
   const holds = new Histogram({
     name: 'backstop_hold_seconds', help: 'How long held statements waited for a person.', buckets: [0.1, 1, 5, 15, 30, 60, 300], registers: [registry],
   });
-  const reloads = new Counter({ name: 'backstop_policy_reloads_total', help: 'Attempts to put a changed policy file in force, by result.', labelNames: ['result'], registers: [registry] });
+  // Each process reads every file: the most that one has counted is how many there were.
+  const reloads = new Counter({
+    name: 'backstop_policy_reloads_total', help: 'Attempts to put a changed policy file in force, by result.', labelNames: ['result'], aggregator: 'max', registers: [registry],
+  });
   gauge(registry, 'backstop_policy_refused', '1 while the policy file is refused and an older policy is in force.', () => (sources.isPolicyRefused() ? 1 : 0), 'max');
   gauge(registry, 'backstop_sessions', 'Connected clients.', sources.sessions);
   gauge(registry, 'backstop_holds', 'Statements that wait for a person.', sources.holds);

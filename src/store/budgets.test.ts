@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { noAmounts, type Amounts } from '../core/policy/budgets.ts';
 import { openStore, withStore } from '../../test/fixtures/store.ts';
 import { createBudgets, staleMsMax, type Budgets } from './budgets.ts';
@@ -85,6 +86,42 @@ test('what could not be written is kept, and counted when it can be', () => with
     assert.equal(budgets.used('ada'), undefined);
     await database.queries.schema.alterTable('gone').renameTo('budget_use').execute();
     assert.equal((await budgets.take('ada', one)).day.statements, 4);
+  });
+}));
+
+for (const becomes of ['is written', 'fails'] as const) {
+  test(`who takes counts what is on its way to the store, also where that ${becomes}`, () => withStore(async ({ database }) => {
+    const clock = clockAt(noon);
+    const gate = Promise.withResolvers<void>();
+    let begun = 0;
+    // The second transaction, and no other, begins when it is let.
+    const slow: StoreDatabase = { ...database, transactRelaxed: async (work) => {
+      if ((begun += 1) === 2) await gate.promise;
+      return database.transactRelaxed(work);
+    } };
+    await withBudgets(slow, clock, async (budgets) => {
+      await budgets.take('ada', one);
+      budgets.add('ada', { rowsChanged: 3 });
+      const taking = budgets.take('ada', one);
+      budgets.add('ada', { rowsRead: 8 });
+      await setImmediate();
+      const [begunMeanwhile, usedMeanwhile] = [begun, budgets.used('ada')?.day];
+      if (becomes === 'fails') gate.reject(new Error('the store is gone'));
+      else gate.resolve();
+      assert.deepEqual((await taking).day, { statements: 1, rowsChanged: 3, rowsRead: 8 });
+      assert.equal(begunMeanwhile, 2, 'whoever takes waits for the transaction before');
+      assert.deepEqual(usedMeanwhile, { statements: 1, rowsChanged: 3, rowsRead: 8 });
+      assert.deepEqual(budgets.used('ada')?.day, { statements: 2, rowsChanged: 3, rowsRead: 8 });
+    });
+  }));
+}
+
+test('what one agent takes leaves right what is known of another', () => withStore(async ({ database }) => {
+  await withBudgets(database, clockAt(noon), async (budgets) => {
+    await budgets.take('bob', one);
+    budgets.add('bob', { statements: 5 });
+    await budgets.take('ada', one);
+    assert.equal(budgets.used('bob')?.day.statements, 6);
   });
 }));
 

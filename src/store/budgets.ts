@@ -2,7 +2,8 @@
  * Budgets in the store: what each agent has used in the minute, hour and day that run now, over all processes that share
  * the store, and over restarts. Reads are counted in memory and written soon; what other processes read is seen within a
  * second, and where that cannot be kept nothing is known. For a write the count is taken in one transaction with all
- * that is committed, so that no two processes are given the same place in a budget.
+ * that is committed, so that no two processes are given the same place in a budget. The transactions of one process come
+ * one after the other, or one would miss what another still has on its way.
  */
 import { noAmounts, windows, windowSince, type Amounts, type BudgetUse, type Window } from '../core/policy/budgets.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -33,6 +34,7 @@ const keptDays = 2;
 /** Agent → window and its beginning → amounts. */
 type Counted = Map<string, Map<string, Amounts>>;
 
+interface Done<T> { readonly result: T; readonly uses: ReadonlyMap<string, BudgetUse> }
 interface Known { readonly readMs: number; readonly since: Readonly<Record<Window, string>>; readonly use: BudgetUse }
 
 export function createBudgets(deps: BudgetsDeps): Budgets { return new SqlBudgets(deps); }
@@ -41,12 +43,14 @@ class SqlBudgets implements Budgets {
   readonly #deps: BudgetsDeps;
   /** Not written yet. */
   #pending: Counted = new Map();
-  /** On their way to the store. */
-  readonly #inFlight = new Set<Counted>();
+  /** On its way to the store. */
+  #inFlight: Counted = new Map();
   /** What the store said last. */
   readonly #known = new Map<string, Known>();
   readonly #timer: NodeJS.Timeout;
-  #writing: Promise<void> | undefined;
+  /** The last transaction, done or failed. */
+  #turn: Promise<void> = Promise.resolve();
+  #isWriting = false;
   #swept = '';
 
   constructor(deps: BudgetsDeps) {
@@ -62,29 +66,18 @@ class SqlBudgets implements Budgets {
     const useOf = (window: Window): Amounts => {
       const since = windowSince(window, at);
       const stored = known.since[window] === since ? known.use[window] : noAmounts;
-      return [this.#pending, ...this.#inFlight].reduce((sum, counted) => plus(sum, counted.get(agent)?.get(keyOf(window, since))), stored);
+      return [this.#pending, this.#inFlight].reduce((sum, counted) => plus(sum, counted.get(agent)?.get(keyOf(window, since))), stored);
     };
     return { minute: useOf('minute'), hour: useOf('hour'), day: useOf('day') };
   }
 
-  async take(agent: string, amounts: Amounts): Promise<BudgetUse> {
-    const at = this.#deps.clock.now();
-    const taken = this.#takePending();
-    try {
-      return await this.#deps.database.transactRelaxed(async (changes) => {
-        await write(changes, taken);
-        const use = await read(changes, agent, at);
-        await write(changes, new Map([[agent, new Map(windows.map((window) => [keyOf(window, windowSince(window, at)), amounts]))]]));
-        this.#learn(agent, at, { minute: plus(use.minute, amounts), hour: plus(use.hour, amounts), day: plus(use.day, amounts) });
-        return use;
-      });
-    } catch (error) {
-      this.#known.delete(agent);
-      this.#restore(taken);
-      throw error;
-    } finally {
-      this.#inFlight.delete(taken);
-    }
+  take(agent: string, amounts: Amounts): Promise<BudgetUse> {
+    return this.#inTurn(() => this.#transact([agent], async (changes, at) => {
+      const use = await read(changes, agent, at);
+      await write(changes, new Map([[agent, new Map(windows.map((window) => [keyOf(window, windowSince(window, at)), amounts]))]]));
+      const uses = new Map([[agent, { minute: plus(use.minute, amounts), hour: plus(use.hour, amounts), day: plus(use.day, amounts) }]]);
+      return { result: use, uses };
+    }));
   }
 
   add(agent: string, amounts: Partial<Amounts>): void {
@@ -101,37 +94,67 @@ class SqlBudgets implements Budgets {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#writing;
+    await this.#turn;
     if (this.#pending.size > 0) await this.#writeAll();
   }
 
   #writeSoon(): void {
-    if (this.#pending.size === 0 || this.#writing !== undefined) return;
-    this.#writing = this.#writeAll().finally(() => { this.#writing = undefined; });
+    if (this.#pending.size === 0 || this.#isWriting) return;
+    this.#isWriting = true;
+    void this.#writeAll().finally(() => { this.#isWriting = false; });
   }
 
-  async #writeAll(): Promise<void> {
-    const at = this.#deps.clock.now();
-    const taken = this.#takePending();
-    try {
-      await this.#deps.database.transactRelaxed(async (changes) => {
-        await write(changes, taken);
+  #writeAll(): Promise<void> {
+    return this.#inTurn(() => {
+      const agents = [...this.#pending.keys()];
+      // Those who took meanwhile have written it.
+      if (agents.length === 0) return Promise.resolve();
+      return this.#transact(agents, async (changes, at) => {
         await this.#sweep(changes, at);
-        for (const agent of taken.keys()) this.#learn(agent, at, await read(changes, agent, at));
+        const uses = new Map<string, BudgetUse>();
+        for (const agent of agents) uses.set(agent, await read(changes, agent, at));
+        return { result: undefined, uses };
       });
+    }).catch((error: unknown) => { this.#deps.onFault?.(error); });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.then(() => undefined, () => undefined);
+    return result;
+  }
+
+  /** Writes what these agents have pending, then does the work; `uses` is what the store holds of them once it is done. */
+  async #transact<T>(agents: readonly string[], work: (changes: Changes, at: Date) => Promise<Done<T>>): Promise<T> {
+    // Only now: what one before could not write is pending again.
+    const taken = this.#takePending(agents);
+    const { clock } = this.#deps;
+    const at = clock.now();
+    try {
+      const { result, uses, readMs } = await this.#deps.database.transactRelaxed(async (changes) => {
+        await write(changes, taken);
+        return { readMs: clock.monotonicMs(), ...await work(changes, at) };
+      });
+      const since = { minute: windowSince('minute', at), hour: windowSince('hour', at), day: windowSince('day', at) };
+      for (const [agent, use] of uses) this.#known.set(agent, { readMs, since, use });
+      return result;
     } catch (error) {
-      for (const agent of taken.keys()) this.#known.delete(agent);
+      for (const agent of agents) this.#known.delete(agent);
       this.#restore(taken);
-      this.#deps.onFault?.(error);
+      throw error;
     } finally {
-      this.#inFlight.delete(taken);
+      this.#inFlight = new Map();
     }
   }
 
-  #takePending(): Counted {
-    const taken = this.#pending;
-    this.#pending = new Map();
-    this.#inFlight.add(taken);
+  #takePending(agents: readonly string[]): Counted {
+    const taken: Counted = new Map();
+    for (const agent of agents) {
+      const mine = this.#pending.get(agent);
+      if (mine !== undefined) taken.set(agent, mine);
+      this.#pending.delete(agent);
+    }
+    this.#inFlight = taken;
     return taken;
   }
 
@@ -141,11 +164,6 @@ class SqlBudgets implements Budgets {
       for (const [key, amounts] of mine) now.set(key, plus(now.get(key) ?? noAmounts, amounts));
       this.#pending.set(agent, now);
     }
-  }
-
-  #learn(agent: string, at: Date, use: BudgetUse): void {
-    const since = { minute: windowSince('minute', at), hour: windowSince('hour', at), day: windowSince('day', at) };
-    this.#known.set(agent, { readMs: this.#deps.clock.monotonicMs(), since, use });
   }
 
   /** Once an hour. */

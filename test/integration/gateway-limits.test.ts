@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { scriptedToken, startScriptedGateway, type ScriptedGateway, type ScriptedOptions } from '../fixtures/scripted-gateway.ts';
@@ -24,6 +25,11 @@ async function start(options: ScriptedOptions): Promise<void> { backstop = await
 const startup = say.encodeStartup([['user', 'ada'], ['database', 'postgres']]);
 async function knock(...bytes: readonly Buffer[]): Promise<WireClient> {
   return new WireClient(await openSocket(backstop.host, backstop.port), scriptedToken).send(...bytes);
+}
+
+/** It would wait for a connection that is left over. */
+async function endsSoon(): Promise<void> {
+  assert.ok(await Promise.race([backstop.stop().then(() => true), pause(5_000, false)]), 'the gateway still waits for the end of a connection');
 }
 
 describe('connections', () => {
@@ -50,11 +56,44 @@ describe('connections', () => {
     const client = await backstop.client();
     const knocks = await Promise.all(Array.from({ length: 3 }, () => openSocket(backstop.host, backstop.port)));
     await until('all are counted', () => Promise.resolve(backstop.gateway.clients === 4));
-    assert.deepEqual(await (await knock()).untilClosed(), ['E:53300']);
+    // What it sent is never looked at.
+    assert.deepEqual(await (await knock(startup)).untilClosed(), ['E:53300']);
     client.send(say.encodeQuery('SELECT 1'));
     assert.deepEqual(await client.until('Z'), ['T', 'D:1', 'C:SELECT 1', 'Z:I']);
     for (const socket of knocks) socket.destroy();
     client.end();
+    await endsSoon();
+  });
+
+  it('of clients that go while they are logged in are given up, and so is what was connected for them', async () => {
+    await start({});
+    for (const how of ['end', 'destroy'] as const) {
+      const client = await knock(startup);
+      await client.until('R:ok');
+      client.socket[how]();
+      await until('it has left', () => Promise.resolve(backstop.gateway.clients === 0));
+    }
+    await until('nothing is left at the server', async () => (await server.run("SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")).length === 0);
+  });
+
+  it('that the server ends while their client may send no more are ended whole', async () => {
+    await start({});
+    await server.run("CREATE TABLE slow (v text); CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; CREATE TRIGGER waits BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION wait()");
+    const client = await backstop.client();
+    client.send(say.encodeQuery('COPY slow FROM STDIN'));
+    await client.until('G');
+    const row = say.encodeCopyData(Buffer.from(`${'x'.repeat(64_000)}\n`));
+    client.send(...Array.from({ length: 500 }, () => row));
+    let before = -1;
+    await until('nothing of it goes on', async () => {
+      const [was, isLeft] = [before, client.socket.writableLength > 0];
+      before = client.socket.bytesWritten - client.socket.writableLength;
+      const waits = await server.run("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+      return isLeft && was === before && waits.length === 1;
+    });
+    await server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    assert.equal((await client.untilClosed()).at(-1), 'E:57P01');
+    await endsSoon();
   });
 });
 

@@ -28,6 +28,7 @@ import { Judgements, type JudgementCore } from './judgements.ts';
 import { Judging } from './judging.ts';
 import { closeLock, keepTimeLimits, learnPath } from './learn.ts';
 import { drainMsMax, gatewayLimitsDefault, sweepMs, type GatewayLimits } from './limits.ts';
+import { Lingering } from './lingering.ts';
 import { LoginClock } from './login-clock.ts';
 import { login, type KnownAgent, type Login, type LoginDeps, type LoginTls } from './login.ts';
 import { createOidNames, type OidNames } from './oid-names.ts';
@@ -112,6 +113,7 @@ class PostgresGateway implements Gateway {
   readonly #arrivals: Arrivals;
   readonly #loginDeps: LoginDeps;
   readonly #limits: GatewayLimits;
+  readonly #lingering: Lingering;
   #sweepTimer: NodeJS.Timeout | undefined;
   #isCheckingRevoked = false;
   #onEmpty: (() => void) | undefined;
@@ -119,6 +121,7 @@ class PostgresGateway implements Gateway {
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
     this.#limits = { ...gatewayLimitsDefault, ...deps.limits };
+    this.#lingering = new Lingering(this.#limits.stallMsMax);
     this.#keys = new CancelKeys(randomBytes, deps.fellows?.place);
     this.#arrivals = recordArrivals(deps);
     // A client may close its side and still wait for answers.
@@ -170,6 +173,7 @@ class PostgresGateway implements Gateway {
     for (const client of this.#clients) client.session?.end(ownErrors.shutDown());
     await this.#empty(drainMsMax);
     for (const client of this.#clients) client.socket.destroy();
+    this.#lingering.end(drainMsMax);
     await closed;
   }
 
@@ -186,6 +190,7 @@ class PostgresGateway implements Gateway {
     socket.on('error', () => { /* 'close' follows, and says all there is to say */ });
     if (this.#count(({ agent }) => agent === undefined) >= this.#limits.loginsMax) {
       socket.end(ownErrors.tooManyLogins(this.#limits.loginsMax));
+      this.#lingering.add(socket);
       return;
     }
     this.#clients.add(client);
@@ -198,6 +203,7 @@ class PostgresGateway implements Gateway {
 
   #forget(client: Client): void {
     if (!this.#clients.delete(client)) return;
+    this.#lingering.add(client.socket);
     if (client.agent !== undefined) this.#deps.fellows?.leave(client.agent.name);
     if (this.#clients.size === 0) this.#onEmpty?.();
   }

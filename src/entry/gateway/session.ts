@@ -131,18 +131,14 @@ export class Session {
       onDrain: () => { this.#forwarder.drained(); this.#pump(); },
       onClose: () => { this.#serverGone(); },
     });
-    socket.on('data', (chunk: Buffer) => { this.#fromClient(chunk); });
-    socket.on('drain', () => { link.resume(); });
-    socket.on('end', () => {
-      this.#hasInputEnded = true;
-      // Nobody is left to answer to; a client that only closed its side does not wait for people.
-      if (this.#admission.isHeld) this.#clientGone();
-      else this.#pump();
-    });
-    socket.on('error', () => { this.#clientGone(); });
-    socket.on('close', () => { this.#clientGone(); });
+    socket.on('data', (chunk: Buffer) => { this.#fromClient(chunk); }).on('drain', () => { link.resume(); });
+    socket.on('end', () => { this.#inputEnded(); });
+    socket.on('error', () => { this.#clientGone(); }).on('close', () => { this.#clientGone(); });
     socket.resume();
     if (rest.length > 0) this.#fromClient(rest);
+    // It may have gone while it was logged in, when nobody listened.
+    if (socket.destroyed) this.#clientGone();
+    else if (socket.readableEnded) this.#inputEnded();
   }
 
   /** Cancels what this client waits for. */
@@ -183,6 +179,13 @@ export class Session {
     this.#hasSpoken = true;
     this.#intake.push(chunk);
     this.#pump();
+  }
+
+  #inputEnded(): void {
+    this.#hasInputEnded = true;
+    // Nobody is left to answer to; a client that only closed its side does not wait for people.
+    if (this.#admission.isHeld) this.#clientGone();
+    else this.#pump();
   }
 
   /** Reads on unless too much waits: for a judgement, for replies, or for a server that takes no more. */

@@ -37,7 +37,7 @@ const unitsMs: ReadonlyMap<string, number> = new Map([['', 1], ['us', 0.001], ['
 
 /** undefined for what PostgreSQL might read otherwise. 0 means no limit. */
 export function readMilliseconds(value: string): number | undefined {
-  const [, digits, unit = ''] = /^\s*((?:0|[1-9]\d*)(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*$/i.exec(value) ?? [];
+  const [, digits, unit = ''] = /^\s*((?:0|[1-9]\d*)(?:\.\d+)?)\s*(?:(us|ms|s|min|h|d)\s*)?$/i.exec(value) ?? [];
   const factor = unitsMs.get(unit.toLowerCase());
   return digits === undefined || factor === undefined ? undefined : Number(digits) * factor;
 }

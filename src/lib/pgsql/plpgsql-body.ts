@@ -1,7 +1,8 @@
 /**
  * Reads what PL/pgSQL's own parser says of a function and gives the SQL texts that its body can run, each as a complete
  * statement: expressions as `SELECT expression`, and `SELECT NULL::type` for each declared variable, whose type may be
- * a domain with checks. A body with dynamic SQL, with transaction control, or with anything that is not known here gives null.
+ * a domain with checks. A body with dynamic SQL, with transaction control, or with anything that is not known here gives null;
+ * so does FETCH, because a cursor variable holds the name of any portal, and what that one runs is nowhere in the body.
  */
 import { tokensOf } from './tokens.ts';
 
@@ -18,7 +19,7 @@ const knownNodes: ReadonlySet<string> = new Set([
   'PLpgSQL_stmt_block', 'PLpgSQL_stmt_assign', 'PLpgSQL_stmt_if', 'PLpgSQL_stmt_case', 'PLpgSQL_stmt_loop', 'PLpgSQL_stmt_while',
   'PLpgSQL_stmt_fori', 'PLpgSQL_stmt_fors', 'PLpgSQL_stmt_forc', 'PLpgSQL_stmt_foreach_a', 'PLpgSQL_stmt_exit', 'PLpgSQL_stmt_return',
   'PLpgSQL_stmt_return_next', 'PLpgSQL_stmt_return_query', 'PLpgSQL_stmt_raise', 'PLpgSQL_stmt_assert', 'PLpgSQL_stmt_execsql',
-  'PLpgSQL_stmt_getdiag', 'PLpgSQL_stmt_open', 'PLpgSQL_stmt_fetch', 'PLpgSQL_stmt_close', 'PLpgSQL_stmt_perform', 'PLpgSQL_stmt_call',
+  'PLpgSQL_stmt_getdiag', 'PLpgSQL_stmt_open', 'PLpgSQL_stmt_close', 'PLpgSQL_stmt_perform', 'PLpgSQL_stmt_call',
 ]);
 
 /** `source` is the text between the quotes of the function's AS clause. */
@@ -66,7 +67,7 @@ function declaration(name: unknown): readonly string[] | null | undefined {
 
 /** `target := expression`. A target with subscripts is only read when these run nothing. */
 function assignment(query: string): readonly string[] | null {
-  const match = /^\s*((?:"(?:[^"]|"")*"|[\w$\u0080-\uffff]+)(?:\s*\.\s*(?:"(?:[^"]|"")*"|[\w$\u0080-\uffff]+)|\s*\[\s*[\w\s:+-]*\])*)\s*(?::=|=)/u.exec(query);
+  const match = /^\s*((?:"(?:[^"]|"")*"|[\w$\u0080-\uffff]+)(?:\s*\.\s*(?:"(?:[^"]|"")*"|[\w$\u0080-\uffff]+)|\s*\[[\w\s:+-]*\])*)\s*(?::=|=)/u.exec(query);
   return match === null ? null : [`SELECT ${query.slice(match[0].length)}`];
 }
 

@@ -39,6 +39,10 @@ for (const [sql, kinds] of rows) {
   });
 }
 
+test('what looks like the start of a continued string is given up in one pass', () => {
+  assert.equal(tokensOf(`E'x' ${'-- '.repeat(100_000)}`).length, 3);
+});
+
 /** The spans of all string literals in bytes, as our tokens see them and as PostgreSQL's scanner does. */
 function ourStrings(sql: string): readonly string[] {
   let at = 0;

@@ -23,7 +23,7 @@ const patterns: readonly (readonly [TokenKind, RegExp])[] = [
 
 const escapeString = /[eE]'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/yu;
 /** `'…'` on a later line continues the string before it, in the same syntax. */
-const escapeContinuation = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/yu;
+const escapeContinuation = /[ \t\f\v]*(?:--[^\n\r]*)?[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/yu;
 const dollarOpening = /\$(?:[A-Za-z_\u0080-\u{10ffff}][\w\u0080-\u{10ffff}]*)?\$/yu;
 
 export function tokensOf(sql: string): readonly Token[] {

@@ -53,6 +53,8 @@ const parsing: readonly Attack[] = [
   ['nor as the argument of a function', () => [parse('', "SELECT takes('(x,1)')")]],
   ['nor bound alone as a parameter', () => [parse('', 'SELECT $1', pairOid), bind('', '', pair)]],
   ['nor bound and replaced before it is executed', () => [parse('', 'SELECT $1', pairOid), parse('b', 'SELECT 1'), bind('', '', pair), bind('', 'b'), execute('')]],
+  ['nor as the argument of an EXECUTE, whose text does not name the type', () => [parse('w', 'SELECT $1', pairOid), encodeQuery("EXECUTE w('(x,1)')")]],
+  ['nor as the argument of an EXECUTE of what PREPARE gave that type', () => [encodeQuery("PREPARE w (pair) AS SELECT 1; EXECUTE w('(x,1)')")]],
 ];
 
 describe('an immutable function', () => {

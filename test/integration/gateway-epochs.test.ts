@@ -11,8 +11,10 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import pg from 'pg';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
+import { bind, parse, query, sync } from '../fixtures/messages.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 import { until } from '../fixtures/until.ts';
+import { connectWire } from '../fixtures/wire-client.ts';
 
 const policyText = `name: guarded
 description: Lets everything through that does not reach vault.
@@ -175,6 +177,36 @@ describe('the session itself (H29, H33)', () => {
     await lets('DROP FUNCTION fresh()');
     await lets('CREATE TEMP VIEW lines AS SELECT id FROM public.vault');
     await denies('UPDATE lines SET id = id WHERE id = 1');
+  });
+
+  test('cannot hide temporary objects behind operators of its own schemas', async () => {
+    await direct.query(`CREATE SCHEMA blind; GRANT USAGE ON SCHEMA blind TO shopkeeper;
+      CREATE FUNCTION blind.no(oid, oid) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';
+      CREATE OPERATOR blind.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = blind.no)`);
+    try {
+      await lets('CREATE TEMP TABLE other (a int)');
+      await lets('CREATE TEMP VIEW lines AS SELECT id FROM public.vault');
+      await lets('SET search_path = blind, pg_catalog, public');
+      // The session's temporary objects are in doubt now, so the server is asked.
+      await lets('COMMENT ON TABLE other IS NULL');
+      await denies('UPDATE lines SET id = id WHERE id = 1');
+    } finally {
+      await direct.query('DROP SCHEMA blind CASCADE');
+    }
+  });
+
+  test('cannot let a function fetch from a portal that nobody judged', async () => {
+    await direct.query('CREATE FUNCTION fetched(c refcursor) RETURNS int LANGUAGE plpgsql AS $$DECLARE r record; BEGIN FETCH c INTO r; RETURN r.id; END$$');
+    const { host, port, agent: { name, token } } = backstop;
+    const wire = await connectWire({ host, port, user: name, password: token, parameters: { database: 'shop' } });
+    try {
+      wire.send(query('BEGIN'), parse('', 'DELETE FROM vault WHERE id > 0 RETURNING id'), bind('p', ''), sync(), query("SELECT fetched('p')"), query('COMMIT'));
+      assert.deepEqual([...await wire.until('Z'), ...await wire.until('Z')], ['C:BEGIN', 'Z:T', '1', '2', 'Z:T']);
+      assert.deepEqual([...await wire.until('Z'), ...await wire.until('Z')], ['E:42501', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+    } finally {
+      wire.end();
+      await direct.query('DROP FUNCTION fetched');
+    }
   });
 });
 

@@ -113,6 +113,8 @@ describe('a batch is followed statement by statement', () => {
     assert.equal(levelOf('set search_path = a; select lower(b) from t'), 'LOW');
     assert.equal(levelOf('reset search_path; select lower(a) from t'), 'HIGH');
     assert.equal(levelOf('set search_path from current; select lower(a) from t'), 'HIGH');
+    assert.equal(levelOf('set search_path to 1E5; select lower(a) from t'), 'HIGH');
+    assert.equal(levelOf(`set search_path to ${Array.from({ length: 300 }, (_, index) => `s${index}`).join(', ')}; select lower(a) from t`), 'HIGH');
     assert.equal(levelOf('select lower(a) from t', { searchPath: null }), 'HIGH');
     assert.equal(levelOf('select pg_catalog.lower(a) from public.t', { searchPath: null }), 'SAFE');
     for (const sql of ['select case a when 1 then 2 end from public.t', 'select 1 from public.t join public.u using (id)', 'select 1 from public.t natural join public.u', 'select 1 in (select a from public.t)', 'select a between 1 and 2 from public.t']) {

@@ -122,6 +122,6 @@ function constantOf(arg: Node): string | null {
 }
 
 /** `x%TYPE` names a column, whose type nobody has looked up: its name is `%TYPE`, which no type has. */
-function typeOf(tree: Tree): TypeMention {
+export function typeOf(tree: Tree): TypeMention {
   return flagIn(tree, 'pct_type') ? { name: '%TYPE' } : qualified(namesIn(tree, 'names'));
 }

@@ -6,6 +6,8 @@ import type { SessionChange, SessionFacts, Statement } from './statement.ts';
 
 /** NAMEDATALEN: names are shorter than this. */
 const nameBytesEnd = 64;
+/** Every name is looked up in each schema of a path; nobody means so many. */
+export const pathSchemasMax = 200;
 
 export function nextSession(session: SessionFacts, statement: Statement): SessionFacts {
   let next = session;
@@ -40,12 +42,12 @@ function changed(session: SessionFacts, change: SessionChange): SessionFacts {
 }
 
 function pathOf(path: readonly string[] | null, session: SessionFacts): readonly string[] | null {
-  if (path === null || path.some(isCut) || (session.role === '' && path.includes('$user'))) return null;
+  if (path === null || path.length > pathSchemasMax || path.some(isCut) || (session.role === '' && path.includes('$user'))) return null;
   return path.map((name) => (name === '$user' ? session.role : name));
 }
 
 /** The server cuts longer names in a path, so that another schema may be meant than the text says. */
-function isCut(name: string): boolean {
+export function isCut(name: string): boolean {
   return new TextEncoder().encode(name).length >= nameBytesEnd;
 }
 

@@ -6,6 +6,7 @@
 import { isAtLeast, joinRisks, nothing, type Risk } from '../risk.ts';
 import type { FunctionFact, QualifiedName } from './catalog-facts.ts';
 import { keyOf, signatureOf } from './catalog.ts';
+import { isCut } from './next-session.ts';
 import { reachBound, reachNested } from './reach-names.ts';
 import { boundScope, callerScope, danger, deeper, depthMax, joinAll, opaque, scopeWithPath, through, type Scope } from './reach-scope.ts';
 import { typeRisk } from './reach-type.ts';
@@ -51,11 +52,12 @@ function configuredScope(scope: Scope, fact: FunctionFact): Scope | null {
 
 const harmlessSetting = /^(work_mem|statement_timeout|client_min_messages|timezone|datestyle|intervalstyle|extra_float_digits|jit|enable_\w+|plan_cache_mode|bytea_output)=/i;
 
-/** A search_path as pg_proc.proconfig writes it; null when it depends on the role. */
+/** A search_path as pg_proc.proconfig writes it; null when it depends on the role, or holds a name that the server would cut. */
 export function parsePath(value: string): readonly string[] | null {
   const names = value.split(',').map((part) => part.trim()).filter((part) => part !== '' && part !== '""');
   if (names.some((part) => part.includes('$user') || !/^("[^",]+"|[a-z_][a-z0-9_$]*)$/i.test(part))) return null;
-  return names.map((part) => (part.startsWith('"') ? part.slice(1, -1) : part.toLowerCase()));
+  const schemas = names.map((part) => (part.startsWith('"') ? part.slice(1, -1) : part.toLowerCase()));
+  return schemas.some(isCut) ? null : schemas;
 }
 
 function aggregateRisk(scope: Scope, fact: FunctionFact, unproved: (why: string) => Risk): Risk {

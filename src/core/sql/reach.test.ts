@@ -57,6 +57,7 @@ const rows: readonly (readonly [claim: string, sql: string, facts: Partial<Catal
   ['an overload that takes more arguments is not meant', 'SELECT lower($1)', { functions: [fn('lower', { args: [int4, int4], language: 'c' })] }, 'SAFE'],
   ['arguments with defaults may be left out', 'SELECT lower($1)', { functions: [fn('lower', { args: [int4, int4], defaults: 1, language: 'c' })] }, 'HIGH'],
   ['a variadic overload may take any number', 'SELECT lower(1, 2, 3)', { functions: [fn('lower', { args: ['pg_catalog._int4'], variadic: int4, language: 'c' })] }, 'HIGH'],
+  ['the search_path of a function names schemas as the server cuts them', 'SELECT w()', { functions: [fn('evil', { schema: 's'.repeat(63), language: 'c' }), fn('evil', { source: 'SELECT 1' }), fn('w', { source: 'SELECT evil()', config: [`search_path=${'s'.repeat(70)}, public`] })] }, 'HIGH'],
   ['a function that calls itself and nothing else is proved', 'SELECT f()', { functions: [fn('f', { source: 'SELECT public.f()' })] }, 'SAFE'],
   ['a cycle of functions does not hide what one of them does', 'SELECT g()', { functions: [evil, fn('f', { source: 'SELECT public.g(), public.evil()' }), fn('g', { source: 'SELECT public.f()' })] }, 'HIGH'],
   ['a reviewed extension\'s stable function is trusted', 'SELECT f()', { functions: [fn('f', { language: 'c', volatility: 'stable', extension: 'citext' })] }, 'SAFE'],

@@ -4,6 +4,7 @@
  */
 import type { Risk } from '../risk.ts';
 import { joinRisks, nothing } from '../risk.ts';
+import { typeOf } from './expressions.ts';
 import { readingSetting } from './observing.ts';
 import { effect, harmless, risk } from './own-reading.ts';
 import type { OwnReading, RowContext, StatementRow } from './own-reading.ts';
@@ -48,16 +49,16 @@ function set(tree: Tree): OwnReading {
     case 'VAR_RESET_ALL':
       return { ...confined('It puts the settings of this session back to what they were at its start.', 'setting', 'all'), changes: [{ kind: 'reset-all' }, { kind: 'search-path', path: null }] };
     case 'VAR_SET_MULTI': return setTransaction(name, nodesIn(tree, 'args'));
-    case 'VAR_SET_VALUE': return changing(name, valuesOf(tree), 'set');
+    case 'VAR_SET_VALUE': return changing(name, valuesOf(tree, name), 'set');
     // FROM CURRENT only stands in a function's SET clause; it gives no value to judge.
     case 'VAR_SET_CURRENT': return changing(name, undefined, 'set');
     default: return changing(name, undefined, 'reset');
   }
 }
 
-/** null for an argument that is not a plain constant. */
-function valuesOf(tree: Tree): readonly (string | null)[] {
-  return nodesIn(tree, 'args').map((arg) => stringConstant(arg) ?? numberText(arg));
+/** null for an argument that is not a plain constant, and for a number that names a schema: the server folds the E of 1E5. */
+function valuesOf(tree: Tree, name: string): readonly (string | null)[] {
+  return nodesIn(tree, 'args').map((arg) => stringConstant(arg) ?? (name === 'search_path' ? null : numberText(arg)));
 }
 
 function numberText({ type, tree }: Node): string | null {
@@ -129,7 +130,11 @@ function prepare(tree: Tree, context: RowContext): OwnReading {
   const name = stringIn(tree, 'name') ?? '';
   const own = risk('LOW', 'session.prepare', 'It names a statement to be run later.', [effect('session', 'prepared statement', name)]);
   const query = nodeIn(tree, 'query');
-  return query === undefined ? { risk: own } : { risk: own, changes: [{ kind: 'prepare', name, body: context.readBody(query) }] };
+  if (query === undefined) return { risk: own };
+  const body = context.readBody(query);
+  // EXECUTE casts its arguments to the types that are declared here.
+  const types = [...body.mentions.types, ...nodesIn(tree, 'argtypes').map((type) => typeOf(type.tree))];
+  return { risk: own, changes: [{ kind: 'prepare', name, body: { ...body, mentions: { ...body.mentions, types } } }] };
 }
 
 const holdOption = 0x20;

@@ -18,6 +18,7 @@ import type { Unit } from './fate.ts';
 import type { Setting, TextFacts } from './judgements.ts';
 import { cancelled } from './judging.ts';
 import { comparedAgainMs } from './limits.ts';
+import { firstUserOid } from './oid-names.ts';
 import { errorOf, holdNotice, ownErrors } from './refuse.ts';
 import { WrittenTables } from './written-tables.ts';
 
@@ -71,7 +72,8 @@ export class Admission {
   admit(candidate: Candidate): Admitted | Promise<Admitted> {
     if (this.#context.judging.isStopped) return { kind: 'refused', error: errorOf(cancelled()) };
     if (!this.#hooks.isTextPinned() && !restoresText(candidate)) return { kind: 'refused', error: ownErrors.encodingChanged() };
-    if (candidate.statements.some((statement) => this.#executesCommand(statement))) return { kind: 'refused', error: errorOf(executesCommand()) };
+    const unseen = candidate.statements.map((statement) => this.#executesUnseen(statement)).find((failure) => failure !== undefined);
+    if (unseen !== undefined) return { kind: 'refused', error: errorOf(unseen) };
     const risk = candidate.riskUnder(candidate.setting);
     try {
       const request = risk.level === 'SAFE' ? this.#request(candidate, candidate.setting.catalog, risk) : undefined;
@@ -84,10 +86,12 @@ export class Admission {
     return this.#ask(candidate);
   }
 
-  /** EXECUTE of what only Parse could prepare. What it does to names, settings and the transaction would go unseen. */
-  #executesCommand({ runs }: Statement): boolean {
-    const body = runs?.kind === 'prepared' ? this.#context.registry.prepared(runs.name)?.statement : undefined;
-    return body !== undefined && !preparable.has(body.node);
+  /** EXECUTE of what only Parse could prepare: what that does to names, settings and the transaction, and casts to, stands in no text. */
+  #executesUnseen({ runs }: Statement): Failure | undefined {
+    const prepared = runs?.kind === 'prepared' ? this.#context.registry.prepared(runs.name) : undefined;
+    if (prepared?.statement === undefined) return undefined;
+    if (!preparable.has(prepared.statement.node)) return executesCommand();
+    return prepared.parameterTypes.some((oid) => oid >= firstUserOid) ? castsUnseen() : undefined;
   }
 
   /** What the policy says, without asking anybody for anything. */
@@ -205,6 +209,12 @@ const preparable: ReadonlySet<string> = new Set(['SelectStmt', 'InsertStmt', 'Up
 function executesCommand(): Failure {
   return new Failure('feature_not_supported', 'Backstop refuses to EXECUTE a command that was prepared by the extended protocol; PREPARE itself would not take it.', {
     hint: 'Send the command itself, or execute the prepared statement by the extended protocol.',
+  });
+}
+
+function castsUnseen(): Failure {
+  return new Failure('feature_not_supported', 'Backstop refuses to EXECUTE a statement that the extended protocol prepared with parameters of a type of this database, because casting to it can run code.', {
+    hint: 'Execute it by the extended protocol, or prepare it by PREPARE.',
   });
 }
 

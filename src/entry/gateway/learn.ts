@@ -60,16 +60,17 @@ export async function learnPath(link: Asking, state: SessionState, status: Trans
   state.learnt(readSearchPath(path, effective), effective);
 }
 
+/** Operators are qualified like all names: the search path is the client's, and an operator of its schemas could hide anything. */
 const temporarySql = `
 SELECT 'prepared', name, statement FROM pg_catalog.pg_prepared_statements
 UNION ALL SELECT 'portal', name, statement FROM pg_catalog.pg_cursors
-UNION ALL SELECT CASE WHEN c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relhastriggers AND NOT c.relrowsecurity
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid)
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c')
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
-  THEN 'plain' ELSE 'opaque' END, c.relname, '' FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relkind <> 'i'
-UNION ALL SELECT 'opaque', t.typname, '' FROM pg_catalog.pg_type t WHERE t.typnamespace = pg_catalog.pg_my_temp_schema() AND t.typrelid = 0 AND t.typelem = 0
-UNION ALL SELECT 'opaque', p.proname, '' FROM pg_catalog.pg_proc p WHERE p.pronamespace = pg_catalog.pg_my_temp_schema()`;
+UNION ALL SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relhasrules AND NOT c.relhastriggers AND NOT c.relrowsecurity
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid OPERATOR(pg_catalog.=) c.oid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid AND k.contype OPERATOR(pg_catalog.=) 'c')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+  THEN 'plain' ELSE 'opaque' END, c.relname, '' FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND c.relkind OPERATOR(pg_catalog.<>) 'i'
+UNION ALL SELECT 'opaque', t.typname, '' FROM pg_catalog.pg_type t WHERE t.typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND t.typrelid OPERATOR(pg_catalog.=) 0 AND t.typelem OPERATOR(pg_catalog.=) 0
+UNION ALL SELECT 'opaque', p.proname, '' FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()`;
 
 export async function learnNames(link: Asking, state: SessionState, registry: Registry): Promise<void> {
   const { rows } = await ask(link, temporarySql);

@@ -2,8 +2,7 @@
  * Reads what `SHOW search_path` answers: a list of identifiers, quoted where they must be. "$user" stands for the role.
  * Pure; anything that is not such a list is null, which means: not known, and nothing unqualified is trusted.
  */
-/** NAMEDATALEN: names are shorter than this. */
-const nameBytesEnd = 64;
+import { isCut, pathSchemasMax } from '../../core/sql/next-session.ts';
 
 export function readSearchPath(shown: string, role: string): readonly string[] | null {
   const names: string[] = [];
@@ -15,7 +14,7 @@ export function readSearchPath(shown: string, role: string): readonly string[] |
     // Unquoted, the server folds ASCII letters alone.
     const name = match[1]?.replaceAll('""', '"') ?? match[2]?.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase()) ?? '';
     // It shows a longer name whole but looks for what is left of it once cut.
-    if (Buffer.byteLength(name) >= nameBytesEnd) return null;
+    if (isCut(name) || names.length === pathSchemasMax) return null;
     // SET search_path = '' leaves an empty name, which no schema can have.
     if (name !== '') names.push(name === '$user' ? role : name);
     rest = rest.slice(match[0].length);

@@ -149,7 +149,7 @@ async function begin(link: Link, { role, searchPath, settings }: MeasureRequest,
   ];
   const places = wanted.map((_one, index) => `pg_catalog.set_config($${2 * index + 1}, $${2 * index + 2}, true)`);
   await link.query(`SELECT ${places.join(', ')}`, wanted.flat(), timeoutMs + graceMs);
-  await link.query("SELECT CASE WHEN CURRENT_USER = $1 THEN '' ELSE pg_catalog.set_config('role', $1, true) END", [role], timeoutMs + graceMs);
+  await link.query("SELECT CASE WHEN CURRENT_USER OPERATOR(pg_catalog.=) $1 THEN '' ELSE pg_catalog.set_config('role', $1, true) END", [role], timeoutMs + graceMs);
 }
 
 /** The types that the server gives the parameters in the statement itself; in the question they might be inferred otherwise. */
@@ -186,12 +186,12 @@ function cut(value: string): string {
 
 /** Conflicts with ROW EXCLUSIVE, from the table of lock modes in PostgreSQL's documentation, chapter "Explicit Locking". */
 const lockSql = `SELECT
-  pg_catalog.count(DISTINCT pid) FILTER (WHERE granted AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')),
-  pg_catalog.count(DISTINCT pid) FILTER (WHERE granted AND mode = 'RowExclusiveLock'),
+  pg_catalog.count(DISTINCT pid) FILTER (WHERE granted AND mode OPERATOR(pg_catalog.=) ANY (ARRAY['ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'])),
+  pg_catalog.count(DISTINCT pid) FILTER (WHERE granted AND mode OPERATOR(pg_catalog.=) 'RowExclusiveLock'),
   pg_catalog.count(DISTINCT pid) FILTER (WHERE NOT granted)
 FROM pg_catalog.pg_locks
-WHERE locktype = 'relation' AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND relation = pg_catalog.to_regclass($1) AND pid <> pg_catalog.pg_backend_pid() AND pid <> $2::pg_catalog.int4`;
+WHERE locktype OPERATOR(pg_catalog.=) 'relation' AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+  AND relation OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND pid OPERATOR(pg_catalog.<>) $2::pg_catalog.int4`;
 
 async function readLock(ask: Ask, { relation, lockMode }: MeasureQuery, processId: number): Promise<LockImpact> {
   const { rows: [row] } = await ask({ sql: lockSql, values: [Buffer.from(relation), Buffer.from(String(processId))] });
@@ -200,7 +200,7 @@ async function readLock(ask: Ask, { relation, lockMode }: MeasureQuery, processI
 }
 
 async function readTotal(ask: Ask, { relation, total }: MeasureQuery, ms: number): Promise<MeasuredImpact['tableRows']> {
-  const { rows: [row] } = await ask({ sql: 'SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)', values: [Buffer.from(relation)] });
+  const { rows: [row] } = await ask({ sql: 'SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)', values: [Buffer.from(relation)] });
   const estimate = Number(row?.[0] ?? -1);
   if (estimate <= exactTotalRowsMax) {
     await ask({ sql: 'SAVEPOINT total' });

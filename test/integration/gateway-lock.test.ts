@@ -12,7 +12,7 @@ import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-s
 import { startScriptedGateway, type ScriptedGateway } from '../fixtures/scripted-gateway.ts';
 import { playSequence } from '../fixtures/sequence.ts';
 import { lockSequences } from '../fixtures/lock-sequences.ts';
-import { bind, describe as describing, execute, parse, query, sync } from '../fixtures/messages.ts';
+import { bind, describe as describing, execute, flush, parse, query, sync } from '../fixtures/messages.ts';
 
 describe('with a judgement that calls every SELECT SAFE (H19, H57)', () => {
   let server: PostgresServer;
@@ -49,6 +49,28 @@ describe('with a judgement that calls every SELECT SAFE (H19, H57)', () => {
     });
   }
 
+  for (const before of ['SELECT 1', 'BEGIN; ROLLBACK']) {
+    test(`PostgreSQL refuses it behind a Parse that was flushed, after ${before}`, async () => {
+      const client = await backstop.client();
+      await client.send(query(before)).until('Z');
+      await client.send(parse('', 'SELECT wr()'), describing('statement', ''), flush()).until('T');
+      assert.deepEqual(await client.send(bind('', ''), execute(''), sync()).until('Z'), ['2', 'E:25006', 'Z:I']);
+      client.end();
+      assert.equal(await kept(), 1);
+    });
+  }
+
+  test('a write behind a Parse that was flushed runs in the client\'s own mode, which it costs two messages to reach', async () => {
+    const client = await backstop.client();
+    await client.send(query('SELECT 1')).until('Z');
+    backstop.forwarded.length = 0;
+    await client.send(parse('', 'INSERT INTO kept VALUES (2)'), describing('statement', ''), flush()).until('n');
+    assert.deepEqual(await client.send(bind('', ''), execute(''), sync()).until('Z'), ['2', 'C:INSERT 0 1', 'Z:I']);
+    assert.deepEqual(await client.send(query('DELETE FROM kept WHERE id = 2')).until('Z'), ['C:DELETE 1', 'Z:I']);
+    client.end();
+    assert.deepEqual(backstop.forwarded.map((bytes) => [bytes.subarray(0, 5).equals(sync()), bytes[5] === frontendType.functionCall]), [[false, false], [true, true], [false, false]]);
+  });
+
   test('the same function is refused after work that needed the client\'s own mode, and after the lock was picked', async () => {
     const client = await backstop.client();
     for (const sql of ['BEGIN; SELECT 1; COMMIT', 'SET application_name = x', 'SELECT loosens()', 'SELECT 1']) await client.send(encodeQuery(sql)).until('Z');
@@ -71,6 +93,10 @@ describe('with a judgement that calls every SELECT SAFE (H19, H57)', () => {
       await ask(query('SELECT 1'));
       await ask(parse('', 'SELECT 2'), bind('', ''), describing('portal', ''), execute(''), sync());
       await ask(bind('', 'p', '7'), describing('portal', ''), execute(''), sync());
+      // As drivers do that ask for the types first.
+      sent.push(parse('', 'SELECT 3'), describing('statement', ''), flush());
+      await client.send(parse('', 'SELECT 3'), describing('statement', ''), flush()).until('T');
+      await ask(bind('', ''), execute(''), sync());
     }
     client.end();
     assert.deepEqual(Buffer.concat(backstop.forwarded), Buffer.concat(sent));

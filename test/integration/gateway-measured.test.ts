@@ -131,6 +131,14 @@ describe('what changes too much is rolled back, with both numbers (H74)', () => 
     assert.deepEqual([await scene.count("audited WHERE v = 'w'"), await scene.count('audit')], [0, 0]);
   }));
 
+  it('behind an Execute without its Sync, which a Sync of our own would commit', () => scene.withClient(async (client) => {
+    client.send(whole('SELECT 1'), query('SELECT 1'), query("UPDATE audited SET v = 'w' WHERE id <= 2"), sync);
+    const lines = [];
+    for (let at = 0; at < 3; at += 1) lines.push(...await client.until('Z'));
+    assert.deepEqual(lines, ['1', '2', 'D:1', 'C:SELECT 1', 'E:0A000', 'Z:I', 'E:54000', 'Z:I', 'Z:I']);
+    assert.deepEqual([await scene.count("audited WHERE v = 'w'"), await scene.count('audit')], [0, 0]);
+  }));
+
   it('the true effect of what committed is on record', () => scene.withClient(async (client) => {
     client.send(query("UPDATE audited SET v = 'w' WHERE id = 1"));
     assert.deepEqual(await client.until('Z'), ['C:UPDATE 1', 'Z:I']);

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import * as say from '../../src/lib/pgwire/frontend-encode.ts';
+import { call } from '../fixtures/messages.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { startScriptedGateway, type ScriptedGateway } from '../fixtures/scripted-gateway.ts';
 import { until } from '../fixtures/until.ts';
@@ -297,13 +298,16 @@ describe('the session', () => {
     }));
   }
 
-  it('records as unknown what PostgreSQL itself loses between an Execute without Sync and a Query', () => withClient(async (client) => {
-    client.send(parse('INSERT INTO t VALUES (77)'), bind(), execute(), query('SELECT 1'), say.encodeSync(), query('ROLLBACK'), query('SELECT 3'));
-    await client.until('D:3');
-    const { n } = (await server.run('SELECT count(*)::int AS n FROM t WHERE id = 77'))[0] ?? {};
-    const [outcome = ''] = outcomes().filter((one) => one.startsWith('INSERT INTO t VALUES (77)'));
-    assert.ok(n === 1 || !outcome.includes('committed'), `${outcome}, and ${String(n)} rows`);
-  }));
+  for (const [what, message] of [['a Query', query('SELECT 1')], ['a FunctionCall', call(177, '1', '2')]] as const) {
+    it(`refuses ${what} behind an Execute without its Sync, which PostgreSQL 18 would lose`, () => withClient(async (client) => {
+      client.send(parse('INSERT INTO t VALUES (77)'), bind(), execute(), message, say.encodeSync(), query('SELECT 3'));
+      assert.deepEqual(await client.until('Z'), ['1', '2', 'C:INSERT 0 1', 'E:0A000', 'Z:I']);
+      assert.deepEqual(await client.until('Z'), ['Z:I'], 'the Sync behind it finds nothing to end');
+      assert.deepEqual(await client.until('Z'), ['T', 'D:3', 'C:SELECT 1', 'Z:I']);
+      assert.equal((await server.run('SELECT count(*)::int AS n FROM t WHERE id = 77'))[0]?.['n'], 0);
+      assert.deepEqual(outcomes().filter((one) => one.startsWith('INSERT INTO t VALUES (77)')), ['INSERT INTO t VALUES (77) → rolled-back 1']);
+    }));
+  }
 
   it('hears notifications, also between its own statements', () => withClient(async (client) => {
     client.send(query('LISTEN news'));

@@ -46,6 +46,7 @@ export class BatchJudge {
   judge(batch: JudgeableBatch): Judged | Promise<Judged> {
     // Nothing of it could be refused, not even by a cancel request.
     if (batch.kind === 'extended' && batch.frames.length === 0) return { kind: 'work', work: { ...onlySync, end: batch.end, terminator: batch.terminator } };
+    if ((batch.kind === 'query' || batch.kind === 'function-call') && this.#deps.replies.implicit.hasRun) return refusedBy(unsynced());
     const known = this.#knownCatalog();
     if (known !== undefined) return this.#judgeUnder(batch, known);
     return this.#learn().then((catalog) => this.#judgeUnder(batch, catalog), (error: unknown) => this.#unlearnt(error));
@@ -141,6 +142,12 @@ export class BatchJudge {
     const own = this.#seesOwnCatalog ? await ownCatalog.current() : undefined;
     return own ?? catalogs.cached(database) ?? judging.unlessStopped(catalogs.current(database, { fresh: true }));
   }
+}
+
+function unsynced(): Failure {
+  return new Failure('feature_not_supported', 'Backstop refuses a Query or FunctionCall behind an Execute without its Sync: PostgreSQL 18 loses what was executed.', {
+    hint: 'Send Sync first, or send this by the extended protocol too.',
+  });
 }
 
 /** Throws what is neither a Failure nor the client's mistake. */

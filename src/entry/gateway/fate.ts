@@ -58,8 +58,6 @@ export class TransactionFate {
   /** Each with the unit that set it, by its number. */
   #savepoints: { readonly name: string | undefined; readonly number: number }[] = [];
   #hasFailed = false;
-  /** Also what is started in this transaction from now on. */
-  #isInDoubt = false;
 
   get isFull(): boolean { return this.#open.size >= openUnitsMax; }
   get size(): number { return this.#open.size; }
@@ -72,7 +70,7 @@ export class TransactionFate {
       this.#started += 1;
       this.#open.set(unit, {
         unit, number: this.#started, startedMs: nowMs, durationMs: 0, rows: null, elsewhere: undefined, tags: 0, isRunning: true, isPending: false,
-        isCommitted: false, isRolledBack: false, isUncertain: this.#isInDoubt, sqlstate: undefined,
+        isCommitted: false, isRolledBack: false, isUncertain: false, sqlstate: undefined,
       });
     }
   }
@@ -138,18 +136,11 @@ export class TransactionFate {
   /** An error that belongs to no unit (at Parse, Bind, or at the commit itself). */
   transactionFailed(): void { this.#hasFailed = true; }
 
-  /** Whether the transaction that is open now commits will not be told for certain. */
-  doubt(): void {
-    this.#isInDoubt = true;
-    for (const followed of this.#open.values()) followed.isUncertain = true;
-  }
-
   /** ReadyForQuery. Returns how the transaction ended, if it did. */
   ready(status: TransactionStatus): TransactionEnd | undefined {
     const hadFailed = this.#hasFailed;
     this.#hasFailed = status === 'failed';
     if (status !== 'idle') return undefined;
-    this.#isInDoubt = false;
     const ended = hadFailed ? 'rolled-back' : 'committed';
     this.#end(ended);
     return ended;

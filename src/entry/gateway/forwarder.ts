@@ -12,7 +12,7 @@ import type { TransactionFate } from './fate.ts';
 import { MeasuredRun } from './measured-run.ts';
 import { lockedSetting, neededMode, type ReadOnlyLock, type Switch } from './read-only-lock.ts';
 import { failingExecute } from './refuse.ts';
-import type { Replies } from './replies.ts';
+import { hide, type Replies } from './replies.ts';
 import type { Work } from './work.ts';
 
 export interface ForwarderDeps {
@@ -51,9 +51,24 @@ export class Forwarder {
 
   forward(work: Work): void {
     const { lock } = this.#deps;
-    const before = this.isServerIdle ? this.#expectSwitch(lock.switchFor(neededMode(work))) : noBytes;
+    const before = this.#before(work);
     for (const expected of work.plan.expected) if ('unit' in expected) for (const statement of expected.unit.statements) lock.follow(statement);
     if (!this.#measured.take(work, before)) this.#send(work, before);
+  }
+
+  #before(work: Work): Buffer {
+    const { lock, replies } = this.#deps;
+    if (this.isServerIdle) return this.#expectSwitch(lock.switchFor(neededMode(work)));
+    // A Flush behind Parse: its transaction holds nothing, so it ends where it stands in the wrong mode.
+    const canEnd = replies.status === 'idle' && replies.implicit.isEmpty && !replies.isSkipping;
+    const change = canEnd ? lock.switchFor(neededMode(work)) : undefined;
+    return change === undefined ? noBytes : Buffer.concat([this.#expectSync(), this.#expectSwitch(change)]);
+  }
+
+  /** Of our own; the client knows nothing of it. */
+  #expectSync(): Buffer {
+    this.#deps.replies.expect({ kind: 'own-batch', statements: 0, hasSync: true, onAnswer: () => hide });
+    return syncMessage;
   }
 
   #send({ plan, end, terminator }: Work, before: Buffer): void {

@@ -91,8 +91,8 @@ export class ReadOnlyLock {
 
 /** In which mode a judged batch must begin, when no transaction is open. */
 export function neededMode({ plan: { expected }, end }: Work): NeededMode {
-  // A transaction that stays open may go on with anything.
-  if (end === 'flush' || end === 'open') return expected.length === 0 ? 'any' : 'own';
+  // A transaction that stays open may go on with anything, unless it can still be ended unnoticed.
+  if (end === 'flush' || end === 'open') return expected.every(({ kind }) => kind === 'parse' || kind === 'describe' || kind === 'close') ? 'any' : 'own';
   let need: NeededMode = 'any';
   for (const one of expected) {
     if (one.kind === 'bind' && need === 'any') need = 'own';

@@ -15,6 +15,7 @@ import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
 import type { Candidate } from './admission.ts';
 import type { TransactionFate, TransactionEnd, Unit } from './fate.ts';
+import { ImplicitTransaction } from './implicit-transaction.ts';
 import type { Undo } from './registry.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 
@@ -105,6 +106,7 @@ export class Replies {
   isCopyIn = false;
   /** Extended messages were sent and no Sync after them: the server is inside an implicit transaction. */
   isUnsynced = false;
+  readonly implicit = new ImplicitTransaction();
   /** The server discards what comes until Sync, after an error. */
   isSkipping = false;
   readonly #fate: TransactionFate;
@@ -150,7 +152,7 @@ export class Replies {
 
   expect(expected: Expected): void {
     if ('unit' in expected) this.#fate.start(expected.unit, this.#now());
-    if (!bringsItsEnd.has(expected.kind)) this.isUnsynced = true;
+    this.#sent(expected);
     this.#expected.push(expected);
     this.#watchRows();
   }
@@ -161,6 +163,11 @@ export class Replies {
     const seen = head?.kind === 'own-batch' ? this.#seeOwn(head, type, bytes.subarray(at, end)) : this.#see(type, bytes, at, end);
     this.#watchRows();
     return seen;
+  }
+
+  #sent({ kind }: Expected): void {
+    if (!bringsItsEnd.has(kind)) this.isUnsynced = true;
+    this.implicit.sent(kind);
   }
 
   #watchRows(): void {
@@ -220,13 +227,19 @@ export class Replies {
     const { statement, ended } = this.#fate.ran(head.unit, tag);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
-    if (head.kind === 'execute') this.#finish(head.unit);
+    if (head.kind === 'execute') {
+      this.implicit.executed(statement, ended);
+      this.#finish(head.unit);
+    }
     return head.held?.ran(tag, frameOf(backendType.commandComplete, bytes.subarray(at, end)));
   }
 
   #suspended(): Seen {
     const head = this.#runningHead();
-    if (head.kind === 'execute') head.unit.ran?.(head.rowsMax ?? null);
+    if (head.kind === 'execute') {
+      head.unit.ran?.(head.rowsMax ?? null);
+      this.implicit.executed(undefined, undefined);
+    }
     this.#ranWithoutTag();
     return head.held?.suspended(frameOf(backendType.portalSuspended, noBody));
   }
@@ -288,20 +301,14 @@ export class Replies {
   #ready(status: TransactionStatus): Seen {
     const head = this.#expected[0];
     if (head?.kind === 'own-call') return this.#ownAnswered();
-    // PostgreSQL loses the commit of what was executed before a simple Query without a Sync between: its Sync then ends
-    // nothing, and what comes next fails with XX000 and takes it all back. What is held stands behind a BEGIN of ours.
-    const isMixed = this.isUnsynced && this.status === 'idle' && status === 'in-transaction'
-      && (head?.kind === 'function-call' || (head?.kind === 'query' && head.held === undefined));
-    this.status = status;
     this.isCopyIn = false;
-    this.isSkipping = this.isUnsynced = false;
+    this.#synced(status);
     // After COPY the server may have taken a Sync for its own; its ReadyForQuery is then the truth all the same.
     if (head?.kind === 'query' || head?.kind === 'function-call') {
       if (head.kind === 'function-call') this.#fate.ranWithoutTag(head.unit);
       this.#finish(head.unit);
     } else if (head?.kind === 'sync' || head?.kind === 'own-query') this.#expected.shift();
     else if (head !== undefined) throw new Bug(`ReadyForQuery came while ${head.kind} was expected`);
-    if (isMixed) this.#fate.doubt();
     const ended = this.#fate.ready(status);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head?.kind === 'query') return head.held?.ready(status);
@@ -309,6 +316,14 @@ export class Replies {
     const succeeded = !this.#hasOwnFailed;
     this.#hasOwnFailed = false;
     return head.onAnswer(succeeded, status);
+  }
+
+  /** What was sent behind belongs to the next transaction. */
+  #synced(status: TransactionStatus): void {
+    this.status = status;
+    this.isSkipping = this.isUnsynced = false;
+    this.implicit.ended(status);
+    for (const behind of this.#expected.slice(1)) this.#sent(behind);
   }
 
   #seeOwn(head: OwnBatch, type: number, body: Buffer): Seen {
@@ -319,8 +334,7 @@ export class Replies {
         this.#ownCloses += 1;
         return this.#ownCloses === 2 * head.statements && !head.hasSync ? this.#ownBatchAnswered(head, this.#ownValue ?? null) : hide;
       case backendType.readyForQuery:
-        this.status = decodeReadyForQuery(body);
-        this.isUnsynced = this.isSkipping = false;
+        this.#synced(decodeReadyForQuery(body));
         return this.#ownBatchAnswered(head, this.#hasOwnFailed ? undefined : this.#ownValue ?? null);
       case backendType.parameterStatus: return this.#reported(body);
       default: return hide;

@@ -97,6 +97,26 @@ describe('what changes too much is rolled back, with both numbers (H74)', () => 
     assert.deepEqual(await client.until('Z'), ['C:INSERT 0 5', 'Z:I']);
   }));
 
+  it('and so it is beside statements that change no row, behind COPY TO and in the query of a new table or a cursor', () => scene.withClient(async (client) => {
+    const six = 'INSERT INTO deferred SELECT i, i FROM generate_series(101, 106) i';
+    const [ins, copied] = ['SELECT add_deferred(i) FROM generate_series(101, 106) i', `COPY (${six} RETURNING id) TO STDOUT`];
+    const refused: readonly (readonly Buffer[])[] = [
+      [query(`SET work_mem = '8MB'; ${six}`)], [query(`CREATE TEMP TABLE mine (a int); ${six}; INSERT INTO mine VALUES (1)`)], [query(`LOCK TABLE parent IN SHARE MODE; ${six}`)],
+      [query(copied)], [whole(copied), sync], [query(`CREATE TEMP TABLE made AS ${ins}`)], [whole(`CREATE TEMP TABLE made AS ${ins}`), sync], [query(`SET LOCAL work_mem = '8MB'; ${ins}`)],
+    ];
+    for (const messages of refused) {
+      client.send(...messages);
+      const lines = await client.until('Z');
+      assert.deepEqual([lines.at(-2), lines.at(-1), await scene.count('deferred')], ['E:54000', 'Z:I', 10], `${messages[0]?.toString('latin1')}: ${lines.join(' ')}`);
+    }
+    client.send(query('BEGIN'), query(`DECLARE c CURSOR FOR ${ins}`), query('FETCH ALL FROM c'), query('COMMIT'));
+    for (const last of ['Z:T', 'Z:T', 'Z:E', 'Z:I']) assert.equal((await client.until('Z')).at(-1), last);
+    assert.equal(await scene.count('deferred'), 10);
+    await scene.heldFor(client, query(`DECLARE c CURSOR WITH HOLD FOR ${ins}`));
+    client.send(query(`SET work_mem = '8MB'; INSERT INTO deferred VALUES (101, 101); CREATE TEMP TABLE made AS SELECT 1`));
+    assert.deepEqual(await client.until('Z'), ['C:SET', 'C:INSERT 0 1', 'C:SELECT 1', 'Z:I']);
+  }));
+
   it('COPY, by either protocol', () => scene.withClient(async (client) => {
     const rows = (from: number, to: number): Buffer => say.encodeCopyData(Buffer.from(Array.from({ length: to - from + 1 }, (_one, index) => `${from + index}\n`).join('')));
     client.send(query('COPY parent (id) FROM STDIN'));

@@ -3,6 +3,7 @@
  * ceiling, and whether the command tag alone tells how much was changed.
  */
 import { isAtLeast, type Effect, type Risk } from '../risk.ts';
+import type { Statement } from './statement.ts';
 
 const writes: ReadonlySet<string> = new Set(['insert', 'update', 'delete']);
 const changes: ReadonlySet<string> = new Set(['update', 'delete']);
@@ -21,6 +22,20 @@ export function isMeasured({ effects }: Risk): boolean {
 export function changesElsewhere({ effects }: Risk): boolean {
   return effects.some((effect) => isCode(effect) || (isWrite(effect) && (effect.via ?? []).some((step) => !/^(?:view|partition) /.test(step))));
 }
+
+/**
+ * It can run in a transaction of ours, or of the client's, which is looked at before it is committed. What shares its message
+ * with others runs in one transaction block already; alone, a command may refuse that, or commit by itself.
+ */
+export function canBeHeld(statements: readonly Statement[]): boolean {
+  if (statements.some(({ transaction }) => transaction !== undefined)) return false;
+  const [first, ...more] = statements;
+  return more.length > 0 || (first !== undefined && heldAlone.has(first.node));
+}
+
+const heldAlone: ReadonlySet<string> = new Set([
+  'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt', 'SelectStmt', 'CopyStmt', 'ExecuteStmt', 'ExplainStmt', 'CreateTableAsStmt', 'RefreshMatViewStmt', 'FetchStmt',
+]);
 
 function isWrite(effect: Effect): boolean { return writes.has(effect.kind) && isPermanent(effect); }
 

@@ -64,6 +64,7 @@ export function measurePlan(input: MeasureInput): MeasurePlan {
   const { statements, risk, session, written } = input;
   if (!changesRows(risk)) return { kind: 'none' };
   if (statements.length > 1 && statements.some(({ transaction }) => transaction !== undefined)) return unknown('it begins or ends a transaction in the same message, so it cannot be held to a number of rows');
+  if (statements.some(({ changes }) => changes.some((change) => change.kind === 'declare' && change.hold))) return unknown('a cursor WITH HOLD runs its query only when the transaction commits, so it cannot be held to a number of rows');
   if (!isMeasured(risk)) return { kind: 'none' };
   const doubt = doubtOf(input);
   if (doubt !== undefined) return unknown(doubt);

@@ -11,7 +11,7 @@
  */
 import { excessOf, type Ceiling, type Effected } from '../../core/ceiling.ts';
 import { Failure } from '../../core/failure.ts';
-import { changesElsewhere } from '../../core/sql/changes-rows.ts';
+import { canBeHeld, changesElsewhere } from '../../core/sql/changes-rows.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import type { CommandTag } from '../../lib/pgwire/backend-decode.ts';
 import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
@@ -296,17 +296,17 @@ function isHeld(expected: Expected, behind: number): boolean {
   if (expected.unit.ceiling === undefined || (expected.kind === 'execute' && expected.part === undefined)) return false;
   const { statements } = expected.unit;
   // While the server copies in, messages behind the Execute would break it off.
-  if (expected.kind === 'execute' && statements[0]?.copy === 'in' && behind > 0) return false;
-  return statements.length > 0 && statements.every(({ node, transaction }) => transaction === undefined && held.has(node)) && statements.some(({ node }) => node !== 'VariableShowStmt');
+  return !(expected.kind === 'execute' && statements[0]?.copy === 'in' && behind > 0) && canBeHeld(statements);
 }
 
-/** What may stand in a transaction block and does not end one. */
-const held: ReadonlySet<string> = new Set(['InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt', 'SelectStmt', 'CopyStmt', 'ExecuteStmt', 'ExplainStmt', 'VariableShowStmt']);
 const told: ReadonlySet<string> = new Set(['InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt', 'CopyStmt']);
+/** They change no row by themselves. */
+const silent: ReadonlySet<string> = new Set(['SelectStmt', 'VariableShowStmt', 'VariableSetStmt', 'ListenStmt', 'UnlistenStmt', 'NotifyStmt', 'PrepareStmt', 'DeallocateStmt', 'ClosePortalStmt', 'LockStmt']);
 
-/** Its tag counts all that it changes by itself; a WITH may hold more. */
-function isTold({ node, text, own }: Statement): boolean {
-  return own.level === 'SAFE' ? node === 'SelectStmt' || node === 'VariableShowStmt' : told.has(node) && !/\bwith\b/i.test(text);
+/** Its tag counts all that it changes by itself; a WITH may hold more, and COPY TO counts what it shows. */
+function isTold({ node, text, own, copy }: Statement): boolean {
+  if (silent.has(node)) return node !== 'SelectStmt' || own.level === 'SAFE';
+  return told.has(node) && copy !== 'out' && !/\bwith\b/i.test(text);
 }
 
 /** An Execute that may stop before the end has no tag when it does. */

@@ -1,6 +1,7 @@
 /**
  * Extensions whose declared volatility is trusted, because their source was reviewed and their stable functions neither
- * write nor run SQL, and the rows for functions of extensions that do. A name listed here is judged by its row wherever
+ * write nor run SQL (those of postgis_raster, postgis_topology and address_standardizer do, though they are declared immutable
+ * or stable), and the rows for functions of extensions that do. A name listed here is judged by its row wherever
  * it comes from; a volatile function of a reviewed extension without a row is not trusted.
  */
 import type { FunctionGroup } from './functions.ts';
@@ -8,7 +9,7 @@ import type { FunctionGroup } from './functions.ts';
 export const reviewedExtensions: ReadonlySet<string> = new Set([
   'plpgsql', 'citext', 'hstore', 'pg_trgm', 'unaccent', 'uuid-ossp', 'pgcrypto', 'intarray', 'ltree', 'cube',
   'earthdistance', 'fuzzystrmatch', 'btree_gin', 'btree_gist', 'isn', 'seg', 'bloom', 'pg_stat_statements', 'postgis',
-  'postgis_topology', 'postgis_raster', 'postgis_sfcgal', 'address_standardizer', 'vector', 'tablefunc', 'tsm_system_rows',
+  'postgis_sfcgal', 'vector', 'tablefunc', 'tsm_system_rows',
   'tsm_system_time', 'sslinfo', 'intagg', 'dict_int', 'dict_xsyn', 'lo', 'tcn', 'pg_prewarm', 'pg_surgery', 'adminpack',
 ]);
 
@@ -26,10 +27,11 @@ export const extensionFunctions: readonly FunctionGroup[] = [
   { names: 'pg_prewarm autoprewarm_dump_now autoprewarm_start_worker', level: 'HIGH', effect: 'server', note: 'fills the server\'s buffers', hazard: 'H49' },
   { names: 'pg_stat_statements_reset', level: 'HIGH', effect: 'statistics', note: 'destroys statistics', hazard: 'H42', destroys: true, recoverability: 'none' },
   { names: 'lo_manage', level: 'HIGH', effect: 'large-object', note: 'deletes large objects', destroys: true, recoverability: 'point-in-time' },
-  { names: 'crosstab crosstab2 crosstab3 crosstab4 crosstabn', level: 'SAFE', effect: 'call', note: 'runs SQL given as text', hazard: 'H27', argument: { kind: 'sql', at: 0 } },
+  { names: 'crosstab crosstab2 crosstab3 crosstab4 crosstabn', level: 'SAFE', effect: 'call', note: 'runs SQL given as text', hazard: 'H27', argument: { kind: 'sql', at: 0, andAt: 1 } },
+  { names: 'st_fromflatgeobuftotable', level: 'HIGH', effect: 'create', note: 'makes a table' },
   { names: 'crosstab_hash connectby xpath_table', level: 'HIGH', effect: 'call', note: 'builds SQL from its arguments and runs it', hazard: 'H27', destroys: true, recoverability: 'point-in-time' },
   { names: 'xpath_nodeset xpath_list xpath_string xpath_number xpath_bool xslt_process', level: 'HIGH', effect: 'call', note: 'runs an XML library over the document', hazard: 'H27' },
-  { names: 'populate_record', level: 'SAFE', effect: 'call', note: 'makes values of a type that its arguments carry', argument: { kind: 'any-type' } },
+  { names: 'populate_record st_fromflatgeobuf', level: 'SAFE', effect: 'call', note: 'makes values of a type that its arguments carry', argument: { kind: 'any-type' } },
   { names: 'set_limit', level: 'LOW', effect: 'session', note: 'changes a setting of the session' },
   {
     names: `pg_stat_statements pg_stat_statements_info gen_salt gen_random_bytes uuid_generate_v1 uuid_generate_v1mc

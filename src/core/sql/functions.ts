@@ -11,7 +11,8 @@ import { harmlessFunctions } from './functions-harmless.ts';
 
 /** Arguments that decide what a call does, judged when they are constants. */
 export type FunctionArgument =
-  | { readonly kind: 'sql'; readonly at: number }
+  /** `andAt`: another such argument, where one is given. */
+  | { readonly kind: 'sql'; readonly at: number; readonly andAt?: number }
   | { readonly kind: 'relation'; readonly at: number }
   | { readonly kind: 'cursor'; readonly at: number }
   | { readonly kind: 'type'; readonly at: number }

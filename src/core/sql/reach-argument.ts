@@ -3,7 +3,7 @@
  * a setting (H46). A constant argument is judged as what it names; a computed one could be anything.
  */
 import { joinRisks, nothing, type Risk } from '../risk.ts';
-import type { FunctionRow } from './functions.ts';
+import type { FunctionArgument, FunctionRow } from './functions.ts';
 import type { FunctionMention } from './mentions.ts';
 import { readingSetting } from './observing.ts';
 import { reachNested } from './reach-names.ts';
@@ -15,6 +15,13 @@ import { liftingRisk, noTimeLimits } from './time-limits.ts';
 export function argumentRisk(scope: Scope, row: FunctionRow, mention: FunctionMention): Risk {
   const { argument } = row;
   if (argument === undefined) return nothing;
+  const own = oneArgumentRisk(scope, row, argument, mention);
+  const andAt = argument.kind === 'sql' ? argument.andAt : undefined;
+  if (andAt === undefined || mention.constants.length <= andAt) return own;
+  return joinRisks(own, oneArgumentRisk(scope, row, { kind: 'sql', at: andAt }, mention));
+}
+
+function oneArgumentRisk(scope: Scope, row: FunctionRow, argument: FunctionArgument, mention: FunctionMention): Risk {
   if (argument.kind === 'any-type') return anyUnsafeType(scope) ? anyTypeRisk(mention) : nothing;
   const named = (mention.namedArgs?.length ?? 0) > 0;
   if (argument.kind === 'read-setting') return readingSetting(named || argument.at === 'all' ? null : mention.constants[argument.at] ?? null);

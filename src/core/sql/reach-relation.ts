@@ -111,7 +111,8 @@ export function readRisk(scope: Scope, fact: RelationFact): Risk {
     || fact.columns.some((column) => column.generated === 'virtual');
   if (!hasMore) return nothing;
   return remember(scope, `read\u0000${keyOf(fact)}`, () => joinAll([
-    isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select']), plannedRisk(scope, fact),
+    // FOR UPDATE and FOR SHARE, of a view too, apply the policies of UPDATE to what they read.
+    isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select', 'update']), plannedRisk(scope, fact),
     ...fact.columns.filter((column) => column.generated === 'virtual').map((column) =>
       reachBound(scope, column.default ?? '', 'expression', `the generated column ${keyOf(fact)}.${column.name}`)),
     ...childrenOf(scope, fact).map((child) => through(readRisk(scope, child), `partition ${keyOf(child)}`)),

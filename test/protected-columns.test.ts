@@ -42,6 +42,8 @@ before(async () => {
       relation('v_all', ['id', 'name', 'password'], { kind: 'view', definition: 'SELECT users.id, users.name, users.password FROM public.users' }),
       relation('v_some', ['id', 'name'], { kind: 'view', definition: 'SELECT users.id, users.name FROM public.users' }),
       relation('v_filtered', ['id'], { kind: 'view', definition: "SELECT users.id FROM public.users WHERE (users.password = 'x'::text)" }),
+      relation('m_renamed', ['id', 'hint'], { kind: 'materialized-view', definition: 'SELECT users.id, users.password AS hint FROM public.users' }),
+      relation('cards', ['id', 'card_number'], { columns: [{ name: 'id', type: int4 }, { name: 'card_number', type: text }, { name: 'last4', type: text, generated: 'stored', default: '"right"(card_number, 4)' }] }),
       relation('v_renamed', ['id', 'hint'], { kind: 'view', definition: 'SELECT users.id, users.password AS hint FROM public.users' }),
     ],
     foreignKeys: [...facts.foreignKeys, { name: 'fk', from: 'public.payments', to: 'public.orders', fromColumns: ['user_id'], toColumns: ['id'], onDelete: 'no-action', onUpdate: 'no-action' }],
@@ -55,6 +57,9 @@ function found(sql: string): { readonly decision: string; readonly rules: readon
 }
 
 const reads: readonly (readonly [sql: string, why: string])[] = [
+  ['SELECT hint FROM m_renamed', 'a materialized view that was made of it'],
+  ['SELECT last4 FROM cards', 'a generated column that is computed of it'],
+  ['UPDATE cards SET id = 2 WHERE id = 1 RETURNING last4', 'the same, returned'],
   ['SELECT password FROM users', 'by its name'],
   ['SELECT "password" FROM public.users', 'quoted and qualified'],
   ['SELECT * FROM users', 'a star'],

@@ -3,7 +3,8 @@
  * relations that act), and for a write everything attached to it. Each is named in the effects with how it is reached.
  */
 import { joinRisks, nothing, type Effect, type EffectKind, type Risk } from '../risk.ts';
-import type { RelationFact, RelationKind } from './catalog-facts.ts';
+import { tokensOf } from '../../lib/pgsql/tokens.ts';
+import type { ColumnFact, RelationFact, RelationKind } from './catalog-facts.ts';
 import { keyOf } from './catalog.ts';
 import type { FunctionMention, RelationMention, RelationUse } from './mentions.ts';
 import { readingSetting } from './observing.ts';
@@ -74,9 +75,17 @@ function columnsOf({ builtin, columns }: RelationFact, { use, columns: written, 
   const names = columns.map(({ name }) => name);
   // x.name is a function of the whole row where x has no such column.
   const isWhole = reads === undefined || !reads.selected.every((name) => names.includes(name) || systemColumns.has(name));
-  const read = isWhole ? names : names.filter((name) => reads.names.has(name));
+  const read = withSources(columns, isWhole ? names : names.filter((name) => reads.names.has(name)));
   if (use === 'read') return { columns: read };
   return { columns: written ?? names, ...(isWritten && use in rowWrites ? { reads: read } : {}) };
+}
+
+/** A generated column shows what it is computed of. */
+function withSources(columns: readonly ColumnFact[], read: readonly string[]): readonly string[] {
+  const expressions = columns.flatMap(({ name, generated, default: expression = '' }) => (generated !== undefined && read.includes(name) ? [expression] : []));
+  if (expressions.length === 0) return read;
+  const shown = new Set([...read, ...expressions.flatMap(tokensOf).flatMap(({ kind, text }) => (kind === 'quoted-name' ? text.slice(1, -1).replaceAll('""', '"') : text))]);
+  return columns.map(({ name }) => name).filter((name) => shown.has(name));
 }
 
 const rowWrites = { insert: true, update: true, delete: true } as const;
@@ -103,16 +112,17 @@ function systemRisk(fact: RelationFact, { use, reads }: Pick<RelationMention, 'u
   return danger(row.level, row.rule, `${key} ${row.note}.`, { kind: row.effect, object: key, objectKind: 'system relation', detail: row.note });
 }
 
-/** Everything that reading a relation runs or reaches. A materialized view is a table that is read. */
+/** Everything that reading a relation runs or reaches. A materialized view is a table that is read, and shows what it was made of. */
 export function readRisk(scope: Scope, fact: RelationFact): Risk {
   const isView = fact.kind === 'view';
-  const hasMore = isView || fact.foreign !== undefined || fact.children !== undefined || fact.rowSecurity === true
+  const isHeld = fact.kind === 'materialized-view';
+  const hasMore = isView || isHeld || fact.foreign !== undefined || fact.children !== undefined || fact.rowSecurity === true
     || (fact.checks?.length ?? 0) + (fact.indexExpressions?.length ?? 0) > 0
     || fact.columns.some((column) => column.generated === 'virtual');
   if (!hasMore) return nothing;
   return remember(scope, `read\u0000${keyOf(fact)}`, () => joinAll([
     // FOR UPDATE and FOR SHARE, of a view too, apply the policies of UPDATE to what they read.
-    isView ? viewRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select', 'update']), plannedRisk(scope, fact),
+    isView ? viewRisk(scope, fact) : nothing, isHeld ? heldRisk(scope, fact) : nothing, foreignRisk(fact), policiesRisk(scope, fact, ['select', 'update']), plannedRisk(scope, fact),
     ...fact.columns.filter((column) => column.generated === 'virtual').map((column) =>
       reachBound(scope, column.default ?? '', 'expression', `the generated column ${keyOf(fact)}.${column.name}`)),
     ...childrenOf(scope, fact).map((child) => through(readRisk(scope, child), `partition ${keyOf(child)}`)),
@@ -122,7 +132,12 @@ export function readRisk(scope: Scope, fact: RelationFact): Risk {
 function viewRisk(scope: Scope, fact: RelationFact): Risk {
   const key = keyOf(fact);
   if (fact.definition === undefined) return opaque('relation.unknown', `The definition of the view ${key} is not known.`, { kind: 'unknown', object: key, objectKind: 'view' });
-  return through(reachBound(scope, fact.definition, 'statement', `the view ${key}`), `view ${key}`);
+  return through(reachBound(scope, fact.definition, 'statement', `the view ${key}`), `${shownKind[fact.kind]} ${key}`);
+}
+
+/** Nothing that it was made by runs again. */
+function heldRisk(scope: Scope, fact: RelationFact): Risk {
+  return { ...nothing, effects: viewRisk(scope, fact).effects.filter(({ kind }) => kind === 'read') };
 }
 
 /** To plan even a read, the server computes what is constant in checks, index expressions and predicates. */

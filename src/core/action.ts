@@ -15,6 +15,8 @@ export interface SqlAction {
   /** The upstream role it would run as. */
   readonly role: string;
   readonly searchPath: readonly string[];
+  /** TimeZone, DateStyle and IntervalStyle, by which its server reads what the text says. */
+  readonly valueSettings?: ReadonlyMap<string, string>;
   /** The SQL as sent. Never logged and never stored. */
   readonly text: string;
   /** The same with every literal replaced; safe to store. */

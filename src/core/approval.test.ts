@@ -81,6 +81,7 @@ test('two bindings are equal only when every part is', () => {
 test('no character moves from one part to the next unseen', () => {
   const base: Binding = { digest: 'd', agent: 'a', database: 'b', role: 'r', searchPath: ['x', 'y'], policyHash: 'p', catalogVersion: 'c', risk: nothing };
   const forms = [base, { ...base, agent: 'ab', database: '' }, { ...base, searchPath: ['x,y'] }, { ...base, searchPath: ['xy'] }, { ...base, searchPath: ['y', 'x'] },
+    { ...base, valueSettings: new Map([['DateStyle', 'ISO, MDY']]) }, { ...base, valueSettings: new Map([['DateStyle', 'ISO, DMY']]) },
     { ...base, risk: { ...nothing, level: 'LOW' as const } }, { ...base, risk: { ...nothing, destroys: true } }];
   assert.equal(new Set(forms.map(bindingOf)).size, forms.length);
 });

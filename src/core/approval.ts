@@ -16,7 +16,7 @@ export interface Approval {
   readonly id: string;
   readonly state: ApprovalState;
   readonly actionId: string;
-  /** See bindingOf: digest of bytes, binds, agent, database, role, search_path, policy hash, catalog version and risk. */
+  /** See bindingOf: digest of bytes, binds, agent, database, role, search_path, value settings, policy hash, catalog version and risk. */
   readonly binding: string;
   readonly agent: string;
   readonly database: string;
@@ -50,6 +50,8 @@ export interface Binding {
   readonly database: string;
   readonly role: string;
   readonly searchPath: readonly string[];
+  /** By which the server reads dates and times: under another one the same bytes mean other days. */
+  readonly valueSettings?: ReadonlyMap<string, string> | undefined;
   readonly policyHash: string;
   /** Of the policy; what is asked for under other rules needs another answer. */
   readonly scope?: string | undefined;
@@ -59,9 +61,9 @@ export interface Binding {
 }
 
 /** One text for one thing that may run: whatever differs in any part needs an approval of its own. */
-export function bindingOf({ digest, agent, database, role, searchPath, policyHash, scope, catalogVersion, risk }: Binding): string {
+export function bindingOf({ digest, agent, database, role, searchPath, valueSettings = new Map(), policyHash, scope, catalogVersion, risk }: Binding): string {
   return sha256Hex(canonicalJson([
-    'backstop-approval-binding-2', digest, agent, database, role, searchPath, policyHash, scope ?? null, catalogVersion,
+    'backstop-approval-binding-3', digest, agent, database, role, searchPath, Object.fromEntries(valueSettings), policyHash, scope ?? null, catalogVersion,
     risk.level, risk.destroys, risk.recoverability,
     risk.reasons.map(({ rule, level }) => [rule, level]),
     risk.effects.map(({ kind, object, objectKind }) => [kind, object ?? null, objectKind ?? null]),

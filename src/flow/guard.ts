@@ -266,8 +266,8 @@ async function refuse(deps: GuardDeps, request: GuardRequest, verdict: Verdict, 
 }
 
 function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgement, { policyHash, scope }: Verdict): string {
-  const { digest, actor, database, role, searchPath } = action;
-  return bindingOf({ digest, agent: actor.name, database, role, searchPath, policyHash, scope, catalogVersion, risk });
+  const { digest, actor, database, role, searchPath, valueSettings } = action;
+  return bindingOf({ digest, agent: actor.name, database, role, searchPath, valueSettings, policyHash, scope, catalogVersion, risk });
 }
 
 function denied(verdict: Verdict, risk: Risk): Failure {

@@ -106,6 +106,23 @@ describe('a held write', () => {
     });
   });
 
+  it('is not covered by an approval given while its dates meant other days', async () => {
+    await viaGateway(async (client) => {
+      const text = "UPDATE notes SET body = '02/03/2026'::date::text WHERE id = 3";
+      const first = refusal(client.query(text));
+      const { id } = await backstop.waitForHold(/UPDATE notes SET body = \?::date/i);
+      await first;
+      await backstop.approve(id);
+      await client.query("SET datestyle = 'ISO, DMY'");
+      const other = refusal(client.query(text));
+      await backstop.deny((await backstop.waitForHold(/UPDATE notes SET body = \?::date/i)).id, 'another day');
+      assert.equal((await other).code, '42501');
+      await client.query('RESET datestyle');
+      assert.equal((await client.query(text)).rowCount, 1);
+      assert.equal(await count("notes WHERE id = 3 AND body = '2026-02-03'"), 1);
+    });
+  });
+
   it('is not covered by the approval of other bind values', async () => {
     await viaGateway(async (client) => {
       const text = 'DELETE FROM notes WHERE id = $1';

@@ -183,7 +183,7 @@ export class Admission {
     return {
       kind: 'sql', id: this.#context.newActionId(), actor, sessionId, database, role: setting.facts.role,
       // An unknown path is no path: an approval must not be valid under a known one.
-      searchPath: setting.facts.searchPath ?? ['?'],
+      searchPath: setting.facts.searchPath ?? ['?'], valueSettings: this.#hooks.valueSettings(),
       text, redacted: facts.redacted, fingerprint: facts.fingerprint, digest, inTransaction: this.#hooks.inTransaction(),
     };
   }

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { z } from 'zod';
 import { openMemory } from '../../src/app/memory.ts';
+import { loadParser } from '../../src/lib/pgsql/parser.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { connectWire } from '../fixtures/wire-client.ts';
@@ -23,7 +24,8 @@ const printed = z.object({
   statements: z.array(z.object({ sql: z.string(), why: z.string() })), hba: z.array(z.string()), gaps: z.array(z.object({ what: z.string(), remedy: z.string() })), isApplied: z.boolean(),
 });
 const entry = z.object({ what: z.string(), by: z.string(), note: z.string().nullable() });
-const objects = `CREATE ROLE app LOGIN PASSWORD 'app'; CREATE ROLE guest LOGIN PASSWORD 'guest'; CREATE ROLE filer LOGIN; GRANT pg_write_server_files TO filer;
+const objects = `CREATE ROLE app LOGIN PASSWORD 'app'; CREATE ROLE guest LOGIN PASSWORD 'guest'; CREATE ROLE filer LOGIN; CREATE ROLE "sly
+    ; DROP TABLE orders; --" LOGIN; GRANT pg_write_server_files TO filer;
   CREATE ROLE agents LOGIN CREATEDB PASSWORD 'agents'; GRANT pg_write_all_data TO agents; GRANT CREATE ON SCHEMA public TO PUBLIC;
   SET ROLE app; CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text); CREATE TABLE open (id int); GRANT ALL ON open TO PUBLIC; GRANT DELETE ON orders TO agents;
   CREATE FUNCTION wipe() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM public.orders';`;
@@ -64,13 +66,17 @@ test('printed, it changes nothing, and is a script for psql', async () => {
   assert.match(stdout, /^-- Nothing was changed/);
   assert.match(stdout, /\nBEGIN;\n[\s\S]*\nCOMMIT;\n/);
   assert.match(stdout, /WHAT THIS COULD NOT CLOSE/);
+  const parsed = (await loadParser(18)).parse(stdout);
+  const nodes = parsed.kind === 'parsed' ? parsed.statements.map(({ node }) => node) : [];
+  assert.deepEqual([...new Set(nodes)].filter((node) => !/^(TransactionStmt|Grant|Alter)/.test(node)), [], 'no name breaks out of its comment');
+  assert.ok(nodes.length > 5);
   assert.deepEqual(await rights(), before);
 });
 
 test('what it could not close is named', async () => {
   const { gaps } = printed.parse(JSON.parse((await harden('--json')).stdout));
   const all = gaps.map(({ what }) => what).join('\n');
-  for (const expected of [/postgres.*superusers/, /app.*may write here/, /guest/, /filer is a member of pg_write_server_files/, /postgres.*other databases/]) assert.match(all, expected);
+  for (const expected of [/postgres.*superusers/, /app[^]*may write here/, /guest/, /filer is a member of pg_write_server_files/, /postgres.*other databases/]) assert.match(all, expected);
 });
 
 test('a wrong token, a wrong name and a server that says no are one clear sentence each', async () => {

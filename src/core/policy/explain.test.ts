@@ -65,6 +65,15 @@ test('a blocked operation tells the agent not to look for another way', () => {
   assert.match(explain(verdictOf(losing), losing).hint, /do not look for another way/, 'a WHERE would not help');
 });
 
+test('what is harmless does not hide what is worse', () => {
+  const reads: Effect[] = Array.from({ length: 50 }, (_, index) => ({ kind: 'read', object: `public.t${index}`, objectKind: 'table' }));
+  const calls = Array.from({ length: 50 }, (_, index) => ({ rule: `call.${index}`, level: 'LOW' as const, message: 'It waits.' }));
+  const hiding: Risk = { ...deleteAll, effects: [...reads, ...deleteAll.effects], reasons: [...calls, ...deleteAll.reasons] };
+  const { detail } = explainForApprover(verdictOf(hiding), hiding);
+  assert.match(detail, /reason delete\.no-where/);
+  assert.match(detail, /effect delete table public\.refunds/);
+});
+
 test('thousands of effects fit in one error, and equal ones are named once', () => {
   const many: Effect[] = Array.from({ length: 5_000 }, (_, index) => ({ kind: 'drop', object: `public.t${index}`, objectKind: 'table' }));
   const flood: Risk = { ...deleteAll, effects: [...many, ...many], reasons: Array(100).fill(deleteAll.reasons[0]) };

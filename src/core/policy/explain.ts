@@ -3,7 +3,7 @@
  * request for an approval, on the command line. It quotes rules, observed values, thresholds and object names, never a
  * literal of the statement. Texts are bounded, so an error always fits a terminal and a model's context.
  */
-import type { Effect, Risk } from '../risk.ts';
+import { levels, type Effect, type Risk } from '../risk.ts';
 import type { Decision, FiredRule, Verdict } from '../verdict.ts';
 
 export interface Explanation {
@@ -72,11 +72,14 @@ function detailOf(verdict: Verdict, risk: Risk): string {
   const reasons = [...new Map(risk.reasons.map((reason) => [`${reason.rule} ${reason.message}`, reason])).values()];
   return bounded([
     ...verdict.fired.map(ruleLine),
-    ...shorten(reasons.map((reason) => `reason ${reason.rule} (${reason.level}): ${reason.message}`), reasonsMax, 'reasons'),
-    ...shorten([...new Set(risk.effects.map(effectLine))], effectsMax, 'effects'),
+    ...shorten(reasons.toSorted((a, b) => levels.indexOf(b.level) - levels.indexOf(a.level)).map((reason) => `reason ${reason.rule} (${reason.level}): ${reason.message}`), reasonsMax, 'reasons'),
+    ...shorten([...new Set([...risk.effects.filter((effect) => !isRead(effect)), ...risk.effects.filter(isRead)].map(effectLine))], effectsMax, 'effects'),
     ...risk.assumptions.map((assumption) => `assumed: ${assumption}`),
   ]);
 }
+
+/** Named last, so that a dozen of reads hides nothing worse. */
+function isRead({ kind }: Effect): boolean { return kind === 'read'; }
 
 function ruleLine(fired: FiredRule): string {
   return `rule ${fired.rule} (${fired.decision}): observed ${fired.observed}; threshold ${fired.threshold}`;

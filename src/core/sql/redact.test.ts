@@ -41,7 +41,8 @@ test('of text that does not parse only its length is kept', () => {
 
 test('a long text is cut', () => {
   const kept = redact(`select ${'"🐘", '.repeat(redactedCharsMax)}1`, parser);
-  assert.ok(kept.length <= redactedCharsMax + 2 && kept.isWellFormed() && kept.endsWith(' …'));
+  assert.ok(kept.length <= redactedCharsMax + 40 && kept.isWellFormed());
+  assert.match(kept, / … \(cut: \d+ characters more\)$/, 'whoever reads it knows that there is more');
 });
 
 test('a text of the largest size is redacted without exhausting anything', () => {

@@ -18,7 +18,7 @@ export function redact(sql: string, parser: Pick<Parser, 'parse'>): string {
     return `[unparsable, ${Buffer.byteLength(sql)} bytes]`;
   }
   const text = withoutLiterals(tokens).join('').trim();
-  return text.length <= redactedCharsMax ? text : `${cutWhole(text, redactedCharsMax)} …`;
+  return text.length <= redactedCharsMax ? text : `${cutWhole(text, redactedCharsMax)} … (cut: ${text.length - redactedCharsMax} characters more)`;
 }
 
 /** Groups statements of one shape: the same for every value, letter case, spacing and length of a list. */

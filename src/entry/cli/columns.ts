@@ -10,10 +10,18 @@ export function columns(rows: readonly (readonly string[])[], widthMax = 60): st
   return clean.map((row) => `${row.map((cell, column) => (column === row.length - 1 ? cell : fit(cell, widths[column] ?? 0))).join(gap).trimEnd()}\n`).join('');
 }
 
-/** A terminal acts on control characters and on those that turn the direction of writing. */
+/**
+ * What a terminal acts on (control characters, those that turn the direction of writing), and what nobody can see or tell
+ * from a plain space: half of a name could hide behind it.
+ */
+const unseen = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
+
 export function printable(text: string): string {
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (character) =>
-    (character === '\n' || character === '\t' ? ' ' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`));
+  return text.replaceAll(unseen, (character) => {
+    if (character === '\n' || character === '\t') return ' ';
+    const hex = (character.codePointAt(0) ?? 0).toString(16);
+    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, '0')}`;
+  });
 }
 
 function fit(text: string, width: number): string {

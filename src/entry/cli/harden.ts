@@ -5,6 +5,7 @@
  */
 import { Failure } from '../../core/failure.ts';
 import type { HardenPlan, HardenWish } from '../../core/harden/harden-plan.ts';
+import { printable } from './columns.ts';
 import type { CommandMaker } from './command.ts';
 import { operatorTokenOf } from './operator-token.ts';
 import { type Options, withJson, withMemory, withStore } from './options.ts';
@@ -62,13 +63,14 @@ function textOf(options: Options, name: string): string {
   return typeof given === 'string' ? given : '';
 }
 
+/** A name of the database may hold a line break, and what follows it would be no comment any more. */
 function scriptOf({ statements, hba, gaps }: HardenPlan, { role }: HardenWish, isApplied: boolean): string {
-  const sql = statements.flatMap(({ sql: one, why }) => [`-- ${why}`, `${one};`]);
+  const sql = statements.flatMap(({ sql: one, why }) => [`-- ${printable(why)}`, `${one};`]);
   return `${[
     isApplied ? '-- These statements were run in one transaction and are on record.' : '-- Nothing was changed. Run this with psql, or again with --apply.',
     ...(isApplied ? sql : ['BEGIN;', ...sql, 'COMMIT;']), '',
-    '-- At the top of pg_hba.conf, above every other line; then SELECT pg_reload_conf();', ...hba.map((line) => `--   ${line}`), '',
-    `-- Then: \\password ${role}   and give that password to Backstop alone.`, '',
-    gaps.length === 0 ? '-- Nothing else was found open.' : '-- WHAT THIS COULD NOT CLOSE', ...gaps.flatMap(({ what, remedy }) => [`--   ${what}`, `--     ${remedy}`]),
+    '-- At the top of pg_hba.conf, above every other line; then SELECT pg_reload_conf();', ...hba.map((line) => `--   ${printable(line)}`), '',
+    `-- Then: \\password ${printable(role)}   and give that password to Backstop alone.`, '',
+    gaps.length === 0 ? '-- Nothing else was found open.' : '-- WHAT THIS COULD NOT CLOSE', ...gaps.flatMap(({ what, remedy }) => [`--   ${printable(what)}`, `--     ${printable(remedy)}`]),
   ].join('\n')}\n`;
 }

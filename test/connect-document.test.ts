@@ -26,9 +26,9 @@ for (const { file, code } of blocks.filter(({ language }) => language !== 'ini')
 
 test('every driver that is tested has its block', () => {
   const headings = [...text.matchAll(/^### (.*)$/gm)].map(([, name = '']) => name);
-  const missing = drivers.filter(({ name }) => !headings.some((heading) => heading === name || heading.startsWith(`${name} `)));
-  assert.deepEqual(missing.map(({ name }) => name), []);
-  assert.equal(blocks.filter(({ language }) => language !== 'ini').length, drivers.length);
+  const names = [...new Set(drivers.map(({ name }) => name))];
+  assert.deepEqual(names.filter((name) => !headings.some((heading) => heading === name || heading.startsWith(`${name} `))), []);
+  assert.equal(blocks.filter(({ language }) => language !== 'ini').length, names.length);
 });
 
 test('the settings of PgBouncer are those of the tests', () => {

@@ -3,6 +3,6 @@ import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { playAllOn } from './drivers/stage.ts';
 
 playAllOn({
-  name: 'through the gateway to PostgreSQL 18', skip: false, isTls: true,
+  name: 'through the gateway to PostgreSQL 18', skip: false, sslmode: 'verify-full',
   start: async () => { const server = await startPostgresServer(); return { server, stop: server.stop }; },
 });

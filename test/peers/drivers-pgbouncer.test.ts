@@ -1,4 +1,4 @@
-/** Every driver's eight steps with PgBouncer (session mode) between the gateway and PostgreSQL 18. */
+/** Every driver's eight steps with PgBouncer (session mode) between the gateway and PostgreSQL 18, and TLS as each prefers. */
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { startPgBouncer } from './drivers/pgbouncer.ts';
 import { playAllOn } from './drivers/stage.ts';

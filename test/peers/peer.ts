@@ -1,14 +1,12 @@
 /**
- * What the peer tests share: finding a tool (a test whose tool is missing is skipped by that name), building what a peer
- * needs once in a cache outside the checkout, and reporting the checks that a peer's own program printed.
+ * What the peer tests share: finding a tool (a test whose tool is missing is skipped by that name), and building what a
+ * peer needs once in a cache outside the checkout.
  */
-import assert from 'node:assert/strict';
 import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import type { TestContext } from 'node:test';
-import { runProgram, type Ended } from '../fixtures/run-program.ts';
+import { runProgram } from '../fixtures/run-program.ts';
 
 /** For a test's `skip`: false when all are installed, else which are missing. */
 export function missing(...programs: readonly string[]): string | false {
@@ -50,23 +48,4 @@ export async function cached(name: string, recipe: string, build: (folder: strin
 export async function step(program: string, args: readonly string[], cwd?: string): Promise<void> {
   const ended = await runProgram(program, args, { msMax: 300_000, ...(cwd === undefined ? {} : { cwd }) });
   if (ended.code !== 0) throw new Error(`${program} ${args.join(' ')} ended with code ${ended.code}\n${ended.stdout}\n${ended.stderr}`);
-}
-
-/** Reports what a peer's program printed while its held statements were answered, then a hold that never came. */
-export async function reportAnswered(t: TestContext, running: Promise<Ended>, answering: Promise<void>): Promise<void> {
-  const [ended, answered] = await Promise.allSettled([running, answering]);
-  if (ended.status === 'rejected') throw ended.reason;
-  await reportChecks(t, ended.value);
-  if (answered.status === 'rejected') throw answered.reason;
-}
-
-/** Each line `ok NAME` or `FAIL NAME: why` of a peer's program becomes a test of its own. */
-async function reportChecks(t: TestContext, { code, stdout, stderr }: Ended): Promise<void> {
-  const checks = stdout.split(/^(?=ok |FAIL )/m).map((text) => text.trim()).filter((text) => /^(ok|FAIL) /.test(text));
-  for (const text of checks) {
-    const [claim = ''] = text.replace(/^(ok|FAIL) /, '').split(/: |\n/);
-    await t.test(claim, () => { assert.ok(text.startsWith('ok '), text); });
-  }
-  assert.ok(checks.length > 0, `it checked nothing:\n${stdout}\n${stderr}`);
-  assert.equal(code, 0, `${stdout}\n${stderr}`);
 }

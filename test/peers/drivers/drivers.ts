@@ -10,6 +10,8 @@ import type { Program } from './scenario.ts';
 
 export interface Driver {
   readonly name: string;
+  /** Where one is played more than once. */
+  readonly mode?: string;
   /** For a test's `skip`. */
   readonly skip: string | false;
   prepare(): Promise<Program>;
@@ -27,7 +29,7 @@ function pythonDriver(name: string, file: string): Driver {
 
 /** The virtual environment with every Python driver, built once for each list of requirements. */
 export function pythonEnvironment(): Promise<string> {
-  const requirements = fileURLToPath(new URL('../python/requirements.txt', import.meta.url));
+  const requirements = fileURLToPath(new URL('python/requirements.txt', import.meta.url));
   return cached('python', readFileSync(requirements, 'utf8'), async (into) => {
     await step('python3', ['-m', 'venv', into]);
     await step(join(into, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', '-r', requirements]);
@@ -69,18 +71,20 @@ const pgx: Driver = {
 };
 
 const jdbcVersion = '42.7.14';
-const jdbc: Driver = {
-  name: 'JDBC', skip: missing('java', 'javac', 'mvn'),
-  prepare: async () => {
-    const source = join(folder('java'), 'JdbcDriver.java');
-    const jar = join('driver', 'org', 'postgresql', 'postgresql', jdbcVersion, `postgresql-${jdbcVersion}.jar`);
-    const built = await cached('jdbc-driver', `${jdbcVersion}\n${readFileSync(source, 'utf8')}`, async (into) => {
-      await step('mvn', ['-q', '-B', 'dependency:get', `-Dartifact=org.postgresql:postgresql:${jdbcVersion}`, '-Dtransitive=false', `-Dmaven.repo.local=${join(into, 'driver')}`]);
-      await step('javac', ['-encoding', 'UTF-8', '-d', into, '-cp', join(into, jar), source]);
-    });
-    return { command: 'java', args: ['-cp', [built, join(built, jar)].join(delimiter), 'JdbcDriver'], cwd: built };
-  },
-};
+function jdbcDriver(queryMode: 'extended' | 'simple'): Driver {
+  return {
+    name: 'JDBC', mode: `${queryMode} query mode`, skip: missing('java', 'javac', 'mvn'),
+    prepare: async () => {
+      const source = join(folder('java'), 'JdbcDriver.java');
+      const jar = join('driver', 'org', 'postgresql', 'postgresql', jdbcVersion, `postgresql-${jdbcVersion}.jar`);
+      const built = await cached('jdbc-driver', `${jdbcVersion}\n${readFileSync(source, 'utf8')}`, async (into) => {
+        await step('mvn', ['-q', '-B', 'dependency:get', `-Dartifact=org.postgresql:postgresql:${jdbcVersion}`, '-Dtransitive=false', `-Dmaven.repo.local=${join(into, 'driver')}`]);
+        await step('javac', ['-encoding', 'UTF-8', '-d', into, '-cp', join(into, jar), source]);
+      });
+      return { command: 'java', args: ['-cp', [built, join(built, jar)].join(delimiter), 'JdbcDriver'], cwd: built, env: { QUERY_MODE: queryMode } };
+    },
+  };
+}
 
 export const drivers: readonly Driver[] = [
   pythonDriver('psycopg2', 'psycopg2_driver.py'),
@@ -93,5 +97,6 @@ export const drivers: readonly Driver[] = [
   nodeDriver('Drizzle', 'drizzle.mjs'),
   nodeDriver('Prisma', 'prisma.mjs'),
   pgx,
-  jdbc,
+  jdbcDriver('extended'),
+  jdbcDriver('simple'),
 ];

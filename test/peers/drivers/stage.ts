@@ -19,15 +19,15 @@ export interface StageOptions {
   readonly name: string;
   readonly skip: string | false;
   readonly isShort?: boolean;
-  /** Agents verify the gateway's certificate; otherwise they connect without TLS. */
-  readonly isTls?: boolean;
+  /** How agents connect; absent, as their driver does when nothing is said. */
+  readonly sslmode?: 'verify-full' | 'disable';
   readonly start: () => Promise<Upstream>;
 }
 
 const firstNoteOfAll = 10_000;
 const notesEach = 100;
 
-export function playAllOn({ name, skip, isShort = false, isTls = false, start }: StageOptions): void {
+export function playAllOn({ name, skip, isShort = false, sslmode, start }: StageOptions): void {
   let upstream: Upstream;
   let scene: Scene;
   before(async () => {
@@ -40,7 +40,7 @@ export function playAllOn({ name, skip, isShort = false, isTls = false, start }:
     const develop: RunningBackstop = await startBackstop({ shared, policy: 'develop' });
     scene = {
       server, backstop, develop, isShort,
-      direct: { url: direct, developUrl: direct }, gateway: { url: urlOf(backstop, isTls), developUrl: urlOf(develop, isTls) },
+      direct: { url: direct, developUrl: direct }, gateway: { url: urlOf(backstop, sslmode), developUrl: urlOf(develop, sslmode) },
     };
   });
   after(async () => {
@@ -50,13 +50,15 @@ export function playAllOn({ name, skip, isShort = false, isTls = false, start }:
   });
   describe(name, { skip }, () => {
     for (const [at, driver] of drivers.entries()) {
-      it(driver.name, { skip: driver.skip }, async (t) => { await play(t, scene, await driver.prepare(), firstNoteOfAll + at * notesEach); });
+      it(driver.mode === undefined ? driver.name : `${driver.name}, ${driver.mode}`, { skip: driver.skip }, async (t) => { await play(t, scene, await driver.prepare(), firstNoteOfAll + at * notesEach); });
     }
   });
 }
 
-function urlOf(backstop: RunningBackstop, isTls: boolean): string {
-  return `${backstop.agentUrl()}?${isTls ? `sslmode=verify-full&sslrootcert=${backstop.certificateFile}` : 'sslmode=disable'}`;
+function urlOf(backstop: RunningBackstop, sslmode: StageOptions['sslmode']): string {
+  const url = backstop.agentUrl();
+  if (sslmode === undefined) return url;
+  return `${url}?sslmode=${sslmode}${sslmode === 'verify-full' ? `&sslrootcert=${backstop.certificateFile}` : ''}`;
 }
 
 /** A copy of the shop in which its own role may not do what Backstop refuses: PostgreSQL answers with the same SQLSTATE. */

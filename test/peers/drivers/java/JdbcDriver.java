@@ -1,3 +1,6 @@
+import java.io.StringReader;
+import java.io.StringWriter;
+import java.sql.BatchUpdateException;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
@@ -6,18 +9,21 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Properties;
 import java.util.Timer;
 import java.util.TimerTask;
 import java.util.concurrent.Callable;
 import org.postgresql.PGConnection;
+import org.postgresql.copy.CopyManager;
+import org.postgresql.core.BaseConnection;
 import org.postgresql.util.PSQLException;
 
 /**
  * JDBC plays the shared scenario: statements prepared on the server after five uses, fetch sizes, batches, the metadata
- * of the database, large objects by FunctionCall messages. It prints one JSON line for each step. Environment:
- * DATABASE_URL, FIRST_NOTE, SHORT.
+ * of the database, COPY, large objects by FunctionCall messages. It prints one JSON line for each step. Environment:
+ * DATABASE_URL, FIRST_NOTE, SHORT, QUERY_MODE (`extended`, or `simple`: Query messages instead of Parse, Bind and Execute).
  */
 public final class JdbcDriver {
   private static final String ENDLESS = "SELECT count(*) FROM generate_series(1, 20000000) %s, generate_series(1, 1000) b";
@@ -48,6 +54,9 @@ public final class JdbcDriver {
     step("reconnect", JdbcDriver::reconnect);
     if (System.getenv("SHORT") == null) {
       step("own_batch", JdbcDriver::batch);
+      step("own_batch_refused", JdbcDriver::batchRefused);
+      step("own_copy", JdbcDriver::copy);
+      step("own_every_type", () -> rows("SELECT * FROM every_type WHERE id = 1"));
       step("own_large_object", JdbcDriver::largeObject);
       step("own_metadata", JdbcDriver::metadata);
       step("own_savepoint", JdbcDriver::savepoint);
@@ -58,8 +67,9 @@ public final class JdbcDriver {
   private static Connection connect() throws Exception {
     java.net.URI uri = java.net.URI.create(System.getenv("DATABASE_URL"));
     String[] user = uri.getUserInfo().split(":", 2);
-    String query = uri.getQuery() == null ? "" : "?" + uri.getQuery();
-    return connect(uri.getHost() + ":" + uri.getPort() + uri.getPath() + query, user[0], user[1]);
+    String query = uri.getQuery() == null ? "" : "&" + uri.getQuery();
+    String mode = "?preferQueryMode=" + System.getenv("QUERY_MODE");
+    return connect(uri.getHost() + ":" + uri.getPort() + uri.getPath() + mode + query, user[0], user[1]);
   }
 
   private static void step(String name, Callable<Object> play) {
@@ -164,6 +174,28 @@ public final class JdbcDriver {
     }
   }
 
+  private static Object batchRefused() throws Exception {
+    try (Statement statement = connection.createStatement()) {
+      statement.addBatch("SET statement_timeout = 60000");
+      statement.addBatch("DELETE FROM payments");
+      statement.executeBatch();
+    } catch (BatchUpdateException caught) {
+      return list(error((PSQLException) caught.getCause()), rows("SELECT count(*) FROM payments"), rows("SHOW statement_timeout"));
+    }
+    throw new AssertionError("it ran, and must not");
+  }
+
+  private static Object copy() throws Exception {
+    CopyManager copies = new CopyManager((BaseConnection) connection);
+    StringWriter out = new StringWriter();
+    copies.copyOut("COPY (SELECT id, name FROM customers ORDER BY id LIMIT 2) TO STDOUT WITH (FORMAT csv)", out);
+    StringBuilder in = new StringBuilder();
+    for (int i = 20; i < 70; i++) {
+      in.append(NOTE + i).append("\tcopied\n");
+    }
+    return list(out.toString(), copies.copyIn("COPY notes FROM STDIN", new StringReader(in.toString())));
+  }
+
   private static Object largeObject() throws Exception {
     connection.setAutoCommit(false);
     var objects = ((PGConnection) connection).getLargeObjectAPI();
@@ -259,6 +291,9 @@ public final class JdbcDriver {
   private static String json(Object value) {
     if (value == null || value instanceof Number || value instanceof Boolean) {
       return String.valueOf(value);
+    }
+    if (value instanceof byte[] bytes) {
+      return json(HexFormat.of().formatHex(bytes));
     }
     if (value instanceof List<?> values) {
       return "[" + String.join(", ", values.stream().map(JdbcDriver::json).toList()) + "]";

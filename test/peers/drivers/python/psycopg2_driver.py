@@ -26,6 +26,13 @@ class Psycopg2(Libpq):
         self.connection.commit()
         return [out.getvalue(), self.rows("SELECT count(*) FROM notes WHERE id BETWEEN %s AND %s", (NOTE + 10, NOTE + 19))]
 
+    def own_every_type(self):
+        return [repr(bytes(value) if isinstance(value, memoryview) else value) for value in self.rows("SELECT * FROM every_type WHERE id = 1")[0]]
+
+    def own_parameters(self):
+        row = self.rows("SELECT %s, %s::text, %s, %s::int[], %s::bytea", (1, None, "it's; -- \\ \"x\"", [1, 2], psycopg2.Binary(b"\x00\x01")))[0]
+        return [*row[:4], bytes(row[4]).hex()]
+
     def own_notify(self):
         other = connect()
         for each in (self.connection, other):

@@ -2,7 +2,7 @@
 import psycopg
 
 from libpq import Libpq
-from scenario import NOTE, URL, error, run, unexpected
+from scenario import NOTE, URL, error, run, told, unexpected
 
 
 # [connect
@@ -15,11 +15,25 @@ class Psycopg3(Libpq):
     def __init__(self):
         super().__init__("psycopg 3", connect, psycopg)
 
-    def own_binary(self):
-        with self.connection.cursor(binary=True) as cursor:
-            cursor.execute("SELECT a_bool, a_bigint, a_text, a_bytea, an_int_array FROM every_type WHERE id = %s", (1,))
-            row = cursor.fetchone()
-        return [*row[:3], row[3].hex(), row[4]]
+    def own_every_type_in_text_and_binary(self):
+        seen = []
+        for binary in (False, True):
+            with self.connection.cursor(binary=binary) as cursor:
+                cursor.execute("SELECT * FROM every_type WHERE id = %s", (1,))
+                seen.append([repr(value) for value in cursor.fetchone()])
+        return seen
+
+    def own_prepared(self):
+        for i in range(1, 21):
+            self.rows("SELECT email FROM customers WHERE id = %s", (i,))
+        return self.rows("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT email FROM customers%%'")
+
+    def own_scroll(self):
+        with self.connection.cursor(name="scroll", scrollable=True) as cursor:
+            cursor.execute("SELECT id FROM orders ORDER BY id")
+            count = len(cursor.fetchmany(500))
+            cursor.scroll(-100)
+            return [count, cursor.fetchone()[0]]
 
     def own_copy(self):
         with self.connection.cursor() as cursor:
@@ -32,6 +46,12 @@ class Psycopg3(Libpq):
                     copy.write_row((NOTE + i, "copied"))
         self.connection.commit()
         return [count, self.rows("SELECT count(*) FROM notes WHERE id BETWEEN %s AND %s", (NOTE + 10, NOTE + 19))]
+
+    def own_notice(self):
+        self.connection.add_notice_handler(lambda diagnostic: told(diagnostic.message_primary))
+        made = self.rows("INSERT INTO notes VALUES (%s, %s) RETURNING id", (NOTE + 40, "announced"))
+        self.connection.commit()
+        return made
 
     def own_notify(self):
         with psycopg.connect(URL, autocommit=True) as ear, psycopg.connect(URL, autocommit=True) as mouth:

@@ -1,5 +1,5 @@
 """SQLAlchemy 2 on psycopg 3: the engine and its pool, reflection of a schema, the ORM and its unit of work."""
-from sqlalchemy import ForeignKey, create_engine, func, inspect, select, text
+from sqlalchemy import ForeignKey, MetaData, Table, create_engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
@@ -119,6 +119,28 @@ class SqlAlchemy:
         return [sorted(seen.get_table_names()), sorted(seen.get_view_names()), [column["name"] for column in seen.get_columns("every_type")],
                 seen.get_pk_constraint("orders"), seen.get_foreign_keys("orders"), seen.get_indexes("customers"),
                 seen.get_unique_constraints("customers"), seen.get_check_constraints("orders"), seen.get_enums(), seen.get_table_comment("orders")]
+
+    def own_reflected_table(self):
+        orders = Table("orders", MetaData(), autoload_with=engine)
+        with engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(orders))
+
+    def own_unit_of_work(self):
+        with Session(engine) as session:
+            note = Note(id=NOTE + 10, body="first")
+            session.add(note)
+            session.flush()
+            note.body = "second"
+            session.commit()
+        return body(NOTE + 10)
+
+    def own_on_psycopg2(self):
+        other = create_engine(URL.replace("postgres://", "postgresql+psycopg2://", 1))
+        with Session(other) as session:
+            page = session.scalars(select(Customer).order_by(Customer.id).limit(2).offset(3))
+            seen = [customer.name for customer in page]
+        other.dispose()
+        return seen
 
     def own_savepoint(self):
         with Session(engine) as session:

@@ -11,10 +11,10 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import pg from 'pg';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
-import { bind, parse, query, sync } from '../fixtures/messages.ts';
+import { bind, execute, parse, query, sync } from '../fixtures/messages.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 import { until } from '../fixtures/until.ts';
-import { connectWire } from '../fixtures/wire-client.ts';
+import { connectWire, type WireClient } from '../fixtures/wire-client.ts';
 
 const policyText = `name: guarded
 description: Lets everything through that does not reach vault.
@@ -195,16 +195,59 @@ describe('the session itself (H29, H33)', () => {
     }
   });
 
-  test('cannot let a function fetch from a portal that nobody judged', async () => {
-    await direct.query('CREATE FUNCTION fetched(c refcursor) RETURNS int LANGUAGE plpgsql AS $$DECLARE r record; BEGIN FETCH c INTO r; RETURN r.id; END$$');
+  const asWire = async (work: (wire: WireClient) => Promise<void>): Promise<void> => {
     const { host, port, agent: { name, token } } = backstop;
     const wire = await connectWire({ host, port, user: name, password: token, parameters: { database: 'shop' } });
+    try { await work(wire); } finally { wire.end(); }
+  };
+  const answer = async (wire: WireClient, ...messages: readonly Buffer[]): Promise<string> => (await wire.send(...messages).until('Z')).join(' ');
+
+  test('runs what a name meant when it was prepared, whatever somebody puts before that since (H29)', async () => {
+    await direct.query('CREATE VIEW meant AS SELECT id FROM vault; GRANT ALL ON meant TO shopkeeper; CREATE SCHEMA early AUTHORIZATION shopkeeper');
     try {
-      wire.send(query('BEGIN'), parse('', 'DELETE FROM vault WHERE id > 0 RETURNING id'), bind('p', ''), sync(), query("SELECT fetched('p')"), query('COMMIT'));
-      assert.deepEqual([...await wire.until('Z'), ...await wire.until('Z')], ['C:BEGIN', 'Z:T', '1', '2', 'Z:T']);
-      assert.deepEqual([...await wire.until('Z'), ...await wire.until('Z')], ['E:42501', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+      await asWire(async (wire) => {
+        assert.equal(await answer(wire, query('SET search_path = early, public')), 'C:SET Z:I');
+        const sql = 'UPDATE meant SET id = id WHERE id = 1 RETURNING id';
+        assert.equal(await answer(wire, parse('q', sql), sync()), '1 Z:I');
+        assert.equal(await answer(wire, query('BEGIN')), 'C:BEGIN Z:T');
+        assert.equal(await answer(wire, bind('p', 'q'), sync()), '2 Z:T');
+        await direct.query('CREATE TABLE early.meant (id int); ALTER TABLE early.meant OWNER TO shopkeeper');
+        assert.equal(await answer(wire, query('SAVEPOINT s')), 'C:SAVEPOINT Z:T');
+        for (const messages of [[query('FETCH ALL FROM p')], [execute('p'), sync()], [query('EXECUTE q')], [bind('', 'q'), execute(''), sync()]]) {
+          assert.equal(await answer(wire, ...messages), 'E:42501 Z:E');
+          assert.equal(await answer(wire, query('ROLLBACK TO s')), 'C:ROLLBACK Z:T');
+        }
+        // Where the server looks the name up anew, it is the harmless one.
+        assert.equal(await answer(wire, parse('r', sql), bind('', 'r'), execute(''), sync()), '1 2 C:UPDATE 0 Z:T');
+      });
     } finally {
-      wire.end();
+      await direct.query('DROP SCHEMA early CASCADE; DROP VIEW meant');
+    }
+  });
+
+  test('fetches what a portal was bound to, whatever the path is by now', async () => {
+    await direct.query('CREATE TABLE evil.meant (id int); GRANT ALL ON evil.meant TO shopkeeper; CREATE VIEW meant AS SELECT id FROM vault; GRANT ALL ON meant TO shopkeeper');
+    try {
+      await asWire(async (wire) => {
+        assert.equal(await answer(wire, query('BEGIN')), 'C:BEGIN Z:T');
+        assert.equal(await answer(wire, parse('', 'UPDATE meant SET id = id WHERE id = 1 RETURNING id'), bind('p', ''), sync()), '1 2 Z:T');
+        assert.equal(await answer(wire, query('SET search_path = evil, public')), 'C:SET Z:T');
+        assert.equal(await answer(wire, query('FETCH ALL FROM p')), 'E:42501 Z:E');
+      });
+    } finally {
+      await direct.query('DROP TABLE evil.meant; DROP VIEW meant');
+    }
+  });
+
+  test('cannot let a function fetch from a portal that nobody judged', async () => {
+    await direct.query('CREATE FUNCTION fetched(c refcursor) RETURNS int LANGUAGE plpgsql AS $$DECLARE r record; BEGIN FETCH c INTO r; RETURN r.id; END$$');
+    try {
+      await asWire(async (wire) => {
+        assert.equal(await answer(wire, query('BEGIN')), 'C:BEGIN Z:T');
+        assert.equal(await answer(wire, parse('', 'DELETE FROM vault WHERE id > 0 RETURNING id'), bind('p', ''), sync()), '1 2 Z:T');
+        assert.equal(await answer(wire, query("SELECT fetched('p')")), 'E:42501 Z:E');
+      });
+    } finally {
       await direct.query('DROP FUNCTION fetched');
     }
   });

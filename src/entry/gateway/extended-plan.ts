@@ -18,6 +18,7 @@ import type { Unit } from './fate.ts';
 import { withDoubt, type Setting } from './judgements.ts';
 import { firstUserOid, quoteIdentifier } from './oid-names.ts';
 import { cutPlan, type Plan } from './plan.ts';
+import { PlannedNames } from './planned-names.ts';
 import { errorOf, failureOf, ownErrors } from './refuse.ts';
 import { nothingToUndo, type Portal, type Prepared } from './registry.ts';
 import type { Expected } from './replies.ts';
@@ -98,7 +99,9 @@ export class ExtendedPlan {
     if (message.statement === '' && (assessment.error !== undefined || assessment.statements.length > 1)) this.#context.registry.deallocate('');
     if (assessment.error !== undefined) throw unreadable(assessment.error, message.sql);
     if (assessment.statements.length > 1) throw new Failure('statement_unreadable', 'cannot insert multiple commands into a prepared statement');
-    const prepared: Prepared = { source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes };
+    const names = new PlannedNames();
+    const prepared: Prepared = { source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes, names };
+    names.note(this.#riskOf(prepared, setting), setting);
     this.#parseAt.delete(message.statement);
     if (!this.#mayParseAlone(prepared, setting)) {
       if (!this.#isExecutedNext(message.statement, at)) throw notAlone('parse', 'parsing');
@@ -118,7 +121,7 @@ export class ExtendedPlan {
     const prepared = this.#context.registry.prepared(message.statement);
     if (prepared === undefined) return { kind: 'refused', error: ownErrors.unknownStatement(message.statement) };
     const portal: Portal<Unit> = {
-      source: prepared.source, statement: prepared.statement, bind: { prepared, values: message },
+      source: prepared.source, statement: prepared.statement, bind: { prepared, values: message }, names: this.#namesOf(prepared),
       epoch: this.#context.state.epoch, hold: false, committed: false,
     };
     const undo = this.#context.registry.open(message.portal, portal);
@@ -135,6 +138,16 @@ export class ExtendedPlan {
     return candidate instanceof Promise ? candidate.then(decide) : decide(candidate);
   }
 
+  /** The server keeps the names that it has found for the statement, or looks them up again now. */
+  #namesOf(prepared: Prepared): PlannedNames {
+    const setting = this.#newSetting();
+    const now = this.#riskOf(prepared, setting);
+    prepared.names?.note(now, setting);
+    const names = new PlannedNames();
+    names.note(prepared.names?.with(now, setting) ?? now, setting);
+    return names;
+  }
+
   /** The planner may run functions, so a Bind without its Execute is judged as if it ran, unless it reaches no code. */
   #mayPlanAlone({ statement }: Portal<Unit>, candidate: Candidate): boolean {
     if (statement === undefined || !runsUnreadCode(statement, candidate.riskUnder(candidate.setting))) return true;
@@ -143,7 +156,9 @@ export class ExtendedPlan {
 
   /** The server may still have the unnamed statement that a Query took away which it never saw. */
   #describe({ target, name }: DescribeMessage): Step {
-    if (target === 'portal' || this.#context.registry.prepared(name) !== undefined) return { kind: 'describe' };
+    const prepared = target === 'portal' ? undefined : this.#context.registry.prepared(name);
+    if (prepared !== undefined) this.#namesOf(prepared);
+    if (target === 'portal' || prepared !== undefined) return { kind: 'describe' };
     return { kind: 'refused', error: ownErrors.unknownStatement(name) };
   }
 
@@ -213,7 +228,8 @@ export class ExtendedPlan {
     const { assessment, redacted, fingerprint } = this.#context.judgements.judge(portal.source, setting);
     if (assessment.error !== undefined) throw unreadable(assessment.error, portal.source);
     const ofPortal = (under: Setting): Risk => {
-      const own = this.#riskOf(portal, under);
+      const now = this.#riskOf(portal, under);
+      const own = portal.names?.with(now, under) ?? now;
       const all = casts.map((cast) => this.#context.judgements.judge(cast, under).assessment.risk);
       return all.reduce(joinRisks, isInDoubt ? withDoubt(own) : own);
     };
@@ -224,7 +240,7 @@ export class ExtendedPlan {
     };
   }
 
-  #riskOf({ statement }: Portal<Unit>, setting: Setting): Risk {
+  #riskOf({ statement }: Pick<Prepared, 'statement'>, setting: Setting): Risk {
     return statement === undefined ? nothing : this.#context.judgements.judgeStatement(statement, setting);
   }
 

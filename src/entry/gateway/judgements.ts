@@ -131,7 +131,7 @@ export function withDoubt(risk: Risk): Risk {
 /** Facts are replaced when they change, so what is made of them once holds. */
 const places = new WeakMap<SessionFacts, string>();
 
-function placeOf({ facts }: Setting): string {
+export function placeOf({ facts }: Setting): string {
   const known = places.get(facts);
   if (known !== undefined) return known;
   const { searchPath, role, timeLimits } = facts;

@@ -7,6 +7,7 @@
 import { Failure } from '../../core/failure.ts';
 import type { SessionChange, Statement } from '../../core/sql/statement.ts';
 import type { BindMessage } from '../../lib/pgwire/frontend-decode.ts';
+import type { PlannedNames } from './planned-names.ts';
 import { gatewayLimitsDefault, namedBytesMax, treeBytesPerCharacter } from './limits.ts';
 
 export interface Prepared {
@@ -15,6 +16,8 @@ export interface Prepared {
   /** undefined: the empty query. */
   readonly statement: Statement | undefined;
   readonly parameterTypes: readonly number[];
+  /** Absent for what SQL prepared, which was judged as a whole then. */
+  readonly names?: PlannedNames;
 }
 
 export interface Portal<U = unknown> {
@@ -22,6 +25,8 @@ export interface Portal<U = unknown> {
   readonly statement: Statement | undefined;
   /** Absent for a cursor that SQL declared. */
   readonly bind?: { readonly prepared: Prepared; readonly values: Pick<BindMessage, 'formats' | 'values'> };
+  /** What its names may mean to the server; absent as there. */
+  readonly names?: PlannedNames;
   /** Of the values that the DECLARE of a cursor was bound to. */
   readonly boundDigest?: string | undefined;
   /** Which names and relations held when it was planned; see SessionState.epoch. */

@@ -13,7 +13,7 @@ import type { PolicyInput } from '../src/core/policy/facts.ts';
 import { isOperation, operations } from '../src/core/policy/operation.ts';
 import { checkPolicy, parsePolicy, refuseSilentObserving, type EffectivePolicy, type Policy } from '../src/core/policy/policy.ts';
 import { rules } from '../src/core/policy/rules.ts';
-import type { Impact } from '../src/core/impact.ts';
+import { countedRows, unknownReason, type Impact } from '../src/core/impact.ts';
 import { effectKinds, levels, type Risk } from '../src/core/risk.ts';
 import { changesRows } from '../src/core/sql/changes-rows.ts';
 import { missingRules } from '../src/core/sql/missing-names.ts';
@@ -142,7 +142,11 @@ const anyRisk: fc.Arbitrary<Risk> = fc.record({
     objectKind: fc.constantFrom('table', 'schema', 'function', 'column', 'time limit'), columns: fc.subarray(['id', 'total']),
   }, { requiredKeys: ['kind'] }), { maxLength: 3 }),
 });
-const anyImpact: fc.Arbitrary<Impact> = fc.oneof(fc.constant({ kind: 'none' as const }), fc.constant({ kind: 'unknown' as const, reason: 'r' }), fc.record({
+const anyLoss: fc.Arbitrary<Impact> = fc.option(few).map((count) => {
+  const none = { names: [], count: 0 };
+  return { kind: 'loss', verb: 'drop', named: none, also: none, refusedBy: none, tables: [], tableCount: 1, rows: count === null ? null : { count, isExact: false }, bytes: 0, triggers: [], lock: null };
+});
+const anyImpact: fc.Arbitrary<Impact> = fc.oneof(anyLoss, fc.constant({ kind: 'none' as const }), fc.constant({ kind: 'unknown' as const, reason: 'r' }), fc.record({
   rows: few, percent: fc.option(fc.integer({ min: 0, max: 100_000 }).map((thousandths) => thousandths / 1000)), cascaded: few,
 }).map(({ rows, percent, cascaded }) => ({
   kind: 'measured' as const, table: 't', rows, tableRows: null, percent, cascades: [{ table: 'c', rows: cascaded, how: 'h', isExact: true }], triggers: [], lock: null, sample: null,
@@ -166,7 +170,8 @@ type Pair = Parameters<Z3['substitute']>[1];
 function valuesOf(facts: Symbols, policy: EffectivePolicy, { risk, impact = { kind: 'none' }, used }: PolicyInput): readonly Pair[] {
   const bool = (value: boolean): Pair[1] => z3.Bool.val(value);
   const int = (value: number): Pair[1] => z3.Int.val(value);
-  const measured = impact.kind === 'measured' ? impact : undefined;
+  const measured = countedRows(impact);
+  const kind = measured !== undefined ? 'measured' : unknownReason(impact) !== undefined ? 'unknown' : 'none';
   const flags: Record<keyof Symbols['flags'], boolean> = {
     destroys: risk.destroys, unknown: risk.effects.some(({ kind }) => kind === 'unknown'), missing: risk.reasons.length > 0,
     lifted: risk.effects.some(({ kind, objectKind }) => kind === 'session' && objectKind === 'time limit'),
@@ -174,8 +179,8 @@ function valuesOf(facts: Symbols, policy: EffectivePolicy, { risk, impact = { ki
   };
   const own = { statements: 'statements', rows_changed: 'rowsChanged', rows_read: 'rowsRead' } as const;
   return [
-    [facts.level, int(levels.indexOf(risk.level))], [facts.impact, int(impactKinds.indexOf(impact.kind))],
-    [facts.ownRows, int(measured?.rows ?? 0)], [facts.rows, int((measured?.rows ?? 0) + (measured?.cascades[0]?.rows ?? 0))], [facts.percent, int(Math.round((measured?.percent ?? 0) * 1000))],
+    [facts.level, int(levels.indexOf(risk.level))], [facts.impact, int(impactKinds.indexOf(kind))],
+    [facts.ownRows, int(measured?.rows ?? 0)], [facts.rows, int(measured?.total ?? 0)], [facts.percent, int(Math.round((measured?.percent ?? 0) * 1000))],
     ...Object.entries(flags).map(([name, value]): Pair => [facts.flags[name as keyof Symbols['flags']], bool(value)]),
     ...[...facts.operations].map(([operation, symbol]): Pair => [symbol, bool(risk.effects.some((effect) => isOperation(operation, effect)))]),
     ...touched.flatMap((what): Pair[] => [[facts.writes[what], bool(touches(policy, risk, what, 'write'))], [facts.reads[what], bool(touches(policy, risk, what, 'read'))]]),

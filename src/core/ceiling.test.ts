@@ -8,7 +8,7 @@ const measured: MeasuredImpact = {
   kind: 'measured', table: 'public.t', rows: 3, tableRows: { count: 50, isExact: true }, percent: 6, cascades: [], triggers: [], lock: null, sample: null,
 };
 const cascading: MeasuredImpact = { ...measured, cascades: [{ table: 'public.c', rows: 4, how: 'deleted by k (ON DELETE CASCADE)', isExact: true }] };
-const triggering: MeasuredImpact = { ...cascading, triggers: [{ table: 'public.t', name: 'audit', when: 'on delete' }] };
+const triggering: MeasuredImpact = { ...cascading, triggers: [{ table: 'public.t', name: 'audit', when: 'after delete, for each row', function: 'public.audit', fires: 'origin' }] };
 
 type Row = readonly [claim: string, impact: Impact, limits: Parameters<typeof ceilingOf>[1], isApproved: boolean, expected: Ceiling | undefined];
 const rows: readonly Row[] = [

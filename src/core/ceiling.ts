@@ -27,8 +27,8 @@ export interface Effected {
 /** undefined: nothing is to be held against it. */
 export function ceilingOf(impact: Impact, limits: Limits, isApproved: boolean): Ceiling | undefined {
   if (isApproved && impact.kind === 'measured') return approvedCeiling(impact, limits);
-  // A person said yes to something that has no number of rows, such as an INSERT.
-  if (isApproved && impact.kind === 'none') return undefined;
+  // A person said yes to something that has no number of rows, such as an INSERT, or to a loss that no tag counts.
+  if (isApproved && (impact.kind === 'none' || impact.kind === 'loss')) return undefined;
   const { max_rows: total = null, max_percent: percent } = limits;
   const rows = percent === undefined || impact.kind !== 'measured' || impact.tableRows === null ? null : Math.max(1, Math.floor((impact.tableRows.count * percent) / 100));
   return total === null && rows === null ? undefined : { rows, total, by: 'policy' };

@@ -19,7 +19,7 @@ import { explain } from '../core/policy/explain.ts';
 import { scopeFor, type Environment } from '../core/policy/match.ts';
 import type { EffectivePolicy, Policy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
-import { changesRows, isMeasured } from '../core/sql/changes-rows.ts';
+import { changesRows, isMeasured, losesObjects, losesRows } from '../core/sql/changes-rows.ts';
 import { missingRules } from '../core/sql/missing-names.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -144,13 +144,13 @@ function judge(deps: GuardDeps, action: SqlAction, { risk, impact = notMeasured(
 }
 
 function notMeasured(risk: Risk): Impact {
-  return isMeasured(risk) ? unknownImpact('it is counted only when it is about to run') : noImpact;
+  return isMeasured(risk) || (losesObjects(risk) && risk.effects.some(losesRows)) ? unknownImpact('it is counted only when it is about to run') : noImpact;
 }
 
 /** Measured where that could decide something: the policy has limits, or a person is to be asked. */
 async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSignal): Promise<Impact> {
   const { action, risk } = request;
-  if (!changesRows(risk)) return noImpact;
+  if (!changesRows(risk) && !losesObjects(risk)) return noImpact;
   const { limits, budgets, mode } = policyFor(deps, action.actor.name, action.database);
   const hasLimits = limits.max_rows !== undefined || limits.max_percent !== undefined || budgets.some(({ rows_changed: most }) => most !== undefined);
   // What was used is asked for afterwards, together with what this would change.

@@ -38,7 +38,7 @@ describe('the preview counts what would happen', () => {
     const sent = [parse('UPDATE audited SET v = $1 WHERE id > $2 AND v <> $1'), bind(['new', '4']), execute(), sync];
     const { rows, triggers } = await scene.measuredFor(client, ...sent);
     assert.equal(rows, 6);
-    assert.deepEqual(triggers, [{ table: 'public.audited', name: 'audit_it', when: 'on update' }]);
+    assert.deepEqual(triggers, [{ table: 'public.audited', name: 'audit_it', when: 'after update, for each row', function: 'public.audit_it', fires: 'origin' }]);
   }));
 
   it('a row that is joined to many is one row', () => scene.withClient(async (client) => {
@@ -69,6 +69,30 @@ describe('the preview counts what would happen', () => {
     assert.deepEqual([tree.rows, tree.cascades], [1, [{ table: 'public.tree', rows: 7, how: 'deleted by tree_parent_id_fkey (ON DELETE CASCADE)', isExact: true }]]);
   }));
 
+  it('every trigger that would fire, when, and where only replicated changes fire it', () => scene.withClient(async (client) => {
+    await scene.direct(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+      CREATE TABLE watched (id int PRIMARY KEY, v text, g text GENERATED ALWAYS AS (v || 'g') STORED, n int) PARTITION BY RANGE (id);
+      CREATE TABLE watched_1 PARTITION OF watched FOR VALUES FROM (0) TO (100);
+      INSERT INTO watched (id, v, n) SELECT i, 'v', 1 FROM generate_series(1, 9) i;
+      CREATE TRIGGER a_each AFTER UPDATE ON watched FOR EACH ROW EXECUTE FUNCTION note();
+      CREATE TRIGGER b_moved BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION note();
+      CREATE TRIGGER c_generated AFTER UPDATE OF g ON watched FOR EACH STATEMENT EXECUTE FUNCTION note();
+      CREATE TRIGGER d_other AFTER UPDATE OF n ON watched FOR EACH STATEMENT EXECUTE FUNCTION note();
+      CREATE TRIGGER e_off AFTER UPDATE ON watched FOR EACH STATEMENT EXECUTE FUNCTION note(); ALTER TABLE watched DISABLE TRIGGER e_off;
+      CREATE TRIGGER f_inserting AFTER INSERT ON watched FOR EACH STATEMENT EXECUTE FUNCTION note();
+      CREATE TRIGGER g_always AFTER UPDATE ON watched_1 FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE watched_1 ENABLE ALWAYS TRIGGER g_always;
+      CREATE TRIGGER h_replica BEFORE UPDATE ON watched_1 FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE watched_1 ENABLE REPLICA TRIGGER h_replica;
+      CREATE TRIGGER i_partition AFTER UPDATE ON watched_1 FOR EACH STATEMENT EXECUTE FUNCTION note()`);
+    try {
+      const { triggers } = await scene.measuredFor(client, query("UPDATE watched SET v = 'w'"));
+      assert.deepEqual(triggers.map(({ table, name, when, fires }) => `${table}.${name} ${when} ${fires}`), [
+        'public.watched.a_each after update, for each row origin', 'public.watched.b_moved before insert, for each row origin',
+        'public.watched.c_generated after update, for each statement origin',
+        'public.watched_1.g_always after update, for each row always', 'public.watched_1.h_replica before update, for each row replica',
+      ]);
+    } finally { await scene.direct('DROP TABLE watched; DROP FUNCTION note()'); }
+  }));
+
   it('what waits and who is in the way', () => scene.withClient(async (client) => {
     const other = await scene.other();
     try {
@@ -77,6 +101,30 @@ describe('the preview counts what would happen', () => {
       const { lock } = await scene.measuredFor(client, query("UPDATE audited SET v = 'w'"));
       assert.deepEqual(lock, { mode: 'ROW EXCLUSIVE', heldBy: 0, writers: 1, waiting: 0 });
     } finally { other.end(); }
+  }));
+
+  it('what a TRUNCATE or DROP takes away, which is held against the limits as well', () => scene.withClient(async (client) => {
+    const truncated = await scene.heldFor(client, query('TRUNCATE parent CASCADE'));
+    assert.ok(truncated.impact.kind === 'loss');
+    assert.deepEqual([truncated.impact.named.names, truncated.impact.also.names, truncated.impact.rows], [['table public.parent'], ['table public.child', 'table public.grandchild'], { count: 80, isExact: true }]);
+    assert.deepEqual(truncated.verdict.fired.filter(({ decision }) => decision === 'hold').map(({ rule }) => rule), ['limit.rows']);
+    assert.match(client.errors[0]?.detail ?? '', /^It would truncate table public\.parent, and 80 rows of 3 tables would be lost\. It would also empty or restart 2 more: table public\.child, table public\.grandchild\./);
+    await scene.direct('CREATE TABLE doomed AS SELECT i FROM generate_series(1, 9) i; CREATE VIEW of_doomed AS SELECT i FROM doomed');
+    const dropped = await scene.heldFor(client, query('DROP TABLE doomed CASCADE'));
+    assert.ok(dropped.impact.kind === 'loss');
+    assert.deepEqual([dropped.impact.also.names, dropped.impact.rows], [['view public.of_doomed'], { count: 9, isExact: true }]);
+    await scene.backstop.approve(dropped.id);
+    client.send(query('DROP TABLE doomed CASCADE'));
+    assert.ok((await client.until('Z')).includes('C:DROP TABLE'));
+  }));
+
+  it('a DROP that loses no more rows than the policy lets go runs unasked, and one inside code does not', () => scene.withClient(async (client) => {
+    await scene.direct('CREATE TABLE few AS SELECT 1 AS id; CREATE TABLE hidden AS SELECT i FROM generate_series(1, 9) i');
+    client.send(query('DROP TABLE few'));
+    assert.ok((await client.until('Z')).includes('C:DROP TABLE'));
+    const { impact } = await scene.heldFor(client, query('DO $$ BEGIN DROP TABLE hidden; END $$'));
+    assert.equal(impact.kind, 'unknown');
+    await scene.direct('DROP TABLE hidden');
   }));
 
   const unknowns: readonly (readonly [claim: string, sql: string, reason: RegExp])[] = [

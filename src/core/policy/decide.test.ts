@@ -110,6 +110,10 @@ const measured: Impact = {
   kind: 'measured', table: 'public.orders', rows: 6, tableRows: { count: 50, isExact: true }, percent: 12, lock: null, sample: null, triggers: [],
   cascades: [{ table: 'public.items', rows: 5, how: 'deleted by k (ON DELETE CASCADE)', isExact: true }],
 };
+const lost: Impact = {
+  kind: 'loss', verb: 'drop', named: { names: ['table public.orders'], count: 1 }, also: { names: [], count: 0 }, refusedBy: { names: [], count: 0 },
+  tables: [{ table: 'public.orders', rows: { count: 50, isExact: false }, bytes: 8192 }], tableCount: 1, rows: { count: 50, isExact: false }, bytes: 8192, triggers: [], lock: null,
+};
 const limited: readonly (readonly [why: string, impact: Impact, limits: string, fired: readonly string[]])[] = [
   ['as many rows as it may, with those of foreign keys', measured, 'max_rows: 11, max_percent: 12', []],
   ['one row too many', measured, 'max_rows: 10', ['limit.rows hold 6 rows of public.orders, and 5 through foreign keys / max_rows: 10']],
@@ -118,6 +122,11 @@ const limited: readonly (readonly [why: string, impact: Impact, limits: string, 
   ['a single row of a small table', { ...measured, rows: 1, cascades: [], percent: 50 }, 'max_percent: 10', []],
   ['an unknown impact', { kind: 'unknown', reason: 'it was not counted' }, 'max_rows: 10, max_percent: 5', ['impact.unknown hold unknown impact: it was not counted / max_rows: 10, max_percent: 5']],
   ['an unknown impact where more is denied', { kind: 'unknown', reason: 'it was not counted' }, 'max_rows: 10, above: deny', ['impact.unknown deny unknown impact: it was not counted / max_rows: 10']],
+  ['a DROP of more rows than one may change', lost, 'max_rows: 49', ['limit.rows hold It would drop table public.orders, and about 50 rows of 1 table would be lost. / max_rows: 49']],
+  ['a DROP of as many', lost, 'max_rows: 50, max_percent: 100', []],
+  ['a DROP, which is all of a table', lost, 'max_percent: 99', ['limit.percent hold 50 rows of public.orders, share 100 % / max_percent: 99']],
+  ['a DROP of a single row', { ...lost, rows: { count: 1, isExact: true } }, 'max_rows: 1, max_percent: 10', []],
+  ['a DROP of nobody knows how much', { ...lost, rows: null }, 'max_rows: 10', ['impact.unknown hold unknown impact: for a table that would lose its rows the server has no number of them / max_rows: 10']],
   ['an unknown impact without limits', { kind: 'unknown', reason: 'it was not counted' }, 'above: deny', []],
 ];
 for (const [why, impact, limits, expected] of limited) {

@@ -27,7 +27,7 @@ export function placeOf(object: string | undefined, objectKind: string | undefin
   if (objectKind === 'database') return { kind: 'database' };
   if (objectKind === 'schema') return { kind: 'schema', schema: parts.at(-1) };
   // `schema.table.column`: what is protected is the table.
-  const relation = objectKind === 'column' ? parts.slice(0, -1) : parts;
+  const relation = objectKind === 'column' || objectKind === 'constraint' ? parts.slice(0, -1) : parts;
   return { kind: 'relation', schema: relation.at(-2), name: relation.at(-1) };
 }
 

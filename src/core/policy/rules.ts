@@ -4,7 +4,7 @@
  * or nothing; the decision that joins them is decide.ts. Ids appear in errors, records and documentation: never reuse one.
  */
 import { isAtLeast, levels } from '../risk.ts';
-import { countOf, percentText, shareText, totalRows } from '../impact.ts';
+import { countedRows, countOf, impactSentence, percentText, shareText, unknownReason } from '../impact.ts';
 import { missingRules } from '../sql/missing-names.ts';
 import type { Level } from '../risk.ts';
 import type { Facts } from './facts.ts';
@@ -107,44 +107,48 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    id: 'limit.rows', version: 1, reads: ['impact'],
-    compares: 'fires when the measured rows, with those that foreign keys change, are more than `limits.max_rows`; gives `limits.above`',
+    id: 'limit.rows', version: 2, reads: ['impact'],
+    compares: 'fires when the measured rows, with those that foreign keys change, or that a DROP or TRUNCATE would lose, are more than `limits.max_rows`; gives `limits.above`',
     evaluate({ impact }, policy) {
       const { max_rows: most, above } = policy.limits ?? {};
-      if (impact.kind !== 'measured' || most === undefined || above === undefined || totalRows(impact) <= most) return undefined;
-      const { table, rows } = impact;
-      const others = totalRows(impact) - rows;
-      const observed = `${countOf(rows)} of ${table}${others > 0 ? `, and ${others} through foreign keys` : ''}`;
+      const counted = countedRows(impact);
+      if (counted === undefined || most === undefined || above === undefined || counted.total <= most) return undefined;
+      const { total, rows, table } = counted;
+      const observed = impact.kind === 'loss' ? impactSentence(impact) : `${countOf(rows)} of ${table}${total > rows ? `, and ${total - rows} through foreign keys` : ''}`;
       return {
         decision: above, observed, threshold: `max_rows: ${most}`,
-        message: `It would change ${countOf(totalRows(impact))}, more than the ${most} that policy ${policy.name} lets one statement change; therefore it ${phrases[above]}.`,
+        message: `It would ${impact.kind === 'loss' ? 'lose' : 'change'} ${countOf(total)}, more than the ${most} that policy ${policy.name} lets one statement change; therefore it ${phrases[above]}.`,
       };
     },
   },
   {
-    id: 'limit.percent', version: 1, reads: ['impact'],
-    compares: 'fires when the measured share of the table is more than `limits.max_percent`, or is not known, and it is more than one row; gives `limits.above`',
+    id: 'limit.percent', version: 2, reads: ['impact'],
+    compares: 'fires when the measured share of the table is more than `limits.max_percent`, or is not known, and it is more than one row; what a DROP or TRUNCATE loses is all of it; gives `limits.above`',
     evaluate({ impact }, policy) {
       const { max_percent: most, above } = policy.limits ?? {};
+      const counted = countedRows(impact);
       // A single row is a great share of a small table and means nothing.
-      if (impact.kind !== 'measured' || most === undefined || above === undefined || impact.rows <= 1) return undefined;
-      if (impact.percent !== null && impact.percent <= most) return undefined;
-      const share = impact.percent === null ? 'an unknown share' : percentText(impact.percent);
+      if (counted === undefined || most === undefined || above === undefined || counted.rows <= 1) return undefined;
+      const { percent, rows, table } = counted;
+      if (percent !== null && percent <= most) return undefined;
+      const share = percent === null ? 'an unknown share' : percentText(percent);
+      const shown = impact.kind === 'measured' ? shareText(impact) : '';
       return {
-        decision: above, observed: impact.percent === null ? `${countOf(impact.rows)} of ${impact.table}, share unknown` : `${shareText(impact)} rows of ${impact.table}`, threshold: `max_percent: ${most}`,
-        message: `It would change ${share} of ${impact.table}, more than the ${most} % that policy ${policy.name} lets one statement change; therefore it ${phrases[above]}.`,
+        decision: above, observed: shown === '' ? `${countOf(rows)} of ${table}, share ${percent === null ? 'unknown' : percentText(percent)}` : `${shown} rows of ${table}`, threshold: `max_percent: ${most}`,
+        message: `It would ${impact.kind === 'loss' ? 'lose' : 'change'} ${share} of ${table}, more than the ${most} % that policy ${policy.name} lets one statement change; therefore it ${phrases[above]}.`,
       };
     },
   },
   {
-    id: 'impact.unknown', version: 1, reads: ['impact'],
-    compares: 'fires when there are `limits` and the rows that it would change could not be measured; gives `limits.above`',
+    id: 'impact.unknown', version: 2, reads: ['impact'],
+    compares: 'fires when there are `limits` and the rows that it would change or lose could not be measured; gives `limits.above`',
     evaluate({ impact }, policy) {
       const { max_rows: rows, max_percent: percent, above } = policy.limits ?? {};
-      if (impact.kind !== 'unknown' || above === undefined || (rows === undefined && percent === undefined)) return undefined;
+      const reason = unknownReason(impact);
+      if (reason === undefined || above === undefined || (rows === undefined && percent === undefined)) return undefined;
       return {
-        decision: above, observed: `unknown impact: ${impact.reason}`, threshold: [rows === undefined ? '' : `max_rows: ${rows}`, percent === undefined ? '' : `max_percent: ${percent}`].filter((text) => text !== '').join(', '),
-        message: `How many rows it would change is not known, because ${impact.reason}; so policy ${policy.name} ${phrases[above]}.`,
+        decision: above, observed: `unknown impact: ${reason}`, threshold: [rows === undefined ? '' : `max_rows: ${rows}`, percent === undefined ? '' : `max_percent: ${percent}`].filter((text) => text !== '').join(', '),
+        message: `How many rows it would change is not known, because ${reason}; so policy ${policy.name} ${phrases[above]}.`,
       };
     },
   },

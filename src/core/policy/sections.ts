@@ -43,7 +43,7 @@ const protect = z.strictObject({
 const blocked = z.array(z.enum(operations)).max(listMax).describe('Operations that are always denied; no approval opens them.');
 
 const limits = z.strictObject({
-  max_rows: count.describe('The most rows that one statement may change, with those that cascades and triggers change.'),
+  max_rows: count.describe('The most rows that one statement may change, with those that cascades and triggers change; of a DROP or TRUNCATE, the rows that would be lost.'),
   max_percent: z.int().min(0).max(100).optional().describe('The greatest share of a table that one statement may change, in percent.'),
   above: refusal.default('hold').describe('What a statement gets that would change more; a hold shows the measured numbers to the person who answers.'),
 }).describe('How much one statement may change, as measured before it runs and again while it runs.');

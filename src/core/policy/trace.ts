@@ -3,7 +3,7 @@
  * against. It asks the very rules that decide asks, so the two cannot differ; only the words for what did not fire are
  * its own.
  */
-import { percentText, totalRows, type Impact } from '../impact.ts';
+import { countedRows, percentText, unknownReason, type CountedRows, type Impact } from '../impact.ts';
 import type { Decision } from '../verdict.ts';
 import { decideBy } from './decide.ts';
 import { missingFacts, readFacts } from './facts.ts';
@@ -65,7 +65,7 @@ export const quietWords: Readonly<Record<string, QuietWords>> = {
   'protected.schema': (facts, { protected: { schemas } }) => ({ observed: reached(facts), threshold: `protected schemas: ${named(schemas)}` }),
   'protected.column': (facts, { protected: { columns } }) => ({ observed: reached(facts), threshold: `protected columns: ${named(columns)}` }),
   'operation.blocked': (facts, { blocked }) => ({ observed: reached(facts), threshold: `blocked: ${named(blocked)}` }),
-  'limit.rows': ({ impact }, { limits }) => ({ observed: impactText(impact, (measured) => `${totalRows(measured)} rows`), threshold: limits.max_rows === undefined ? 'no limit' : `max_rows: ${limits.max_rows}` }),
+  'limit.rows': ({ impact }, { limits }) => ({ observed: impactText(impact, ({ total }) => `${total} rows`), threshold: limits.max_rows === undefined ? 'no limit' : `max_rows: ${limits.max_rows}` }),
   'limit.percent': ({ impact }, { limits }) => ({
     observed: impactText(impact, ({ percent }) => (percent === null ? 'share not known' : `${percentText(percent)} of the table`)),
     threshold: limits.max_percent === undefined ? 'no limit' : `max_percent: ${limits.max_percent}`,
@@ -85,10 +85,9 @@ export const quietWords: Readonly<Record<string, QuietWords>> = {
   ])),
 };
 
-function impactText(impact: Impact, words: (impact: Extract<Impact, { kind: 'measured' }>) => string): string {
-  switch (impact.kind) {
-    case 'none': return 'changes no row';
-    case 'unknown': return `unknown: ${impact.reason}`;
-    case 'measured': return words(impact);
-  }
+function impactText(impact: Impact, words: (counted: CountedRows) => string): string {
+  const reason = unknownReason(impact);
+  if (reason !== undefined) return `unknown: ${reason}`;
+  const counted = countedRows(impact);
+  return counted === undefined ? 'changes no row' : words(counted);
 }

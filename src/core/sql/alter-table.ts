@@ -76,11 +76,12 @@ function commandRisk(tree: Tree, table: string, word: string): Risk {
   const subtype = stringIn(tree, 'subtype') ?? '';
   const { level, rule, message, lost } = isKnownCommand(subtype) ? commands[subtype] ?? unknownCommand : unknownCommand;
   const cascade = stringIn(tree, 'behavior') === 'DROP_CASCADE';
-  const column = `${table}.${stringIn(tree, 'name') ?? ''}`;
-  const main = rule === 'alter.drop-column' ? effect('drop', 'column', column, cascade ? 'CASCADE' : undefined)
-    : subtype === 'AT_AlterColumnType' ? effect('alter', 'column', column) : effect('alter', word, table, cascade ? 'CASCADE' : undefined);
+  const part = `${table}.${stringIn(tree, 'name') ?? ''}`;
+  const main = rule === 'alter.drop-column' ? effect('drop', 'column', part, cascade ? 'CASCADE' : undefined)
+    : subtype === 'AT_AlterColumnType' ? effect('alter', 'column', part) : effect('alter', word, table, cascade ? 'CASCADE' : undefined);
   const more = rule.startsWith('privilege.') ? [effect('privilege', word, table)] : rule === options.rule ? [effect('network', word, table)] : [];
-  const own = risk(level, rule, message, [main, ...more], lost);
+  const constraint = subtype.startsWith('AT_DropConstraint') ? [effect('drop', 'constraint', part, cascade ? 'CASCADE' : undefined)] : [];
+  const own = risk(level, rule, message, [main, ...constraint, ...more], lost);
   if (!cascade) return own;
-  return joinRisks(own, risk('CRITICAL', 'alter.cascade', 'It drops what depends on what it drops.', [main], 'schema'));
+  return joinRisks(own, risk('CRITICAL', 'alter.cascade', 'It drops what depends on what it drops.', [main, ...constraint], 'schema'));
 }

@@ -26,7 +26,12 @@ export interface TriggerFact {
   /** UPDATE OF columns; absent: any column. */
   readonly columns?: readonly string[];
   readonly insteadOf: boolean;
+  /** Absent: after, for each row. */
+  readonly isBefore?: boolean;
+  readonly isForStatement?: boolean;
   readonly enabled: boolean;
+  /** ENABLE ALWAYS or ENABLE REPLICA; absent: neither. */
+  readonly fires?: 'always' | 'replica';
   /** `schema.name` of the trigger function, which takes no arguments. */
   readonly function: QualifiedName;
   readonly when?: string;

@@ -18,6 +18,19 @@ export function isMeasured({ effects }: Risk): boolean {
   return effects.some((effect) => changes.has(effect.kind) && isPermanent(effect));
 }
 
+/** It drops or empties what outlives the session. */
+export function losesObjects({ level, effects }: Pick<Risk, 'level' | 'effects'>): boolean {
+  return isAtLeast(level, 'HIGH') && effects.some(isLoss);
+}
+
+/** Among what a DROP takes along there may be tables; an index or a function alone takes no rows. */
+export function losesRows(effect: Effect): boolean {
+  const { kind, objectKind, detail } = effect;
+  return isLoss(effect) && (kind === 'truncate' || detail === 'CASCADE' || objectKind === undefined || holders.has(objectKind));
+}
+
+const holders: ReadonlySet<string> = new Set(['table', 'relation', 'schema', 'extension', 'database', 'object']);
+
 /** Rows may be changed that its command tag does not count: by foreign keys, triggers, rules and functions. */
 export function changesElsewhere({ effects }: Risk): boolean {
   return effects.some((effect) => isCode(effect) || (isWrite(effect) && (effect.via ?? []).some((step) => !/^(?:view|partition) /.test(step))));
@@ -38,6 +51,8 @@ const heldAlone: ReadonlySet<string> = new Set([
 ]);
 
 function isWrite(effect: Effect): boolean { return writes.has(effect.kind) && isPermanent(effect); }
+
+function isLoss(effect: Effect): boolean { return (effect.kind === 'drop' || effect.kind === 'truncate') && isPermanent(effect); }
 
 /** A temporary table is nobody else's. */
 function isPermanent({ object }: Effect): boolean { return object?.startsWith('pg_temp.') !== true; }

@@ -10,10 +10,12 @@ import type { TriggerImpact } from '../impact.ts';
 import type { Effect, Risk } from '../risk.ts';
 import { assess } from './assess.ts';
 import { cascadeGraph, descendants, type CascadeNode } from './cascade-graph.ts';
-import { changesRows, isMeasured } from './changes-rows.ts';
+import { changesRows, isMeasured, losesObjects, losesRows } from './changes-rows.ts';
 import { effectivePath, keyOf, type Catalog } from './catalog.ts';
-import type { RelationFact, WriteEvent } from './catalog-facts.ts';
+import type { RelationFact } from './catalog-facts.ts';
+import { firingTriggers, type TriggerWrite } from './firing-triggers.ts';
 import { dmlParts, type DmlParts, type WhenPart } from './dml-parts.ts';
+import { isLossStatement, lossPlan, type LossQuery } from './loss-query.ts';
 import { readStatement } from './read-statement.ts';
 import type { SessionFacts, Statement } from './statement.ts';
 import { nodeIn, nodesIn, rangeVarNames, stringIn, treeIn, type Tree } from './tree.ts';
@@ -43,7 +45,7 @@ export type CountColumn =
   | { readonly kind: 'action'; readonly action: 'update' | 'delete' | 'insert' }
   | { readonly kind: 'cascade'; readonly table: string; readonly how: string; readonly isExact: boolean };
 
-export type MeasurePlan = MeasureQuery | { readonly kind: 'unknown'; readonly reason: string } | { readonly kind: 'none' };
+export type MeasurePlan = MeasureQuery | LossQuery | { readonly kind: 'unknown'; readonly reason: string } | { readonly kind: 'none' };
 
 export interface MeasureInput {
   readonly statements: readonly Statement[];
@@ -62,10 +64,11 @@ const measured: ReadonlySet<string> = new Set(['UpdateStmt', 'DeleteStmt', 'Merg
 
 export function measurePlan(input: MeasureInput): MeasurePlan {
   const { statements, risk, session, written } = input;
+  if (statements.some(isLossStatement) && losesObjects(risk)) return lossPlan(input);
   if (!changesRows(risk)) return { kind: 'none' };
   if (statements.length > 1 && statements.some(({ transaction }) => transaction !== undefined)) return unknown('it begins or ends a transaction in the same message, so it cannot be held to a number of rows');
   if (statements.some(({ changes }) => changes.some((change) => change.kind === 'declare' && change.hold))) return unknown('a cursor WITH HOLD runs its query only when the transaction commits, so it cannot be held to a number of rows');
-  if (!isMeasured(risk)) return { kind: 'none' };
+  if (!isMeasured(risk)) return losesObjects(risk) && risk.effects.some(losesRows) ? unknown('what it drops or empties is inside something that it calls') : { kind: 'none' };
   const doubt = doubtOf(input);
   if (doubt !== undefined) return unknown(doubt);
   const writing = statements.filter(({ own }) => own.level !== 'SAFE');
@@ -118,7 +121,7 @@ function planOf(statement: Statement, input: MeasureInput): MeasurePlan {
   const plan: MeasureQuery = {
     kind: 'query', table: keyOf(target), relation: `${quoted(target.schema)}.${quoted(target.name)}`, statement: statement.text, count: counted.sql, columns: counted.columns,
     sample: `${parts.with}\nSELECT ${alias}.* FROM ${matching(parts)}\nLIMIT ${sampleRows}`, total: `SELECT pg_catalog.count(*) FROM ${parts.target}`,
-    triggers: triggersOf(rows, event === undefined ? [...new Set(parts.whens.map(({ command }) => command))] : [event], counted.nodes, catalog), lockMode: 'ROW EXCLUSIVE',
+    triggers: firingTriggers(rows, event === undefined ? mergeWrites(parts) : [{ event, columns: event === 'update' ? setColumns(own.tree) : undefined }], counted.nodes, catalog), lockMode: 'ROW EXCLUSIVE',
   };
   const doubt = [plan.count, plan.sample, plan.total].map((sql) => refusalOf(sql, input)).find((reason) => reason !== undefined);
   return doubt === undefined ? plan : unknown(doubt);
@@ -280,22 +283,15 @@ function mergeCount(parts: DmlParts, base: RelationFact, catalog: Catalog): Coun
   };
 }
 
+function mergeWrites({ whens }: DmlParts): readonly TriggerWrite[] {
+  const commands = new Set(whens.map(({ command }) => command));
+  return (['update', 'delete', 'insert'] as const).filter((event) => commands.has(event)).map((event) => ({ event, columns: undefined }));
+}
+
 /** undefined: an assignment could not be read, so any column may be set. */
 function setColumns(tree: Tree): readonly string[] | undefined {
   const names = nodesIn(tree, 'targetList').map((one) => stringIn(one.tree, 'name'));
   return names.every((name) => name !== undefined) ? names : undefined;
-}
-
-function triggersOf(rows: TargetRows, commands: readonly string[], nodes: readonly CascadeNode[], catalog: Catalog): readonly TriggerImpact[] {
-  const events = commands.filter((command): command is WriteEvent => command === 'update' || command === 'delete' || command === 'insert');
-  const places = rows.isInstead ? [{ relation: rows.target, events }] : [
-    ...(rows.isView ? [{ relation: rows.target, events }] : []), { relation: rows.base, events },
-    ...nodes.slice(1).map(({ relation, change }) => ({ relation, events: [change] })),
-  ];
-  const found = places.flatMap(({ relation, events: fired }) => [relation, ...descendants(catalog, relation)].flatMap((one) =>
-    (one.triggers ?? []).filter(({ enabled, events: on }) => enabled && on.some((event) => fired.includes(event)))
-      .map((trigger) => ({ table: keyOf(one), name: trigger.name, when: `${trigger.insteadOf ? 'instead of' : 'on'} ${trigger.events.filter((event) => fired.includes(event)).join(' or ')}` }))));
-  return [...new Map(found.map((one) => [`${one.table}\0${one.name}`, one])).values()];
 }
 
 function unknown(reason: string): { readonly kind: 'unknown'; readonly reason: string } { return { kind: 'unknown', reason }; }

@@ -68,7 +68,10 @@ function truncateClosure(scope: Scope, fact: RelationFact, cascade: boolean, vis
   }));
 }
 
-/** What depends on a dropped relation: views, their dependents, and the foreign keys that point to it. */
+/**
+ * What depends on a dropped relation: views, their dependents, and the foreign keys that point to it. Functions, columns and
+ * much else may go as well; dropRisk says that this list is not whole.
+ */
 function dropClosure(scope: Scope, key: QualifiedName, visited: Set<string>): Risk {
   visited.add(key);
   const constraints = scope.catalog.foreignKeysTo(key).filter((foreign) => foreign.from !== key).map((foreign) => effectOnly(

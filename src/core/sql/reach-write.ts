@@ -4,8 +4,9 @@
  * foreign keys, TRUNCATE and DROP pass on to other relations (H69).
  */
 import { joinRisks, nothing, type Risk } from '../risk.ts';
-import type { ColumnFact, RelationFact, RuleFact, TriggerFact, WriteEvent } from './catalog-facts.ts';
+import type { ColumnFact, RelationFact, RuleFact, WriteEvent } from './catalog-facts.ts';
 import { keyOf, qualify } from './catalog.ts';
+import { firesOn } from './firing-triggers.ts';
 import type { RelationMention, RelationUse } from './mentions.ts';
 import { cascadeRisk } from './reach-cascade.ts';
 import { triggerFunctionRisk } from './reach-function.ts';
@@ -43,17 +44,10 @@ function tableWriteRisk(scope: Scope, fact: RelationFact, event: WriteEvent, wri
 }
 
 function triggersRisk(scope: Scope, fact: RelationFact, event: WriteEvent, columns: readonly string[] | undefined): Risk {
-  return joinAll((fact.triggers ?? []).filter((trigger) => fires(trigger, event, columns)).map((trigger) => through(joinAll([
+  return joinAll((fact.triggers ?? []).filter((trigger) => firesOn(fact, trigger, event, columns)).map((trigger) => through(joinAll([
     triggerFunctionRisk(scope, trigger.function),
     trigger.when === undefined ? nothing : reachBound(scope, trigger.when, 'expression', `the trigger ${trigger.name}`),
   ]), `trigger ${trigger.name} on ${keyOf(fact)}`)));
-}
-
-/** INSERT … ON CONFLICT and a move between partitions fire others too: those come as mentions of their own use. */
-function fires(trigger: TriggerFact, event: WriteEvent, columns: readonly string[] | undefined): boolean {
-  if (!trigger.enabled || !trigger.events.includes(event)) return false;
-  return event !== 'update' || columns === undefined || trigger.columns === undefined
-    || trigger.columns.some((column) => columns.includes(column));
 }
 
 /** A row that is made runs the defaults, checks and index expressions of its table and the checks of its types. */

@@ -203,6 +203,9 @@ export function dropRisk(type: string | undefined, name: string, cascade: boolea
   const { word, drop: level, lost } = objectKind(type);
   const effects = [effect('drop', word, name, cascade ? 'CASCADE' : undefined)];
   const rule = word.replaceAll(/[^a-z]+/g, '-');
-  if (cascade) return risk('CRITICAL', `drop.${rule}-cascade`, `It drops a ${word} and everything that depends on it.`, effects, lost ?? 'schema');
+  if (cascade) {
+    const own = risk('CRITICAL', `drop.${rule}-cascade`, `It drops a ${word} and everything that depends on it.`, effects, lost ?? 'schema');
+    return { ...own, assumptions: ['the effects name only views, foreign keys, partitions and children; the server alone knows all that depends on it, and the preview of a held statement lists that'] };
+  }
   return risk(level, `drop.${rule}`, `It drops a ${word}${lost === undefined ? '' : ' and what it holds'}.`, effects, lost);
 }

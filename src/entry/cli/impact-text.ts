@@ -2,7 +2,7 @@
  * The measured preview as an approver reads it: the numbers first, then what foreign keys and triggers add, who waits for
  * whom, and a few of the rows. Rows of label and text, for columns().
  */
-import { cascadedRows, countOf, shareText, type Impact, type LockImpact, type MeasuredImpact, type Sample } from '../../core/impact.ts';
+import { cascadedRows, countOf, rowCountText, shareText, type Impact, type LockImpact, type LossImpact, type MeasuredImpact, type ObjectList, type Sample, type TriggerImpact } from '../../core/impact.ts';
 import { columns } from './columns.ts';
 
 const valueCharsShown = 40;
@@ -12,7 +12,8 @@ export function impactRows(impact: Impact): readonly (readonly [label: string, t
   switch (impact.kind) {
     case 'none': return [];
     case 'unknown': return [['Impact', `NOT KNOWN: ${impact.reason}`]];
-    case 'measured': return [...labelled('Impact', [rowsText(impact), ...cascadeTexts(impact)]), ...labelled('Triggers', triggerTexts(impact)), ...labelled('Locks', lockTexts(impact))];
+    case 'measured': return [...labelled('Impact', [rowsText(impact), ...cascadeTexts(impact)]), ...labelled('Triggers', triggerTexts(impact.triggers)), ...labelled('Locks', lockTexts(impact.lock, impact.table))];
+    case 'loss': return lossRows(impact);
   }
 }
 
@@ -29,6 +30,7 @@ export function impactCell(impact: Impact): string {
     case 'none': return '';
     case 'unknown': return 'unknown';
     case 'measured': return cascadedRows(impact) === 0 ? String(impact.rows) : `${impact.rows}+${cascadedRows(impact)}`;
+    case 'loss': return impact.rows === null ? 'unknown' : `${impact.rows.isExact ? '' : '~'}${impact.rows.count}`;
   }
 }
 
@@ -47,13 +49,41 @@ function cascadeTexts({ cascades }: MeasuredImpact): readonly string[] {
   return cascades.map(({ table, rows, how, isExact }) => `and ${isExact ? '' : 'up to '}${countOf(rows)} of ${table}, ${how}`);
 }
 
-function triggerTexts({ triggers }: MeasuredImpact): readonly string[] {
-  return triggers.map(({ table, name, when }) => `${name} of ${table} fires ${when}; what it changes is not in these numbers`);
+/** What is lost, by name: tables with their rows first, then everything that goes with it. */
+function lossRows(impact: LossImpact): readonly (readonly [string, string])[] {
+  const { verb, named, also, refusedBy, tables, tableCount, rows, bytes, triggers, lock } = impact;
+  const [drops, more] = verb === 'drop' ? ['drops', 'Also drops'] : ['empties', 'Also empties'];
+  const names = named.count === 0 ? [`${drops} nothing that is there`] : listed(named).map((name) => `${drops} ${name}`);
+  const total = tableCount === 0 ? [] : [`${rowCountText(rows)} of ${tableCount === 1 ? '1 table' : `${tableCount} tables`} would be lost (${sizeText(bytes)})`];
+  const each = tables.map((one) => `${rowCountText(one.rows)} of ${one.table} (${sizeText(one.bytes)})`);
+  return [
+    ...labelled('Impact', [...names, ...total]), ...labelled('Rows lost', [...each, ...moreText(tableCount - each.length)]), ...labelled(more, listed(also)),
+    ...labelled('REFUSED BY', listed(refusedBy)), ...labelled('Triggers', triggerTexts(triggers)), ...labelled('Locks', lockTexts(lock, tableCount > 1 ? 'each of them' : tables[0]?.table ?? 'it')),
+  ];
 }
 
-function lockTexts({ lock, table }: MeasuredImpact): readonly string[] {
+function listed({ names, count }: ObjectList): readonly string[] { return [...names, ...moreText(count - names.length)]; }
+
+function moreText(count: number): readonly string[] { return count > 0 ? [`and ${count} more`] : []; }
+
+const units = ['bytes', 'kB', 'MB', 'GB', 'TB'] as const;
+
+function sizeText(bytes: number): string {
+  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10));
+  return `${Math.round(bytes / 1024 ** power)} ${units[power] ?? 'bytes'}`;
+}
+
+const firing: Readonly<Record<TriggerImpact['fires'], string>> = {
+  origin: 'fires', always: 'fires (always, for replicated changes too)', replica: 'fires only where session_replication_role is replica,',
+};
+
+function triggerTexts(triggers: readonly TriggerImpact[]): readonly string[] {
+  return triggers.map(({ table, name, when, function: fn, fires }) => `${name} of ${table} ${firing[fires]} ${when}, and runs ${fn}; what it changes is not counted`);
+}
+
+function lockTexts(lock: LockImpact | null, table: string): readonly string[] {
   if (lock === null) return [];
-  return [`${lock.mode} on ${table}, and its rows until the transaction ends${waitText(lock)}`];
+  return [`${lock.mode} on ${table}${lock.mode === 'ACCESS EXCLUSIVE' ? '' : ', and its rows'} until the transaction ends${waitText(lock)}`];
 }
 
 function waitText({ heldBy, writers, waiting }: LockImpact): string {

@@ -12,6 +12,7 @@ import { checkPolicy, parsePolicy, type CheckedPolicy } from '../../core/policy/
 import { traceRules } from '../../core/policy/trace.ts';
 import type { Effect } from '../../core/risk.ts';
 import { assess } from '../../core/sql/assess.ts';
+import { losesRows } from '../../core/sql/changes-rows.ts';
 import { settings } from '../../config-settings.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
 import { configOf, type Options, wholeNumber, withJson } from './options.ts';
@@ -73,11 +74,19 @@ async function explainStatement(sql: string, options: Options, deps: CliDeps): P
 
 /** As supposed; this command measures nothing. */
 function impactOf(effects: readonly Effect[], options: Options): Impact {
-  const changed = effects.find(({ kind }) => kind === 'update' || kind === 'delete');
+  const lost = effects.find(losesRows);
+  const changed = effects.find(({ kind }) => kind === 'update' || kind === 'delete') ?? lost;
   if (changed === undefined) return noImpact;
   if (options['rows'] === undefined) return unknownImpact('it is counted only when it is about to run; suppose a number with --rows');
   const rows = wholeNumber(String(options['rows']), '--rows', 0, 999_999_999);
+  if (changed === lost) return supposedLoss(lost, rows);
   return { kind: 'measured', table: changed.object ?? 'the table', rows, tableRows: null, percent: null, cascades: [], triggers: [], lock: null, sample: null };
+}
+
+function supposedLoss({ kind, object = 'the table' }: Effect, count: number): Impact {
+  const none = { names: [], count: 0 };
+  const rows = { count, isExact: true };
+  return { kind: 'loss', verb: kind === 'truncate' ? 'truncate' : 'drop', named: { names: [object], count: 1 }, also: none, refusedBy: none, tables: [{ table: object, rows, bytes: 0 }], tableCount: 1, rows, bytes: 0, triggers: [], lock: null };
 }
 
 function databaseOf({ database }: Options, db: string | undefined): string {

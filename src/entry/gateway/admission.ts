@@ -157,14 +157,20 @@ export class Admission {
     const { measure, judgements, judging } = this.#context;
     const under = { ...setting, catalog };
     const plan = judgements.measurePlan(statements, risk, under, this.#written.tables);
+    const asked = { role: setting.facts.role, searchPath: setting.facts.searchPath ?? [], settings: this.#hooks.valueSettings(), signal };
+    const count = (request: Parameters<typeof measure>[0]): Promise<Impact> => judging.unlessStopped(measure(request)).catch(() => unknownImpact('its client gave up'));
     switch (plan.kind) {
       case 'none': return noImpact;
       case 'unknown': return unknownImpact(plan.reason);
+      case 'loss': {
+        const impact = await count({ ...asked, query: plan });
+        // Without a row to lose, nothing is left to be held against a number of them.
+        return impact.kind === 'unknown' && !plan.losesRows ? noImpact : impact;
+      }
       case 'query':
         // To learn the types of parameters the server parses the statement, which may run code of users' types.
         if (bind !== undefined && judgements.mayRunWhenParsed(under)) return unknownImpact('parsing it could run code of a type of this database');
-        return judging.unlessStopped(measure({ role: setting.facts.role, searchPath: setting.facts.searchPath ?? [], settings: this.#hooks.valueSettings(), query: plan, bind, signal }))
-          .catch(() => unknownImpact('its client gave up'));
+        return count({ ...asked, query: plan, bind });
     }
   }
 

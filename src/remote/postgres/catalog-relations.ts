@@ -67,6 +67,8 @@ function relationKind(code: string): RelationKind {
 /** TRIGGER_TYPE_* of pg_trigger.h. */
 const eventBits: readonly (readonly [number, WriteEvent])[] = [[4, 'insert'], [8, 'delete'], [16, 'update'], [32, 'truncate']];
 const insteadBit = 64;
+const beforeBit = 2;
+const rowBit = 1;
 
 function readTrigger([, name, bits, enabled, fn, columns, definition]: Row, names: Names): TriggerFact {
   const type = Number(text(bits));
@@ -74,6 +76,8 @@ function readTrigger([, name, bits, enabled, fn, columns, definition]: Row, name
   return {
     name: text(name), events: eventBits.filter(([bit]) => (type & bit) !== 0).map(([, event]) => event),
     insteadOf: (type & insteadBit) !== 0, enabled: enabled !== 'D', function: names.functionName(fn),
+    ...((type & beforeBit) === 0 ? {} : { isBefore: true }), ...((type & rowBit) === 0 ? { isForStatement: true } : {}),
+    ...(enabled === 'A' ? { fires: 'always' } : enabled === 'R' ? { fires: 'replica' } : {}),
     ...(columns === null || columns === undefined ? {} : { columns: texts(columns) }), ...(when === undefined ? {} : { when }),
   };
 }

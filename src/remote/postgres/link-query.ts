@@ -37,6 +37,8 @@ export interface QueryResult {
   readonly parameterTypes: readonly number[];
 }
 
+export type Ask = (question: Question) => Promise<QueryResult>;
+
 export type OwnQueryStep =
   | { readonly kind: 'more' }
   /** Send this; more answers follow. */

@@ -6,12 +6,14 @@
  */
 import type { Impact, LockImpact, MeasuredImpact, Sample } from '../../core/impact.ts';
 import { sampleRowsMax, sampleValueCharsMax, unknownImpact } from '../../core/impact.ts';
+import type { LossQuery } from '../../core/sql/loss-query.ts';
 import type { CountColumn, MeasureQuery } from '../../core/sql/measure-query.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Link } from './link.ts';
 import type { LinkAddress } from './link-target.ts';
-import type { QueryResult, Question } from './link-query.ts';
+import type { Ask, QueryResult, Question } from './link-query.ts';
+import { measureLoss } from './measure-loss.ts';
 import { ServerError } from './server-error.ts';
 
 export interface MeasureRequest {
@@ -22,7 +24,7 @@ export interface MeasureRequest {
   readonly searchPath: readonly string[];
   /** What the session says of how its server reads and shows values: TimeZone, DateStyle, IntervalStyle. */
   readonly settings: ReadonlyMap<string, string>;
-  readonly query: MeasureQuery;
+  readonly query: MeasureQuery | LossQuery;
   /** Bind values of the client's; absent for a simple Query. */
   readonly bind?: Pick<Question, 'parameterTypes' | 'formats' | 'values'> | undefined;
   /** The client's own server process, which is not one of the others. */
@@ -116,20 +118,23 @@ type Place = Pick<MeasureRequest, 'database' | 'address'>;
 
 function nameOf({ database, address }: Place): string { return JSON.stringify([database, address]); }
 
-type Ask = (question: Question) => Promise<QueryResult>;
-
-async function measureOn(link: Link, request: MeasureRequest, { clock, timeoutMs = timeoutMsDefault }: MeasurerDeps): Promise<MeasuredImpact> {
-  const { query } = request;
+async function measureOn(link: Link, request: MeasureRequest, { clock, timeoutMs = timeoutMsDefault }: MeasurerDeps): Promise<Impact> {
+  const { query, role, processId } = request;
   const ask: Ask = (question) => link.ask(question, timeoutMs + graceMs);
   const startedMs = clock.monotonicMs();
   const leftMs = (most: number): number => Math.max(1, Math.min(most, Math.round(timeoutMs - (clock.monotonicMs() - startedMs))));
   await begin(link, request, timeoutMs);
+  if (query.kind === 'loss') {
+    const loss = await measureLoss(ask, query, { role, processId, leftMs });
+    await ask({ sql: 'ROLLBACK' });
+    return loss;
+  }
   const bind = request.bind === undefined ? {} : await typed(ask, query.statement, request.bind);
   const counted = await ask({ sql: query.count, ...bind });
   const numbers = readCounts(query.columns, counted);
   await within(ask, leftMs(timeoutMs));
   const sampled = await ask({ sql: query.sample, ...bind });
-  const lock = await readLock(ask, query, request.processId);
+  const lock = await readLock(ask, query, processId);
   // Last, because running out of time there spoils nothing but itself.
   const tableRows = await readTotal(ask, query, leftMs(totalMsMax));
   await ask({ sql: 'ROLLBACK' });
@@ -226,6 +231,7 @@ function shareOf(rows: number, all: number): number {
 }
 
 function reasonOf(error: unknown, timeoutMs: number): string {
+  if (error instanceof Failure && error.code === 'too_large') return error.message;
   if (!(error instanceof ServerError)) return 'the connection that measures it failed';
   switch (error.code) {
     case '57014': return `counting took longer than ${timeoutMs / 1000} s`;

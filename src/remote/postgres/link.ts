@@ -13,6 +13,7 @@ import type { Socket } from 'node:net';
 import { Failure } from '../../core/failure.ts';
 import { assert, Bug } from '../../lib/assert.ts';
 import { decodeParameterStatus, type BackendKey } from '../../lib/pgwire/backend-decode.ts';
+import { encodeErrorResponse } from '../../lib/pgwire/backend-encode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
@@ -309,7 +310,8 @@ class SocketLink implements Link {
       if (name === question.hiddenSetting) return true;
       if (question.isOfLogin === true) this.parameters.set(name, value);
     }
-    if (isForRelay || endsConnection(frame)) this.#handlers?.onData(frame.whole);
+    const farewell = farewellIn(frame);
+    if (isForRelay || farewell !== undefined) this.#handlers?.onData(farewell ?? frame.whole);
     return isForRelay || frame.type === backendType.noticeResponse;
   }
 
@@ -336,9 +338,9 @@ class SocketLink implements Link {
   }
 }
 
-/** The server says why it goes; it is no answer to what was asked. */
-function endsConnection(frame: Frame): boolean {
-  if (frame.type !== backendType.errorResponse) return false;
-  const { severity } = decodeDiagnostic(frame.body);
-  return severity === 'FATAL' || severity === 'PANIC';
+/** Why the server ends the connection: no answer to what was asked, so without what it says of our own text. */
+function farewellIn(frame: Frame): Buffer | undefined {
+  if (frame.type !== backendType.errorResponse) return undefined;
+  const { position: _position, internalPosition: _internal, internalQuery: _query, where: _where, ...fields } = decodeDiagnostic(frame.body);
+  return fields.severity === 'FATAL' || fields.severity === 'PANIC' ? encodeErrorResponse(fields) : undefined;
 }

@@ -4,6 +4,7 @@
  * but its memory and its stack pointer stay lost. So a fresh instance is loaded behind it and takes over.
  */
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 
 /** The part of libpg-query's interface that is used here. Both throw on what they cannot parse. */
 export interface GrammarModule {
@@ -23,7 +24,15 @@ interface LoadableModule extends GrammarModule { loadModule(): Promise<void> }
 
 const require = createRequire(import.meta.url);
 
+/**
+ * The baseline compiler only. Once the parser is warm, V8 would compile it again with its optimizing compiler, for which
+ * the one function that holds the grammar takes 600 MB and a second of a core in every process, and then reads a third
+ * faster. Also its frames keep their size, so what is nested too deeply is the same from first to last.
+ */
+const wasmFlags = ['--liftoff-only', '--no-wasm-tier-up', '--no-wasm-dynamic-tiering'];
+
 export async function loadGrammar(packageName: string): Promise<GrammarSlot> {
+  for (const flag of wasmFlags) setFlagsFromString(flag);
   let current = await loadInstance(packageName);
   let loading: Promise<void> | undefined;
   return {

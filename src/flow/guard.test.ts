@@ -103,6 +103,45 @@ scopes:
   assert.equal(guard.admitNow(again()), undefined);
 }));
 
+test('what is bound to its commit passes at once where it is allowed, and says when it is on record', () => scene(async (on) => {
+  const bound = (level: Level): GuardRequest => ({ ...request(level), isBoundToCommit: true });
+  assert.deepEqual([on.guard.admitNow(bound('HIGH')), on.guard.admitNow(bound('CRITICAL'))], [undefined, undefined], 'held and denied');
+  const admission = on.guard.admitNow(bound('LOW'));
+  assert.ok(admission !== undefined);
+  assert.deepEqual(await entries(on, 'verdict'), []);
+  await admission.recorded;
+  const [verdict] = await entries(on, 'verdict');
+  assert.ok(verdict?.kind === 'verdict' && verdict.decision === 'allow' && verdict.actionId === admission.permit.actionId);
+  await admission.settle({ kind: 'committed', rows: 1, durationMs: 1 });
+  assert.equal((await entries(on, 'outcome')).length, 1);
+}));
+
+test('where rows are limited or counted, what is bound to its commit is measured and counted first', async () => {
+  for (const [more, measured] of [['limits: { max_rows: 5 }', 1], ['budgets: [{ per: day, statements: 5 }]', 0]] as const) {
+    const policy = parsePolicy(`name: t\ndescription: t\nlevels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: deny }\nrecovery: { required_from: never }\n${more}\n`, 't.yaml');
+    await scene(async (on) => {
+      let measures = 0;
+      const risk: Risk = { ...riskOf('HIGH'), effects: [{ kind: 'update', object: 'public.t', objectKind: 'table' }] };
+      const bound: GuardRequest = {
+        ...request('HIGH'), risk, isBoundToCommit: true,
+        measure: () => { measures += 1; return Promise.resolve({ kind: 'measured', table: 'public.t', rows: 3, tableRows: null, percent: null, cascades: [], triggers: [], lock: null, sample: null }); },
+      };
+      assert.equal(on.guard.admitNow(bound), undefined, more);
+      const admission = await on.guard.admit(bound, quiet);
+      assert.ok(admission.kind === 'permitted' && admission.recorded !== undefined);
+      assert.deepEqual([measures, admission.ceiling?.total ?? null], [measured, measured === 1 ? 5 : null]);
+      await admission.recorded;
+      assert.equal((await entries(on, 'verdict')).length, 1);
+    }, policy);
+  }
+});
+
+test('what is bound to its commit and held waits for a person, and is on record before its permit', () => scene(async (on) => {
+  const admission = await on.guard.admit({ ...request('HIGH'), isBoundToCommit: true }, answering(on, 'approved'));
+  assert.ok(admission.kind === 'permitted' && admission.recorded === undefined);
+  assert.equal((await entries(on, 'verdict')).length, 1);
+}));
+
 test('an allowed write is on record before its permit, and its outcome after', () => scene(async (on) => {
   const admission = await on.guard.admit(request('LOW'), quiet);
   assert.ok(admission.kind === 'permitted');

@@ -1,7 +1,8 @@
 /**
  * Guard: the one path of every action: judge → ask → permit; the caller performs, and settles with the permit. What would
  * change rows is measured in between where the policy has limits or a person is to be asked.
- *   allow  the verdict is on record, then a permit
+ *   allow  the verdict is on record, then a permit; or, for what cannot last before the caller lets its transaction
+ *          commit, a permit ahead of the record
  *   hold   an approval bound to exactly this action is used, or asked for and waited for; then it is judged again, and
  *          only if that still binds to the same approval and is not denied, a permit
  *   deny   the verdict is on record, then a refusal
@@ -13,7 +14,7 @@ import { ceilingOf, type Ceiling } from '../core/ceiling.ts';
 import { Failure } from '../core/failure.ts';
 import { impactSentence, noImpact, unknownImpact, type Impact } from '../core/impact.ts';
 import type { Outcome } from '../core/outcome.ts';
-import { noUse, rowsLeft, type BudgetUse } from '../core/policy/budgets.ts';
+import { hasBudgets, noUse, rowsLeft, type BudgetUse } from '../core/policy/budgets.ts';
 import { decide } from '../core/policy/decide.ts';
 import { explain } from '../core/policy/explain.ts';
 import { scopeFor, type Environment } from '../core/policy/match.ts';
@@ -44,12 +45,16 @@ export interface GuardRequest extends Judgement {
   readonly rejudge: () => Promise<Judgement>;
   /** Counts what it would change, without changing anything. Never rejects. */
   readonly measure?: (signal: AbortSignal) => Promise<Impact>;
+  /** Nothing of it lasts before its transaction commits, and the caller does not let that happen before `recorded`. */
+  readonly isBoundToCommit?: boolean;
 }
 
 export interface Permitted {
   readonly kind: 'permitted';
   readonly permit: Permit;
   readonly verdict: Verdict;
+  /** When the verdict is on record; absent: it is. Rejects with Failure `ledger_unavailable`. */
+  readonly recorded?: Promise<void>;
   /** What it may change at most; whoever performs it holds it to that. */
   readonly ceiling?: Ceiling | undefined;
   /** What became of it; call it exactly once. Rejects when the record could not take it at once. */
@@ -79,14 +84,14 @@ export interface Guard {
   policyFor(agent: string, database: string): EffectivePolicy;
   /** Pure: what the policy in force says. */
   judge(request: GuardRequest): Verdict;
-  /** undefined unless it is SAFE and allowed: then it may run at once. Throws Failure `ledger_unavailable`. */
+  /** undefined unless it is allowed, and SAFE or bound to its commit: then it may run at once. Throws Failure `ledger_unavailable`. */
   admitNow(request: GuardRequest): Permitted | undefined;
   /** Never rejects with a Failure: that is a refusal. */
   admit(request: GuardRequest, hooks: AskHooks): Promise<Admission>;
 }
 
 export interface GuardDeps {
-  readonly ledger: Pick<Ledger, 'issue' | 'issueRead' | 'settle' | 'append'>;
+  readonly ledger: Pick<Ledger, 'issue' | 'issueAhead' | 'issueRead' | 'settle' | 'append'>;
   readonly approvals: Approvals;
   readonly budgets: Budgets;
   /** The policy in force now. */
@@ -102,11 +107,11 @@ export interface GuardDeps {
 }
 
 export function createGuard(deps: GuardDeps): Guard {
-  const safeVerdicts: SafeVerdicts = new WeakMap();
+  const known: KnownVerdicts = new WeakMap();
   return {
     policyFor: (agent, database) => policyFor(deps, agent, database),
     judge: (request) => judge(deps, request.action, request),
-    admitNow: (request) => admitNow(deps, safeVerdicts, request),
+    admitNow: (request) => admitNow(deps, known, request),
     admit: async (request, hooks) => {
       const measured = { ...request, impact: await impactOf(deps, request, hooks.signal) };
       // Whoever has given up is not to be asked for, least of all by a count that was broken off.
@@ -151,13 +156,16 @@ function notMeasured(risk: Risk): Impact {
 async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSignal): Promise<Impact> {
   const { action, risk } = request;
   if (!changesRows(risk) && !losesObjects(risk)) return noImpact;
-  const { limits, budgets, mode } = policyFor(deps, action.actor.name, action.database);
-  const hasLimits = limits.max_rows !== undefined || limits.max_percent !== undefined || budgets.some(({ rows_changed: most }) => most !== undefined);
+  const policy = policyFor(deps, action.actor.name, action.database);
   // What was used is asked for afterwards, together with what this would change.
   const { decision } = judge(deps, action, { ...request, impact: noImpact, used: noUse });
   // Whoever only observes does not let anything wait.
-  if (mode === 'observe' || decision === 'deny' || (!hasLimits && decision !== 'hold')) return noImpact;
+  if (policy.mode === 'observe' || decision === 'deny' || (!hasLimits(policy) && decision !== 'hold')) return noImpact;
   return await request.measure?.(signal) ?? notMeasured(risk);
+}
+
+function hasLimits({ limits, budgets }: EffectivePolicy): boolean {
+  return limits.max_rows !== undefined || limits.max_percent !== undefined || budgets.some(({ rows_changed: most }) => most !== undefined);
 }
 
 function ceilingFor(deps: GuardDeps, { action, risk, impact = notMeasured(risk), used }: GuardRequest, approval?: Approval): Ceiling | undefined {
@@ -169,9 +177,10 @@ function ceilingFor(deps: GuardDeps, { action, risk, impact = notMeasured(risk),
 }
 
 /** Remembered risks and policies are the same frozen objects each time, and no rule looks at anything else. */
-type SafeVerdicts = WeakMap<Risk, { readonly policy: EffectivePolicy; readonly agent: string; readonly database: string; readonly verdict: Verdict }>;
+type KnownVerdicts = WeakMap<Risk, { readonly policy: EffectivePolicy; readonly agent: string; readonly database: string; readonly verdict: Verdict }>;
 
-function judgeSafe(deps: GuardDeps, known: SafeVerdicts, risk: Risk, agent: string, database: string): Verdict {
+/** Of what nothing was measured. */
+function judgeUnmeasured(deps: GuardDeps, known: KnownVerdicts, risk: Risk, agent: string, database: string): Verdict {
   const policy = policyFor(deps, agent, database);
   if (policy.budgets.length > 0) return decide(policy, { risk, agent, database, recovery: 'none', used: deps.budgets.used(agent) });
   const last = known.get(risk);
@@ -181,10 +190,10 @@ function judgeSafe(deps: GuardDeps, known: SafeVerdicts, risk: Risk, agent: stri
   return verdict;
 }
 
-function admitNow(deps: GuardDeps, known: SafeVerdicts, request: GuardRequest): Permitted | undefined {
+function admitNow(deps: GuardDeps, known: KnownVerdicts, request: GuardRequest): Permitted | undefined {
   const { action, risk } = request;
-  if (risk.level !== 'SAFE') return undefined;
-  const verdict = judgeSafe(deps, known, risk, action.actor.name, action.database);
+  if (risk.level !== 'SAFE') return request.isBoundToCommit === true ? admitAhead(deps, known, request) : undefined;
+  const verdict = judgeUnmeasured(deps, known, risk, action.actor.name, action.database);
   if (verdict.wouldBe !== 'allow') return undefined;
   const { id: actionId, sessionId, actor, database, digest, fingerprint, redacted } = action;
   const permit = deps.ledger.issueRead({
@@ -196,12 +205,31 @@ function admitNow(deps: GuardDeps, known: SafeVerdicts, request: GuardRequest): 
   return spending === undefined ? permitted(deps, permit, verdict) : { ...permitted(deps, permit, verdict), ran: spending.ran };
 }
 
+/** Only where nothing has to be measured or counted first. */
+function admitAhead(deps: GuardDeps, known: KnownVerdicts, request: GuardRequest): Permitted | undefined {
+  const { action: { actor, database }, risk } = request;
+  if (hasLimits(policyFor(deps, actor.name, database)) || hasBudgets(deps.policy())) return undefined;
+  const verdict = judgeUnmeasured(deps, known, risk, actor.name, database);
+  if (verdict.wouldBe !== 'allow') return undefined;
+  const ahead = deps.ledger.issueAhead(verdictBody(request, verdict, null));
+  if (ahead === undefined) return undefined;
+  deps.onVerdict?.(verdict);
+  return { ...permitted(deps, ahead.permit, verdict), recorded: ahead.recorded };
+}
+
 async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
   switch (verdict.decision) {
-    case 'allow': return { ...permitted(deps, await deps.ledger.issue(verdictBody(request, verdict, null)), verdict), ceiling: ceilingFor(deps, request) };
+    case 'allow': return { ...await allow(deps, request, verdict), ceiling: ceilingFor(deps, request) };
     case 'deny': return refuse(deps, request, verdict, denied(verdict, request.risk));
     case 'hold': return ask(deps, request, verdict, hooks);
   }
+}
+
+async function allow(deps: GuardDeps, request: GuardRequest, verdict: Verdict): Promise<Permitted> {
+  const body = verdictBody(request, verdict, null);
+  const ahead = request.isBoundToCommit === true ? deps.ledger.issueAhead(body) : undefined;
+  if (ahead === undefined) return permitted(deps, await deps.ledger.issue(body), verdict);
+  return { ...permitted(deps, ahead.permit, verdict), recorded: ahead.recorded };
 }
 
 async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {

@@ -3,14 +3,19 @@
  * written together or not at all. The head is read in the same transaction, so several processes make one chain; what a
  * node appends it appends in its own name, and not once the other nodes have given it up.
  */
-import { chainEntry, genesis, type EntryBody, type Head, type StoredEntry } from '../core/ledger/entry.ts';
+import { chainEntry, genesis, writeBody, type EntryBody, type Head, type StoredEntry, type WrittenBody } from '../core/ledger/entry.ts';
 import type { Changes, Queries } from './database.ts';
 
 /** SQLite takes 32,766 parameters in one statement; five stand for one entry. */
 const entriesPerInsertMax = 500;
 
+/** Throws Bug for a body without a canonical form. */
+export async function appendEntries(changes: Changes, at: Date, bodies: readonly EntryBody[]): Promise<void> {
+  await appendWritten(changes, at, bodies.map(writeBody));
+}
+
 /** The sequence numbers of the new entries, in order. */
-export async function appendEntries(changes: Changes, at: Date, bodies: readonly EntryBody[]): Promise<readonly number[]> {
+export async function appendWritten(changes: Changes, at: Date, bodies: readonly WrittenBody[]): Promise<readonly number[]> {
   let head = await readHead(changes);
   const stamp = at.toISOString();
   const entries = bodies.map((body): StoredEntry => {

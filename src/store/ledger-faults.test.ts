@@ -87,6 +87,51 @@ test('an open read whose write was committed but answered with an error is writt
   await ledger.close();
 }));
 
+test('a permit ahead of its record is given at once, and its verdict is written with those that are waited for', () => withStore(async ({ database }) => {
+  const counting = faulty(database, () => 'none');
+  const ledger = createLedger({ database: counting, clock: systemClock });
+  const ahead = Array.from({ length: 50 }, (_, index) => ledger.issueAhead(verdictOf(`act_${index}`)));
+  assert.equal(counting.counted(), 0);
+  for (const one of ahead) await one?.recorded;
+  assert.ok(counting.counted() <= 2, `${counting.counted()} transactions`);
+  for (const one of ahead) if (one !== undefined) await ledger.settle(one.permit, committed);
+  assert.deepEqual([(await bodies(ledger)).filter(({ kind }) => kind === 'verdict').length, await ledger.resolveOpenPermits()], [50, 0]);
+  await ledger.close();
+}));
+
+test('no permit is issued ahead of what is not allowed, of a record that fails or is behind, or once closed', () => withStore(async ({ database }) => {
+  let isFailing = false;
+  const ledger = createLedger({ database: faulty(database, () => (isFailing ? 'before' : 'none')), clock: systemClock });
+  assert.throws(() => ledger.issueAhead({ ...verdictOf('act_0'), decision: 'hold' }));
+  const given = Array.from({ length: 1_500 }, (_, index) => ledger.issueAhead(verdictOf(`act_${index}`))).filter((one) => one !== undefined);
+  assert.equal(given.length, 1_000);
+  await Promise.all(given.map(({ recorded }) => recorded));
+  isFailing = true;
+  await assert.rejects(ledger.append(verdictOf('act_failing')), isUnavailable);
+  assert.equal(ledger.issueAhead(verdictOf('act_then')), undefined);
+  isFailing = false;
+  await ledger.append(verdictOf('act_again'));
+  assert.notEqual(ledger.issueAhead(verdictOf('act_now')), undefined);
+  await ledger.close();
+  assert.equal(ledger.issueAhead(verdictOf('act_closed')), undefined);
+}));
+
+for (const [when, fault] of [['before', 'before'], ['after', 'after']] as const) {
+  test(`a verdict of a permit ahead whose write failed ${when} its commit is written later, before its outcome, and leaves nothing open`, () => withStore(async ({ database }) => {
+    const ledger = createLedger({ database: faulty(database, (transaction) => (transaction <= 2 ? fault : 'none')), clock: systemClock });
+    const ahead = ledger.issueAhead(verdictOf('act_1'));
+    assert.ok(ahead !== undefined);
+    await assert.rejects(ahead.recorded, isUnavailable);
+    await assert.rejects(ledger.settle(ahead.permit, { kind: 'rolled-back', rows: 1, durationMs: 1 }), isUnavailable);
+    await ledger.append(verdictOf('act_2'));
+    const written = (await bodies(ledger)).filter((body) => 'actionId' in body && body.actionId === 'act_1').map(({ kind }) => kind);
+    assert.deepEqual([written.at(-2), written.at(-1)], ['verdict', 'outcome']);
+    assert.equal(await ledger.resolveOpenPermits(), 0);
+    assert.equal((await ledger.verify()).broken, undefined);
+    await ledger.close();
+  }));
+}
+
 test('closing says so when the last reads could not be written', async () => {
   const store = await openStore();
   const ledger = createLedger({ database: faulty(store.database, () => 'before'), clock: systemClock });

@@ -1,32 +1,40 @@
 /**
  * Ledger: the append-only record, and the only issuer of permits. A permit for anything but a SAFE read exists only
- * after its verdict is on disk; permits asked for at the same time share one transaction. SAFE reads get theirs at once
- * and are written in batches from a bounded buffer. When the record cannot be written nothing risky gets a permit, and
- * reads stop once the buffer is full. Whatever a node that is gone left without an outcome is settled as `unknown`.
+ * after its verdict is on disk, or ahead of that for whoever keeps it from lasting until then; permits asked for at the
+ * same time share one transaction. SAFE reads get theirs at once and are written in batches from a bounded buffer. When
+ * the record cannot be written nothing risky gets a permit, and reads stop once the buffer is full. Whatever a node that
+ * is gone left without an outcome is settled as `unknown`.
  */
-import type { EntryBody, StoredEntry, VerdictBody } from '../core/ledger/entry.ts';
-import type { Head } from '../core/ledger/entry.ts';
+import { writeBody, type EntryBody, type Head, type StoredEntry, type VerdictBody, type WrittenBody } from '../core/ledger/entry.ts';
 import { Failure } from '../core/failure.ts';
 import type { Outcome } from '../core/outcome.ts';
-import { canonicalJson } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Changes, StoreDatabase, Tables } from './database.ts';
-import { appendEntries, readHead } from './ledger-append.ts';
+import { appendWritten, readHead } from './ledger-append.ts';
 import { entriesAfter, verifyLedger, type Verification } from './ledger-verify.ts';
 import { resolveLeft, type DeadNodes, type Node } from './nodes.ts';
 import { checkOutcome, outcomeBody, ReadBatch, type PendingRead, type Read } from './read-batch.ts';
 
 declare const permitBrand: unique symbol;
 
-/** Proof that the verdict is on record (or, for a SAFE read, in the bounded buffer on its way there). */
+/** Proof that the verdict is on record (or, for a SAFE read, in the bounded buffer on its way there; or see PermitAhead). */
 export interface Permit {
   readonly [permitBrand]: true;
   readonly actionId: string;
 }
 
+/** Its verdict is on its way to the disk; until it is there, nothing of what is permitted may last. */
+export interface PermitAhead {
+  readonly permit: Permit;
+  /** Resolves once the verdict is on disk. Rejects with Failure `ledger_unavailable`; it is written later if the store comes back. */
+  readonly recorded: Promise<void>;
+}
+
 export interface Ledger {
   /** Resolves once the verdict is on disk. Throws Failure `ledger_unavailable`. */
   issue(verdict: VerdictBody): Promise<Permit>;
+  /** At once, for what cannot last before its transaction commits; undefined: not now, `issue` would have to wait or fail. */
+  issueAhead(verdict: VerdictBody): PermitAhead | undefined;
   /** For SAFE reads only. Throws Failure `ledger_unavailable` when the buffer is full. */
   issueRead(read: Read): Permit;
   /** What became of a permit; the first answer counts. Rejects when it could not be written; it is written later if the store comes back. */
@@ -55,9 +63,9 @@ export interface LedgerDeps {
 }
 
 interface Job {
-  readonly body: EntryBody;
-  /** It is a verdict that a permit is issued for. */
-  readonly opens: boolean;
+  readonly body: WrittenBody;
+  /** It is a verdict that a permit is issued for: once it is written, or already ahead of that. */
+  readonly opens: 'nothing' | 'then' | 'ahead';
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -67,6 +75,8 @@ const jobsPerWriteMax = 1_000;
 const rowsPerStatement = 100;
 /** Risky verdicts that wait for one write; more means that the store is far behind. */
 const jobsMax = 10_000;
+/** With more waiting, whoever asks for a permit waits for its verdict, so that no client runs far ahead of the record. */
+const jobsAheadMax = 1_000;
 
 export function createLedger(deps: LedgerDeps): Ledger {
   return new SqlLedger(deps);
@@ -81,6 +91,8 @@ class SqlLedger implements Ledger {
   readonly #running = new Set<PendingRead & Permit>();
   readonly #open = new Set<string>();
   #jobs: Job[] = [];
+  /** Verdicts of permits issued ahead whose write failed: what they permitted has run, if in vain, so they are written when that is possible. */
+  #late: WrittenBody[] = [];
   #writing: Promise<void> | undefined;
   #fault: Error | undefined;
   #isClosed = false;
@@ -90,7 +102,7 @@ class SqlLedger implements Ledger {
     this.#database = database;
     this.#node = node;
     this.#clock = clock;
-    this.#timer = setInterval(() => { if (this.#reads.size > 0) this.#write(); }, flushEveryMs);
+    this.#timer = setInterval(() => { if (this.#reads.size + this.#late.length > 0) this.#write(); }, flushEveryMs);
     this.#timer.unref();
   }
 
@@ -98,10 +110,18 @@ class SqlLedger implements Ledger {
   get waitingReads(): number { return this.#reads.size; }
 
   async issue(verdict: VerdictBody): Promise<Permit> {
-    if (verdict.decision !== 'allow') throw new Failure('internal', 'a permit was asked for what was not allowed');
-    await this.#enqueue(verdict, true);
+    checkAllowed(verdict);
+    await this.#enqueue(verdict, 'then');
     this.#open.add(verdict.actionId);
     return permit(verdict.actionId);
+  }
+
+  issueAhead(verdict: VerdictBody): PermitAhead | undefined {
+    checkAllowed(verdict);
+    if (this.#isClosed || this.#fault !== undefined || this.#node?.isLeased === false || this.#jobs.length >= jobsAheadMax) return undefined;
+    const recorded = this.#enqueue(verdict, 'ahead');
+    this.#open.add(verdict.actionId);
+    return { permit: permit(verdict.actionId), recorded };
   }
 
   issueRead(read: Read): Permit {
@@ -127,7 +147,7 @@ class SqlLedger implements Ledger {
     return 'digest' in permitted && this.#running.has(permitted);
   }
 
-  append(body: EntryBody): Promise<void> { return this.#enqueue(body); }
+  async append(body: EntryBody): Promise<void> { await this.#enqueue(body); }
 
   resolveOpenPermits(dead?: DeadNodes): Promise<number> { return resolveLeft({ database: this.#database, clock: this.#clock }, dead); }
 
@@ -146,12 +166,12 @@ class SqlLedger implements Ledger {
     this.#isClosed = true;
     while (this.#writing !== undefined) await this.#writing;
     await this.#writeBatch(true);
-    if (this.#reads.size > 0) throw unavailable(this.#fault);
+    if (this.#reads.size + this.#late.length > 0) throw unavailable(this.#fault);
   }
 
-  async #enqueue(body: EntryBody, opens = false): Promise<void> {
+  #enqueue(entry: EntryBody, opens: Job['opens'] = 'nothing'): Promise<void> {
     // What has no canonical form is a bug of its sender's; in a batch it would keep out the entries of all others.
-    canonicalJson(body);
+    const body = writeBody(entry);
     if (this.#isClosed || this.#jobs.length >= jobsMax) throw unavailable(this.#fault);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#jobs.push({ body, opens, resolve, reject });
@@ -173,22 +193,26 @@ class SqlLedger implements Ledger {
     await Promise.resolve();
     const jobs = this.#jobs.splice(0, jobsPerWriteMax);
     const taken = this.#reads.take(this.#clock.now().getTime(), all);
-    const bodies: EntryBody[] = [...taken.reads, ...taken.late, ...jobs.map((job) => job.body)];
-    if (bodies.length === 0) return;
-    const firstJob = bodies.length - jobs.length;
+    const late = this.#late.splice(0);
+    if (jobs.length + taken.reads.length + taken.late.length + late.length === 0) return;
     // What became of a permit is lost with the machine at worst, and is then resolved as unknown.
-    const isDurable = jobs.some(({ body }) => body.kind !== 'outcome');
+    const isDurable = jobs.some(({ body: { entry } }) => entry.kind !== 'outcome');
     const transact = isDurable ? this.#database.transact : this.#database.transactRelaxed;
     try {
+      // A verdict that comes late stands before what became of its permit.
+      const before = [...late, ...[...taken.reads, ...taken.late].map(writeBody)];
+      const bodies = [...before, ...jobs.map(({ body }) => body)];
+      const opens = (index: number): boolean => index < late.length || (index >= before.length && jobs[index - before.length]?.opens !== 'nothing');
       await transact(async (changes) => {
         const nodeId = await this.#node?.fence(changes) ?? null;
-        const seqs = await appendEntries(changes, this.#clock.now(), bodies);
-        await keepPermits(changes, bodies.flatMap((body, index) => openedBy(body, jobs[index - firstJob]).map((actionId) =>
-          ({ action_id: actionId, verdict_seq: seqs[index] ?? 0, node_id: nodeId }))), bodies.flatMap(closedBy));
+        const seqs = await appendWritten(changes, this.#clock.now(), bodies);
+        await keepPermits(changes, bodies.flatMap(({ entry }, index) => openedBy(entry, opens(index)).map((actionId) =>
+          ({ action_id: actionId, verdict_seq: seqs[index] ?? 0, node_id: nodeId }))), bodies.flatMap(({ entry }) => closedBy(entry)));
       });
       this.#fault = undefined;
       for (const job of jobs) job.resolve();
     } catch (error) {
+      this.#late.push(...late);
       this.#failed(jobs, taken.restore, error);
     }
   }
@@ -196,10 +220,11 @@ class SqlLedger implements Ledger {
   #failed(jobs: readonly Job[], restore: () => void, error: unknown): void {
     restore();
     this.#fault = error instanceof Error ? error : new Error('the record could not be written');
-    for (const job of jobs) {
+    for (const { body, opens, reject } of jobs) {
       // An outcome is a fact already: it is kept for the next write, so that no permit stays open for want of one.
-      this.#reads.keepOutcome(job.body);
-      job.reject(unavailable(this.#fault));
+      if (opens === 'ahead') this.#late.push(body);
+      else this.#reads.keepOutcome(body.entry);
+      reject(unavailable(this.#fault));
     }
   }
 }
@@ -216,10 +241,14 @@ function inGroups<T>(items: readonly T[]): readonly (readonly T[])[] {
   return Array.from({ length: Math.ceil(items.length / rowsPerStatement) }, (_, index) => items.slice(index * rowsPerStatement, (index + 1) * rowsPerStatement));
 }
 
+function checkAllowed({ decision }: VerdictBody): void {
+  if (decision !== 'allow') throw new Failure('internal', 'a permit was asked for what was not allowed');
+}
+
 /** The actions that an entry leaves without an outcome. */
-function openedBy(body: EntryBody, job: Job | undefined): readonly string[] {
+function openedBy(body: EntryBody, opens: boolean): readonly string[] {
   if (body.kind === 'reads') return body.reads.filter(([, , , , , outcome]) => outcome === 'open').map(([, , actionId]) => actionId);
-  return job?.opens === true && body.kind === 'verdict' ? [body.actionId] : [];
+  return opens && body.kind === 'verdict' ? [body.actionId] : [];
 }
 
 function closedBy(body: EntryBody): readonly string[] { return body.kind === 'outcome' ? [body.actionId] : []; }

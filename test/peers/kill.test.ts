@@ -51,7 +51,7 @@ for (const [index, kind] of (['SQLite', 'PostgreSQL'] as const).entries()) {
   describe(`${killsPerStore} kills with the store on ${kind}, seed ${seed}`, () => {
     it('lose nothing, leave nothing open, and let nothing run unrecorded', async (t) => {
       const random = generator(seed + index);
-      const server = await startPostgresServer();
+      const server = await startPostgresServer({ track_commit_timestamp: 'on' });
       const rig = await startRig(server, kind === 'SQLite' ? undefined : placeToText(await (await postgresStores(server)).newPlace()));
       const reader = new RecordReader(rig.memory);
       const told: Told = { written: new Set(), refused: new Set(), held: new Set() };

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { chainEntry, checkEntry, checkHead, genesis, type AdminBody, type Head, type StoredEntry } from './entry.ts';
+import { chainEntry, checkEntry, checkHead, genesis, writeBody, type AdminBody, type Head, type StoredEntry } from './entry.ts';
 
 const body = (subject: string): AdminBody => ({ kind: 'admin', what: 'agent-added', by: 'operator', subject, note: null });
 const at = '2026-11-21T00:00:00.000Z';
@@ -10,7 +10,7 @@ const at = '2026-11-21T00:00:00.000Z';
 function chainOf(subjects: readonly string[]): StoredEntry[] {
   let head: Head = genesis;
   return subjects.map((subject) => {
-    const entry = chainEntry(head, at, body(subject));
+    const entry = chainEntry(head, at, writeBody(body(subject)));
     head = entry;
     return entry;
   });

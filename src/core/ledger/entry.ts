@@ -126,11 +126,15 @@ export const genesis: Head = { seq: 0, hash: '0'.repeat(64) };
 
 const domain = 'backstop-ledger-entry-1';
 
+/** A body with its canonical text. */
+export interface WrittenBody { readonly entry: EntryBody; readonly text: string }
+
 /** Throws Bug when the body has no canonical form. */
-export function chainEntry(previous: Head, at: string, body: EntryBody): StoredEntry {
+export function writeBody(entry: EntryBody): WrittenBody { return { entry, text: canonicalJson(entry) }; }
+
+export function chainEntry(previous: Head, at: string, { entry: { kind }, text }: WrittenBody): StoredEntry {
   const seq = previous.seq + 1;
-  const text = canonicalJson(body);
-  return { seq, at, kind: body.kind, body: text, hash: hashOf(previous.hash, seq, at, body.kind, text) };
+  return { seq, at, kind, body: text, hash: hashOf(previous.hash, seq, at, kind, text) };
 }
 
 /** Every field is framed by canonical JSON, so no two entries share an input. */

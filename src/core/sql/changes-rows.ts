@@ -1,12 +1,13 @@
 /**
  * Does a risk change rows that outlive the session, and where from? Decides what is measured beforehand, what is held to a
- * ceiling, and whether the command tag alone tells how much was changed.
+ * ceiling, whether the command tag alone tells how much was changed, and what need not be on record before its commit.
  */
 import { isAtLeast, type Effect, type Risk } from '../risk.ts';
 import type { Statement } from './statement.ts';
 
 const writes: ReadonlySet<string> = new Set(['insert', 'update', 'delete']);
 const changes: ReadonlySet<string> = new Set(['update', 'delete']);
+const rowHolders: ReadonlySet<string> = new Set(['table', 'view']);
 
 /** It may insert, update or delete rows of permanent tables, or runs code that may; what is LOW stays inside the session. */
 export function changesRows({ level, effects }: Pick<Risk, 'level' | 'effects'>): boolean {
@@ -49,6 +50,11 @@ export function canBeHeld(statements: readonly Statement[]): boolean {
 const heldAlone: ReadonlySet<string> = new Set([
   'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt', 'SelectStmt', 'CopyStmt', 'ExecuteStmt', 'ExplainStmt', 'CreateTableAsStmt', 'RefreshMatViewStmt', 'FetchStmt',
 ]);
+
+/** It reads, changes rows of tables and does nothing else, so a rollback leaves nothing of it. */
+export function isUndoneByRollback({ effects }: Pick<Risk, 'effects'>): boolean {
+  return effects.length > 0 && effects.every(({ kind, objectKind }) => kind === 'read' || (writes.has(kind) && rowHolders.has(objectKind ?? '')));
+}
 
 function isWrite(effect: Effect): boolean { return writes.has(effect.kind) && isPermanent(effect); }
 

@@ -1,7 +1,8 @@
 /**
  * Admission of one action of a session: asks the guard, and turns its answer into a unit that may be forwarded or into
- * the error that the client gets. What is SAFE passes synchronously on a catalog checked a moment ago; anything else is
- * judged again on a catalog compared with the database now, and may wait for a person while the client sees a notice.
+ * the error that the client gets. What is SAFE passes synchronously on a catalog checked a moment ago, and so may what only
+ * changes rows inside a transaction block; anything else is judged again on a catalog compared with the database now, waits
+ * for what the transaction owes (transaction-debts.ts), and may wait for a person while the client sees a notice.
  */
 import type { SqlAction } from '../../core/action.ts';
 import type { Approval } from '../../core/approval.ts';
@@ -10,16 +11,18 @@ import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
+import { isUndoneByRollback } from '../../core/sql/changes-rows.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import type { GuardRequest, Permitted } from '../../flow/guard.ts';
 import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { SessionContext } from './context.ts';
-import type { Unit } from './fate.ts';
+import type { TransactionEnd, Unit } from './fate.ts';
 import type { Setting, TextFacts } from './judgements.ts';
 import { cancelled } from './judging.ts';
 import { comparedAgainMs } from './limits.ts';
 import { firstUserOid } from './oid-names.ts';
 import { errorOf, holdNotice, ownErrors } from './refuse.ts';
+import { changesRowsOnly, mayCommit, TransactionDebts, type Block } from './transaction-debts.ts';
 import { WrittenTables } from './written-tables.ts';
 
 /** One Query, one Execute or one FunctionCall, ready to be judged. */
@@ -56,6 +59,7 @@ export class Admission {
   readonly #context: SessionContext;
   readonly #hooks: AdmissionHooks;
   readonly #written = new WrittenTables();
+  readonly #debts = new TransactionDebts();
   #isHeld = false;
 
   constructor(context: SessionContext, hooks: AdmissionHooks) {
@@ -66,24 +70,74 @@ export class Admission {
   /** A person is being waited for. */
   get isHeld(): boolean { return this.#isHeld; }
 
-  transactionEnded(): void { this.#written.transactionEnded(); }
+  transactionEnded(how: TransactionEnd): void {
+    this.#written.transactionEnded();
+    // A commit has paid. That it is over is believed of the tag of a ROLLBACK and of ReadyForQuery, not of a tag alone.
+    if (how === 'rolled-back' || !this.#hooks.inTransaction()) this.#debts.transactionEnded();
+  }
 
-  /** Returns at once for what is SAFE and allowed. */
+  /** The next batch is about to be judged; see TransactionDebts.begin. */
+  begin(block: Block): void { this.#debts.begin(block); }
+
+  /** Returns at once for what is allowed and either SAFE or bound to the commit of its transaction. */
   admit(candidate: Candidate): Admitted | Promise<Admitted> {
     if (this.#context.judging.isStopped) return { kind: 'refused', error: errorOf(cancelled()) };
     if (!this.#hooks.isTextPinned() && !restoresText(candidate)) return { kind: 'refused', error: ownErrors.encodingChanged() };
     const unseen = candidate.statements.map((statement) => this.#executesUnseen(statement)).find((failure) => failure !== undefined);
     if (unseen !== undefined) return { kind: 'refused', error: errorOf(unseen) };
     const risk = candidate.riskUnder(candidate.setting);
+    if (risk.level !== 'SAFE' || candidate.statements.every(({ transaction }) => transaction === undefined)) return this.#admit(candidate, risk);
+    const isDue = this.#debts.isOwing && mayCommit(candidate.statements) && !(this.#debts.isSurelyFailed && candidate.statements.length === 1);
+    this.#debts.mayLeaveBlock();
+    return isDue ? this.#payAndAdmit(candidate, risk) : this.#admit(candidate, risk);
+  }
+
+  #admit(candidate: Candidate, risk: Risk): Admitted | Promise<Admitted> {
     try {
-      const request = risk.level === 'SAFE' ? this.#request(candidate, candidate.setting.catalog, risk) : undefined;
-      const permitted = request === undefined ? undefined : this.#context.guard.admitNow(request);
-      if (request !== undefined && permitted !== undefined) return { kind: 'permitted', risk, unit: this.#unit(candidate, request.action, risk, permitted) };
+      const admitted = this.#admitNow(candidate, risk);
+      if (admitted !== undefined) return admitted;
     } catch (error) {
       return { kind: 'refused', error: errorOf(asFailure(error)) };
     }
     if (this.#hooks.isAborted() && !endsTransaction(candidate.statements[0])) return { kind: 'refused', error: ownErrors.abortedTransaction() };
     return this.#ask(candidate);
+  }
+
+  /** undefined: it cannot be decided at once. */
+  #admitNow(candidate: Candidate, risk: Risk): Admitted | undefined {
+    const { catalogs, database, guard } = this.#context;
+    const { catalog } = candidate.setting;
+    const isBoundToCommit = this.#isBoundToCommit(candidate, risk);
+    if (isBoundToCommit ? catalogs.cached(database, comparedAgainMs) !== catalog : risk.level !== 'SAFE') return undefined;
+    const request = { ...this.#request(candidate, catalog, risk), isBoundToCommit };
+    const permitted = guard.admitNow(request);
+    if (permitted === undefined) return undefined;
+    if (isBoundToCommit) this.#owe(permitted, catalog);
+    this.#written.letThrough(risk);
+    return { kind: 'permitted', risk, unit: this.#unit(candidate, request.action, risk, permitted) };
+  }
+
+  /** It changes nothing but rows, inside a block that the client has to end, and was not judged by what that block did to the catalog. */
+  #isBoundToCommit({ statements }: Candidate, risk: Risk): boolean {
+    return risk.level !== 'SAFE' && this.#debts.mayIncur && !this.#context.state.facts.catalogChanged && changesRowsOnly(statements) && isUndoneByRollback(risk);
+  }
+
+  #owe({ recorded = Promise.resolve() }: Permitted, { version }: Catalog): void { this.#debts.incur(recorded, version); }
+
+  /** What ends the transaction waits for what that owes; when it cannot pay, it is refused, and the transaction fails with it. */
+  async #payAndAdmit(candidate: Candidate, risk: Risk): Promise<Admitted> {
+    try {
+      await this.#pay();
+    } catch (error) {
+      return { kind: 'refused', error: errorOf(asFailure(error)) };
+    }
+    return this.#context.judging.isStopped ? { kind: 'refused', error: errorOf(cancelled()) } : this.#admit(candidate, risk);
+  }
+
+  /** Throws Failure. */
+  async #pay(): Promise<void> {
+    const { catalogs, database, judging } = this.#context;
+    await judging.unlessStopped(this.#debts.pay(async () => (await catalogs.current(database, { fresh: true })).version));
   }
 
   /** EXECUTE of what only Parse could prepare: what that does to names, settings and the transaction, and casts to, stands in no text. */
@@ -105,7 +159,12 @@ export class Admission {
     try {
       const { risk, catalog } = await this.#rejudge(candidate);
       const comparedMs = this.#context.nowMs();
-      const request: GuardRequest = { ...this.#request(candidate, catalog, risk), measure: (signal) => this.#measure(candidate, catalog, risk, signal) };
+      const isBoundToCommit = this.#isBoundToCommit(candidate, risk);
+      if (!isBoundToCommit) {
+        this.#debts.mayLeaveBlock();
+        if (this.#debts.isOwing) await this.#pay();
+      }
+      const request: GuardRequest = { ...this.#request(candidate, catalog, risk), isBoundToCommit, measure: (signal) => this.#measure(candidate, catalog, risk, signal) };
       const admission = await this.#context.guard.admit(request, {
         signal,
         onHold: (approval: Approval, waitMs: number) => {
@@ -115,6 +174,7 @@ export class Admission {
       });
       if (admission.kind === 'refused') return { kind: 'refused', error: signal.aborted ? this.#cancelled() : errorOf(admission.failure) };
       const unit = this.#unit(candidate, request.action, risk, admission);
+      if (isBoundToCommit) this.#owe(admission, catalog);
       const refusal = await this.#refusalNow(candidate, catalog, comparedMs).catch((error: unknown) => { unit.settle(neverRan); throw error; });
       if (refusal === undefined) {
         this.#written.letThrough(risk);

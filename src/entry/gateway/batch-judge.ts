@@ -18,6 +18,7 @@ import { keepTimeLimits, learnNames, learnPath } from './learn.ts';
 import type { Plan } from './plan.ts';
 import { errorOf, failureOf } from './refuse.ts';
 import type { Replies } from './replies.ts';
+import { blockOf } from './transaction-debts.ts';
 import { functionCandidate, queryCandidate } from './whole-plan.ts';
 import { onlySync, type Work } from './work.ts';
 
@@ -47,6 +48,7 @@ export class BatchJudge {
     // Nothing of it could be refused, not even by a cancel request.
     if (batch.kind === 'extended' && batch.frames.length === 0) return { kind: 'work', work: { ...onlySync, end: batch.end, terminator: batch.terminator } };
     if ((batch.kind === 'query' || batch.kind === 'function-call') && this.#deps.replies.implicit.hasRun) return refusedBy(unsynced());
+    this.#deps.admission.begin(blockOf(this.#deps.replies));
     const known = this.#knownCatalog();
     if (known !== undefined) return this.#judgeUnder(batch, known);
     return this.#learn().then((catalog) => this.#judgeUnder(batch, catalog), (error: unknown) => this.#unlearnt(error));

@@ -20,7 +20,7 @@ import { firstUserOid, quoteIdentifier } from './oid-names.ts';
 import { cutPlan, type Plan } from './plan.ts';
 import { PlannedNames } from './planned-names.ts';
 import { errorOf, failureOf, ownErrors } from './refuse.ts';
-import { nothingToUndo, type Portal, type Prepared } from './registry.ts';
+import { nothingToUndo, type Portal, type Prepared, type Undo } from './registry.ts';
 import type { Expected } from './replies.ts';
 import { runsUnreadCode } from './session-state.ts';
 
@@ -201,8 +201,10 @@ export class ExtendedPlan {
     const { statement } = portal;
     if (statement === undefined) return { kind: 'execute', unit, undo: nothingToUndo, part };
     this.#isInDoubt ||= runsUnreadCode(statement, risk);
-    const undo = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch, portal, boundDigestOf(portal));
+    const undoNames = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch, portal, boundDigestOf(portal));
     this.#context.state.letThrough(statement, risk);
+    // Skipped behind an error, it has not begun: its portal may outlive that, and is then judged when it is executed.
+    const undo: Undo = part === undefined ? undoNames : () => { undoNames(); delete portal.running; };
     return { kind: 'execute', unit, undo, part };
   }
 

@@ -88,7 +88,7 @@ export class Session {
       fate: this.#fate, nowMs,
       events: {
         onQueryRan: (unit, statement) => { registry.apply(statement.changes, unit.source, state.epoch); },
-        onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(); },
+        onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(how); },
         onError: (body) => { state.failed(); return errorWithoutValues(body, deps.context.guard.policyFor(deps.context.actor.name, deps.context.database)); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
         onWatchRows: (isWatched) => { this.#scanner.watch(backendType.dataRow, isWatched); },

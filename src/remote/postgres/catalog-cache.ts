@@ -33,8 +33,8 @@ export interface InsideCatalog {
 
 /** Of one server. */
 export interface ServerCatalogs {
-  /** The snapshot if it was compared with the database less than `staleMsMax` ago. */
-  cached(database: string): Catalog | undefined;
+  /** The snapshot if it was compared with the database less than `ageMsMax` ago. */
+  cached(database: string, ageMsMax?: number): Catalog | undefined;
   /** `fresh`: compared with the database after the call. Throws Failure when it cannot be read. */
   current(database: string, options: { readonly fresh: boolean }): Promise<Catalog>;
   /** Reads it again, whatever its version says. */
@@ -123,9 +123,9 @@ class OneServer implements ServerCatalogs {
   }
 
   get inside(): InsideCatalog { return this.#deps.inside; }
-  cached(database: string): Catalog | undefined { return this.#databases.get(database)?.cached(); }
+  cached(database: string, ageMsMax = staleMsMax): Catalog | undefined { return this.#databases.get(database)?.cached(ageMsMax); }
   async current(database: string, { fresh }: { readonly fresh: boolean }): Promise<Catalog> {
-    return (fresh ? undefined : this.#of(database).cached()) ?? this.#of(database).compared();
+    return (fresh ? undefined : this.#of(database).cached(staleMsMax)) ?? this.#of(database).compared();
   }
   refresh(database: string): Promise<Catalog> { return this.#of(database).read(); }
   query(database: string, sql: string, parameters: readonly string[]): Promise<Rows> { return this.#of(database).ask(sql, parameters); }
@@ -161,9 +161,9 @@ class DatabaseCatalog {
     this.#deps = deps;
   }
 
-  cached(): Catalog | undefined {
+  cached(ageMsMax: number): Catalog | undefined {
     const snapshot = this.#snapshot;
-    return snapshot !== undefined && this.#deps.clock.monotonicMs() - snapshot.comparedAtMs < staleMsMax ? snapshot.catalog : undefined;
+    return snapshot !== undefined && this.#deps.clock.monotonicMs() - snapshot.comparedAtMs < ageMsMax ? snapshot.catalog : undefined;
   }
 
   compared(): Promise<Catalog> {

@@ -13,8 +13,8 @@ export interface Told {
   readonly held: Set<string>;
 }
 
-export type Work = 'reads' | 'writes' | 'binds' | 'pipelines' | 'holds' | 'is refused';
-export const everyWork: readonly Work[] = ['reads', 'writes', 'binds', 'pipelines', 'holds', 'is refused'];
+export type Work = 'reads' | 'writes' | 'binds' | 'pipelines' | 'transactions' | 'holds' | 'is refused';
+export const everyWork: readonly Work[] = ['reads', 'writes', 'binds', 'pipelines', 'transactions', 'holds', 'is refused'];
 
 /** Works until the connection is gone; whatever else fails is thrown. */
 export async function workUntilGone(url: string, work: Work, told: Told, next: () => number): Promise<void> {
@@ -46,10 +46,19 @@ async function step(client: pg.Client, work: Work, told: Told, next: () => numbe
       await Promise.all(both);
       return;
     }
+    case 'transactions': return transactionStep(client, told, [n, next(), next()]);
     case 'holds': await client.query(`INSERT INTO held (n) SELECT ${n} AS n_${n}`); break;
     case 'is refused': await refusedStep(client, told, n); return;
   }
   told.written.add(n);
+}
+
+/** Its rows are sent ahead of their record, and its COMMIT waits for that. */
+async function transactionStep(client: pg.Client, told: Told, numbers: readonly number[]): Promise<void> {
+  await client.query('BEGIN');
+  for (const one of numbers) await client.query(`INSERT INTO together (n) SELECT $1::int AS n_${one}`, [one]);
+  await client.query('COMMIT');
+  for (const one of numbers) told.written.add(one);
 }
 
 async function refusedStep(client: pg.Client, told: Told, n: number): Promise<void> {

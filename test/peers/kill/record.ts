@@ -39,7 +39,10 @@ export class RecordReader {
 
   async checkRows(server: PostgresServer): Promise<number> {
     await this.#readOn();
-    const rows = await server.run('SELECT n, extract(epoch FROM at) * 1000 AS at, false AS held FROM written UNION ALL SELECT n, extract(epoch FROM at) * 1000, true FROM held', 'shop');
+    // What is written in a transaction block may run ahead of its record, and only its commit counts.
+    const rows = await server.run(`SELECT n, extract(epoch FROM at) * 1000 AS at, false AS held FROM written
+      UNION ALL SELECT n, extract(epoch FROM at) * 1000, true FROM held
+      UNION ALL SELECT n, extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000, false FROM together`, 'shop');
     for (const row of rows) {
       const n = Number(row['n']);
       const allowed = this.#allowed.get(n);

@@ -43,7 +43,8 @@ approval: { wait: 30, expires: 3600 }
 const tables = `
 CREATE TABLE written (n int PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE TABLE held (n int PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp());
-ALTER TABLE written OWNER TO shopkeeper; ALTER TABLE held OWNER TO shopkeeper`;
+CREATE TABLE together (n int PRIMARY KEY);
+ALTER TABLE written OWNER TO shopkeeper; ALTER TABLE held OWNER TO shopkeeper; ALTER TABLE together OWNER TO shopkeeper`;
 
 /** `storeUrl`: a PostgreSQL store; absent, the file in the data folder. */
 export async function startRig(server: PostgresServer, storeUrl: string | undefined): Promise<Rig> {

@@ -3,7 +3,7 @@
  * open what was closed, which ones switch off what keeps data right. A command without a row is unknown.
  */
 import type { Level, Recoverability, Risk } from '../risk.ts';
-import { joinRisks, nothing } from '../risk.ts';
+import { joinAll, joinRisks } from '../risk.ts';
 import { objectKind } from './object-kinds.ts';
 import { effect, nameOf, risk, temporaryWrite, useOf } from './own-reading.ts';
 import type { OwnReading, RowContext } from './own-reading.ts';
@@ -69,7 +69,7 @@ export function alterTable(tree: Tree, context: RowContext): OwnReading {
   const risks = nodesIn(tree, 'cmds').map((node) => commandRisk(node.tree, name, word));
   // A composite type is altered with the same commands; its name is no relation.
   const ownUses = word === 'type' ? useOf(relation) : uses;
-  return { risk: risks.reduce(joinRisks, risks.length === 0 ? risk('HIGH', plain.rule, plain.message, [effect('alter', word, name)]) : nothing), uses: ownUses, changes: [{ kind: 'catalog' }] };
+  return { risk: risks.length === 0 ? risk('HIGH', plain.rule, plain.message, [effect('alter', word, name)]) : joinAll(risks), uses: ownUses, changes: [{ kind: 'catalog' }] };
 }
 
 function commandRisk(tree: Tree, table: string, word: string): Risk {

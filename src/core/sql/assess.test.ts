@@ -136,6 +136,20 @@ describe('a batch is followed statement by statement', () => {
   });
 });
 
+describe('a text of very many names is judged in a time that grows with it and not with its square', { timeout: 60_000 }, () => {
+  const many = (count: number, one: (index: number) => string, separator = ', '): string => Array.from({ length: count }, (_, index) => one(index)).join(separator);
+  const rows: readonly (readonly [string, Level, string])[] = [
+    ['functions', 'HIGH', `select ${many(25_000, (index) => `f${index}()`)}`], ['types', 'HIGH', `select ${many(25_000, (index) => `1::t${index}`)}`], ['relations', 'SAFE', `select 1 from ${many(25_000, (index) => `t${index}`)}`],
+    ['queries in WITH', 'SAFE', `with ${many(25_000, (index) => `c${index} as (select 1)`)} select 1`], ['locks', 'LOW', `select 1 from ${many(5_000, (index) => `t t${index}`)} ${'for update '.repeat(50_000)}`],
+    ['casts to one type', 'HIGH', `insert into t values ${many(60_000, (index) => `('${index}'::text)`)}`], ['settings', 'LOW', many(14_000, () => 'set jit = on', ';')],
+  ];
+  for (const [what, level, sql] of rows) test(what, () => { assert.equal(levelOf(sql), level); });
+
+  test('with more it is refused', () => {
+    for (const sql of [`select ${many(40_000, (index) => `f${index}()`)}`, many(2_000, (index) => `prepare q${index} as select 1`, ';'), many(2_000, (index) => `create temp table t${index} ()`, ';')]) assert.match(judge(sql).error ?? '', /^more than/);
+  });
+});
+
 test('the worst of a batch speaks for the whole, whatever the order (H1)', () => {
   const pool = ['select 1', 'select * from t', 'select * from t for update', 'insert into t values (1)', 'delete from t where id = 1', 'delete from t', 'drop table t', 'listen c', 'show all'];
   fc.assert(fc.property(fc.array(fc.constantFrom(...pool), { minLength: 1, maxLength: 6 }), (sqls) => {

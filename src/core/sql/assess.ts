@@ -4,10 +4,10 @@
  * cannot be read is CRITICAL, and nothing is SAFE that was not shown to be.
  */
 import type { Effect, Risk } from '../risk.ts';
-import { isAtLeast, joinRisks, nothing } from '../risk.ts';
+import { isAtLeast, joinAll, joinRisks, nothing } from '../risk.ts';
 import type { ParsedStatement, Parser } from '../../lib/pgsql/parser.ts';
 import type { Catalog } from './catalog.ts';
-import type { Mentions } from './mentions.ts';
+import { distinct, type Mentions } from './mentions.ts';
 import { withFollowedSetting } from './followed-setting.ts';
 import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
@@ -17,7 +17,7 @@ import { columnKey, openScope } from './reach-scope.ts';
 import { anyUnsafeType } from './reach-type.ts';
 import { missingNames } from './missing-names.ts';
 import { readStatement } from './read-statement.ts';
-import type { SessionFacts, Statement } from './statement.ts';
+import type { SessionChange, SessionFacts, Statement } from './statement.ts';
 import { liftingRisks } from './time-limits.ts';
 
 export { nextSession } from './next-session.ts';
@@ -41,11 +41,13 @@ export function assess(sql: string, session: SessionFacts, catalog: Catalog, par
     const place = parsed.position === undefined ? '' : ` at character ${parsed.position}`;
     return { risk: unparsable, statements: [], error: `${parsed.message}${place}` };
   }
+  const read = parsed.statements.map((one) => withFollowedSetting(withDistinctNames(readStatement(one)), one.tree));
+  const excess = tooMuch(read);
+  if (excess !== undefined) return { risk: unparsable, statements: [], error: excess };
   const statements: AssessedStatement[] = [];
   let now = session;
   let isWatched = true;
-  for (const one of parsed.statements) {
-    const statement = withFollowedSetting(readStatement(one), one.tree);
+  for (const statement of read) {
     const own = assessStatement(statement, now, catalog, parser);
     const judged = isWatched ? own : joinRisks(own, afterUnread);
     statements.push({ statement, risk: judged });
@@ -55,7 +57,25 @@ export function assess(sql: string, session: SessionFacts, catalog: Catalog, par
       isWatched = false;
     }
   }
-  return { risk: withoutRepeats(statements.map((one) => one.risk).reduce(joinRisks, nothing)), statements };
+  return { risk: withoutRepeats(joinAll(statements.map((one) => one.risk))), statements };
+}
+
+function withDistinctNames(statement: Statement): Statement {
+  return { ...statement, mentions: distinct(statement.mentions) };
+}
+
+/** Judging takes its time for each name, and so does everything that happens meanwhile. */
+const namesMax = 30_000;
+/** Each is added to a copy of what the session has. */
+const sessionNamesMax = 1_000;
+const naming: ReadonlySet<SessionChange['kind']> = new Set(['prepare', 'deallocate', 'declare', 'close', 'temporary-relation']);
+
+function tooMuch(statements: readonly Statement[]): string | undefined {
+  const names = statements.reduce((sum, { mentions: { relations, functions, operators, types, attributes } }) =>
+    sum + 1 + relations.length + functions.length + operators.length + types.length + attributes.length, 0);
+  if (names > namesMax) return `more than ${namesMax} statements and names in one text`;
+  const made = statements.reduce((sum, { changes }) => sum + changes.filter(({ kind }) => naming.has(kind)).length, 0);
+  return made > sessionNamesMax ? `more than ${sessionNamesMax} prepared statements, cursors and temporary tables in one text` : undefined;
 }
 
 const unparsable: Risk = risk('CRITICAL', 'statement.unparsable', 'It cannot be read with the grammar of this PostgreSQL version.', [{ kind: 'unknown' }], 'none');
@@ -91,7 +111,7 @@ function riskOf(statement: Statement, given: SessionFacts, catalog: Catalog, par
   ];
   parts.push(...liftingRisks(statement.changes, session.timeLimits));
   if (isDdl(statement)) parts.push(reachDdl(session, catalog, read));
-  return withoutRepeats(withoutUnqualified(parts.reduce(joinRisks)));
+  return withoutUnqualified(withoutRepeats(joinAll(parts)));
 }
 
 /** Offline nobody knows what a schema holds that stands before PostgreSQL's own in the path (H29). */
@@ -103,7 +123,7 @@ function trusted(session: SessionFacts, catalog: Catalog): SessionFacts {
 /** EXECUTE, FETCH and MOVE are what they run; PREPARE and DECLARE are at least LOW and as bad as what they name. */
 function namedRisk({ runs, changes }: Statement, session: SessionFacts, catalog: Catalog, parser: Parser): Risk {
   const bodies = changes.flatMap((change) => (change.kind === 'prepare' || change.kind === 'declare' ? [change.body] : []));
-  const named = bodies.map((body) => riskOf(body, session, catalog, parser)).reduce(joinRisks, nothing);
+  const named = joinAll(bodies.map((body) => riskOf(body, session, catalog, parser)));
   if (runs === undefined) return named;
   const body = (runs.kind === 'prepared' ? session.prepared : session.cursors).get(runs.name);
   if (body === undefined) return unknownName(runs.kind, runs.name);
@@ -128,7 +148,7 @@ function blockRisk({ block }: Statement, session: SessionFacts, catalog: Catalog
   if (block === undefined) return nothing;
   const read = nestedReader(parser);
   const statements = read(`CREATE FUNCTION block() RETURNS void LANGUAGE plpgsql AS '${block.replaceAll("'", "''")}'`, 'plpgsql') ?? [];
-  return statements.filter((one) => one.block === undefined).map((one) => riskOf(one, session, catalog, parser)).reduce(joinRisks, nothing);
+  return joinAll(statements.filter((one) => one.block === undefined).map((one) => riskOf(one, session, catalog, parser)));
 }
 
 /** Plain EXPLAIN writes nothing, but planning a write may run functions behind defaults, rules and policies. */
@@ -179,13 +199,13 @@ function nestedReader(parser: Parser): ReadNested {
 
 /** The shape names an object as written; where the catalog says which one it is, that says it all. */
 function withoutUnqualified(all: Risk): Risk {
-  const effects = all.effects.filter((one) => !all.effects.some((other) => isSameButQualified(one, other)));
+  const qualified = new Set(all.effects.flatMap((one) => (one.object?.includes('.') === true ? [keyOfName(one, one.object.slice(one.object.lastIndexOf('.') + 1))] : [])));
+  const effects = all.effects.filter((one) => one.object === undefined || one.object.includes('.') || one.detail !== undefined || !qualified.has(keyOfName(one, one.object)));
   return effects.length === all.effects.length ? all : { ...all, effects };
 }
 
-function isSameButQualified(one: Effect, other: Effect): boolean {
-  if (one.object === undefined || one.object.includes('.') || other.object === undefined || one.kind !== other.kind || one.detail !== undefined) return false;
-  return other.via?.join() === one.via?.join() && other.object.endsWith(`.${one.object}`) && other.objectKind === one.objectKind;
+function keyOfName({ kind, objectKind, via }: Effect, name: string): string {
+  return [kind, objectKind, name, via?.join()].join('|');
 }
 
 function withoutRepeats(all: Risk): Risk {

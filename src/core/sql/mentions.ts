@@ -60,3 +60,17 @@ export interface Mentions {
   /** Names of CTEs in scope anywhere in the statement: an unqualified read of one is no relation. */
   readonly ctes: readonly string[];
 }
+
+/** Each name once: ten thousand values with a cast to each name one type. */
+export function distinct({ relations, functions, operators, types, attributes, fields, ctes }: Mentions): Mentions {
+  return {
+    // The names that may be of columns are those of the whole statement.
+    relations: once(relations, ({ reads, ...mention }) => JSON.stringify([mention, reads?.selected, reads?.names.size])),
+    functions: once(functions, JSON.stringify), operators: once(operators, JSON.stringify), types: once(types, JSON.stringify),
+    attributes: [...new Set(attributes)], ...(fields === undefined ? {} : { fields: [...new Set(fields)] }), ctes,
+  };
+}
+
+function once<T>(items: readonly T[], key: (item: T) => string): readonly T[] {
+  return items.length < 2 ? items : [...new Map(items.map((item) => [key(item), item])).values()];
+}

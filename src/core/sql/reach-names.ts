@@ -12,18 +12,14 @@ import { ambientRisk, coercionRisk, reachType } from './reach-type.ts';
 import type { Statement } from './statement.ts';
 
 export function reachMentions(scope: Scope, mentions: Mentions): Risk {
-  let risk = nothing;
-  for (const mention of mentions.relations) risk = joinRisks(risk, reachRelation(scope, mention));
-  for (const mention of mentions.functions) risk = joinRisks(risk, reachFunction(scope, mention));
-  for (const mention of mentions.operators) risk = joinRisks(risk, reachOperator(scope, mention));
-  for (const mention of mentions.types) risk = joinRisks(risk, reachType(scope, mention));
-  // Deparsed SQL writes such a call as a function, so there x.name is a column.
-  if (!scope.bound) {
-    const ofRow = mentions.fields !== undefined;
-    for (const name of mentions.attributes) risk = joinRisks(risk, reachAttribute(scope, name, ofRow));
-    for (const name of mentions.fields ?? []) risk = joinRisks(risk, reachAttribute(scope, name, false));
-  }
-  return isEmpty(mentions) ? risk : joinRisks(risk, reachUnnamed(scope, mentions));
+  const ofRow = mentions.fields !== undefined;
+  return joinAll([
+    ...mentions.relations.map((mention) => reachRelation(scope, mention)), ...mentions.functions.map((mention) => reachFunction(scope, mention)),
+    ...mentions.operators.map((mention) => reachOperator(scope, mention)), ...mentions.types.map((mention) => reachType(scope, mention)),
+    // Deparsed SQL writes such a call as a function, so there x.name is a column.
+    ...(scope.bound ? [] : [...mentions.attributes.map((name) => reachAttribute(scope, name, ofRow)), ...(mentions.fields ?? []).map((name) => reachAttribute(scope, name, false))]),
+    isEmpty(mentions) ? nothing : reachUnnamed(scope, mentions),
+  ]);
 }
 
 /** IN, CASE, USING, DISTINCT, UNION and ORDER BY look up `=` or an operator class; any expression may be coerced. */

@@ -3,10 +3,12 @@
  * (names follow the search_path) or was deparsed by the server (bound: unqualified names are PostgreSQL's own). What
  * depends on the catalog alone is remembered per catalog; a result cut short by a cycle is never remembered.
  */
-import { joinRisks, nothing, type Effect, type Level, type Recoverability, type Risk } from '../risk.ts';
+import { nothing, type Effect, type Level, type Recoverability, type Risk } from '../risk.ts';
 import { effectivePath, type Catalog } from './catalog.ts';
 import type { SessionFacts, Statement } from './statement.ts';
 import { keyOfLimits } from './time-limits.ts';
+
+export { joinAll } from '../risk.ts';
 
 /** Reads nested SQL; null when it cannot be read. `plpgsql` takes a CREATE FUNCTION statement. */
 export type ReadNested = (sql: string, kind: 'statement' | 'expression' | 'plpgsql') => readonly Statement[] | null;
@@ -123,10 +125,6 @@ function compact(risk: Risk): Risk {
   const once = withoutRepeats(risk);
   if (once.effects.length <= effectsWithWaysMax) return once;
   return { ...once, effects: unique(once.effects, (effect) => `${effect.kind}|${effect.objectKind}|${effect.object}|${effect.detail}|${columnKey(effect)}`) };
-}
-
-export function joinAll(risks: readonly Risk[]): Risk {
-  return risks.reduce(joinRisks, nothing);
 }
 
 export function danger(

@@ -4,7 +4,7 @@
  * expression adds what it mentions. What the tables do not know makes the statement CRITICAL.
  */
 import type { Risk } from '../risk.ts';
-import { isAtLeast, joinRisks, nothing } from '../risk.ts';
+import { isAtLeast, joinAll, nothing } from '../risk.ts';
 import { ColumnReading } from './column-reading.ts';
 import { expressionRows } from './expressions.ts';
 import type { MentionSink } from './expressions.ts';
@@ -33,10 +33,9 @@ interface Reading extends MentionSink {
   readonly changes: SessionChange[];
   /** Unqualified names that were taken for temporary relations. */
   readonly assumed: Set<string>;
-  /** The risks that make up `risk`, and how to ask again for those that depend on what is temporary. */
+  /** The risks that make up its own, and how to ask again for those that depend on what is temporary. */
   readonly ran: { readonly risk: Risk; readonly again?: (isTemporary: RowContext['isTemporary']) => Risk }[];
   asksOfTemporary: boolean;
-  risk: Risk;
   ends: Pick<OwnReading, 'transaction' | 'runs' | 'copy' | 'block'>;
 }
 
@@ -44,10 +43,11 @@ export function readStatement(parsed: { readonly node: string; readonly tree: Tr
   const root: Node = { type: parsed.node, tree: parsed.tree };
   const reading = read(root, parsed.text);
   const mentions = mentionsOf(reading, reading.relations);
+  const own = joinAll(reading.ran.map(({ risk: said }) => said));
   const isPlanned = reading.plannedRelations.some(({ use }) => use !== 'read');
   return {
-    node: parsed.node, text: parsed.text, own: reading.risk, mentions, changes: reading.changes, ...reading.ends,
-    ...(reading.assumed.size > 0 && isAtLeast(reading.risk.level, 'HIGH') ? { ifTemporary: ifTemporary(reading) } : {}),
+    node: parsed.node, text: parsed.text, own, mentions, changes: reading.changes, ...reading.ends,
+    ...(reading.assumed.size > 0 && isAtLeast(own.level, 'HIGH') ? { ifTemporary: ifTemporary(reading) } : {}),
     ...(isPlanned ? { planned: mentionsOf(reading, reading.plannedRelations) } : {}),
   };
 }
@@ -67,7 +67,7 @@ function mentionsOf({ functions, operators, types, attributes, fields, columns, 
 function read(root: Node, text: string): Reading {
   const reading: Reading = {
     columns: new ColumnReading(), writtenAs: new Map(), relations: [], plannedRelations: [], uses: new Map(), plannedUses: new Map(), changes: [], assumed: new Set(), ran: [], asksOfTemporary: false,
-    functions: [], operators: [], types: [], attributes: [], fields: [], notTypes: new Set(), risk: nothing, ends: {},
+    functions: [], operators: [], types: [], attributes: [], fields: [], notTypes: new Set(), ends: {},
   };
   const context: RowContext = {
     isTemporary(names) {
@@ -89,7 +89,7 @@ function isInTemporarySchema(names: readonly string[]): boolean {
 /** What the same rows say when the unqualified names that are written mean temporary relations. */
 function ifTemporary({ assumed, ran }: Reading): NonNullable<Statement['ifTemporary']> {
   const own = ran.map(({ risk: said, again }) => again?.((names) => names.length === 1 || isInTemporarySchema(names)) ?? said);
-  return { names: [...assumed], own: own.reduce(joinRisks, nothing) };
+  return { names: [...assumed], own: joinAll(own) };
 }
 
 function visitNode({ node, scope, context: mode }: Visit<Mode>, reading: Reading, context: RowContext): Mode {
@@ -115,7 +115,6 @@ function visitNode({ node, scope, context: mode }: Visit<Mode>, reading: Reading
 function addRisk(own: Risk, reading: Reading, again: ((isTemporary: RowContext['isTemporary']) => Risk) | undefined): void {
   if (own === nothing) return;
   reading.ran.push(again === undefined ? { risk: own } : { risk: own, again });
-  reading.risk = joinRisks(reading.risk, own);
 }
 
 const unknownNodeRisk = risk('CRITICAL', 'statement.unknown-node', 'It holds something of the grammar that is not known here.', [effect('unknown', 'statement')], 'none');

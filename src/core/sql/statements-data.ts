@@ -3,7 +3,7 @@
  * makes a table of a query.
  */
 import type { Effect, Risk } from '../risk.ts';
-import { joinRisks, nothing } from '../risk.ts';
+import { joinAll, joinRisks, nothing } from '../risk.ts';
 import type { RelationMention, RelationUse } from './mentions.ts';
 import { effect, isCreatedTemporary, nameOf, onColumns, risk, temporaryWrite, useOf } from './own-reading.ts';
 import type { OwnReading, RowContext, StatementRow } from './own-reading.ts';
@@ -31,7 +31,7 @@ function select(tree: Tree): OwnReading {
   const locks = nodesIn(tree, 'lockingClause');
   // FOR UPDATE OF names what stands in FROM, not relations.
   const uses = locks.flatMap((lock) => nodesIn(lock.tree, 'lockedRels')).flatMap(({ tree: named }) => useOf(named));
-  const lock = locks.length === 0 ? nothing : risk('LOW', 'select.locks-rows', 'It locks the rows that it reads until the transaction ends.', locks.flatMap((one) => lockEffects(one, tree)));
+  const lock = locks.length === 0 ? nothing : risk('LOW', 'select.locks-rows', 'It locks the rows that it reads until the transaction ends.', lockEffects(locks, tree));
   if (into === undefined) return { risk: lock, uses };
   const created = createdBy(into);
   return { ...created, risk: joinRisks(lock, created.risk), uses: [...uses, ...created.uses ?? []] };
@@ -41,13 +41,16 @@ const lockNames: ReadonlyMap<string, string> = new Map([
   ['LCS_FORKEYSHARE', 'FOR KEY SHARE'], ['LCS_FORSHARE', 'FOR SHARE'], ['LCS_FORNOKEYUPDATE', 'FOR NO KEY UPDATE'], ['LCS_FORUPDATE', 'FOR UPDATE'],
 ]);
 
-/** One effect for each table that stands in FROM; those hidden in subqueries count as one without a name. */
-function lockEffects({ tree }: Node, select: Tree): readonly Effect[] {
-  const detail = `rows ${lockNames.get(stringIn(tree, 'strength') ?? '') ?? 'FOR UPDATE'}`;
-  const named = new Set(nodesIn(tree, 'lockedRels').map((node) => stringIn(node.tree, 'relname')));
-  const sources = sourcesOf(select).filter(({ alias }) => named.size === 0 || named.has(alias));
-  const isWhole = sources.length > 0 && sources.every(({ relation }) => relation !== undefined);
-  return isWhole ? sources.map(({ relation }) => effect('lock', 'table', nameOf(relation), detail)) : [effect('lock', 'table', undefined, detail)];
+/** One effect for each table that stands in FROM and each strength; those hidden in subqueries count as one without a name. */
+function lockEffects(locks: readonly Node[], select: Tree): readonly Effect[] {
+  const all = sourcesOf(select);
+  return [...Map.groupBy(locks, ({ tree }) => lockNames.get(stringIn(tree, 'strength') ?? '') ?? 'FOR UPDATE')].flatMap(([strength, same]) => {
+    const named = new Set(same.flatMap(({ tree }) => nodesIn(tree, 'lockedRels').map((node) => stringIn(node.tree, 'relname'))));
+    const isOfAll = same.some(({ tree }) => nodesIn(tree, 'lockedRels').length === 0);
+    const sources = isOfAll ? all : all.filter(({ alias }) => named.has(alias));
+    const isWhole = sources.length > 0 && sources.every(({ relation }) => relation !== undefined);
+    return isWhole ? sources.map(({ relation }) => effect('lock', 'table', nameOf(relation), `rows ${strength}`)) : [effect('lock', 'table', undefined, `rows ${strength}`)];
+  });
 }
 
 interface Source { readonly alias: string | undefined; readonly relation: Tree | undefined }
@@ -146,7 +149,7 @@ function merge(tree: Tree, context: RowContext): OwnReading {
     return risk('HIGH', `merge.${kind}`, `It ${verbs[kind][0]} rows of the target.`, effects, 'exact-rows');
   });
   const idle = risk('HIGH', 'merge.rows', 'It merges rows into a table.', [effect('update', 'table', name)]);
-  return { risk: own.length === 0 ? idle : own.reduce(joinRisks), uses };
+  return { risk: own.length === 0 ? idle : joinAll(own), uses };
 }
 
 interface MergeBranch { readonly kind: 'insert' | 'update' | 'delete'; readonly isEverything: boolean; readonly columns?: readonly string[] }
@@ -174,7 +177,7 @@ function truncate(tree: Tree, context: RowContext): OwnReading {
     : risk('CRITICAL', 'truncate.table', `It empties a table at once${cascade ? ', and every table that refers to it' : ''}.`,
         [effect('truncate', 'table', nameOf(relation), cascade ? 'CASCADE' : undefined)], 'table')));
   const restarts = flagIn(tree, 'restart_seqs') ? risk('HIGH', 'truncate.restarts-sequences', 'It restarts the sequences of the table.', [effect('sequence', 'sequence')]) : nothing;
-  return { risk: own.reduce(joinRisks, own.every(({ level }) => level === 'LOW') ? nothing : restarts), uses };
+  return { risk: joinAll([own.every(({ level }) => level === 'LOW') ? nothing : restarts, ...own]), uses };
 }
 
 function copy(tree: Tree, context: RowContext): OwnReading {

@@ -3,7 +3,7 @@
  * HIGH, except for what only touches temporary objects of the session; what loses data or takes others along is CRITICAL.
  */
 import type { EffectKind, Level, Recoverability, Risk } from '../risk.ts';
-import { joinRisks, nothing } from '../risk.ts';
+import { joinAll, joinRisks } from '../risk.ts';
 import { alterTable } from './alter-table.ts';
 import type { FunctionMention } from './mentions.ts';
 import { objectKind, relationKinds } from './object-kinds.ts';
@@ -196,7 +196,7 @@ function drop(tree: Tree, context: RowContext): OwnReading {
   const own = names.map((name) => (isRelation && type !== 'OBJECT_INDEX' && !cascade && context.isTemporary(name)
     ? temporaryWrite('drop', name.join('.')) : dropRisk(type, name.join('.'), cascade)));
   const isLow = own.length > 0 && own.every(({ level }) => level === 'LOW');
-  return { risk: own.reduce(joinRisks, own.length === 0 ? dropRisk(type, '', cascade) : nothing), relations, changes: isLow ? [] : catalogChange };
+  return { risk: own.length === 0 ? dropRisk(type, '', cascade) : joinAll(own), relations, changes: isLow ? [] : catalogChange };
 }
 
 export function dropRisk(type: string | undefined, name: string, cascade: boolean): Risk {

@@ -4,7 +4,7 @@
  * has read. Hardly anything here can be judged by its text, so most of it is CRITICAL (H75).
  */
 import type { EffectKind, Level, Recoverability } from '../risk.ts';
-import { joinRisks, nothing } from '../risk.ts';
+import { joinAll, joinRisks } from '../risk.ts';
 import { objectKind } from './object-kinds.ts';
 import { effect, nameOf, risk, useOf } from './own-reading.ts';
 import type { OwnReading, StatementRow } from './own-reading.ts';
@@ -138,7 +138,7 @@ function maintenanceRows(): Readonly<Record<string, StatementRow>> {
       const rule = flagIn(tree, 'is_vacuumcmd') ? 'vacuum' : 'analyze';
       const each = relations.map((one) => maintain(rule, 'It works through tables and their statistics.', rangeVarNames(one).length === 0 ? undefined : one));
       if (each.length === 0) return maintain(rule, 'It works through every table of the database.', undefined);
-      return { risk: each.map((one) => one.risk).reduce(joinRisks, nothing), uses: each.flatMap((one) => one.uses ?? []) };
+      return { risk: joinAll(each.map((one) => one.risk)), uses: each.flatMap((one) => one.uses ?? []) };
     },
     ClusterStmt: (tree) => maintain('cluster', 'It rewrites tables in the order of an index, and locks them meanwhile.', treeIn(tree, 'relation')),
     ReindexStmt: (tree) => maintain('reindex', 'It builds indexes anew, and locks out writers meanwhile.', treeIn(tree, 'relation')),

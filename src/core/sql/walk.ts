@@ -9,7 +9,10 @@ import { flagIn, isTree, nodesIn, stringIn, treeIn } from './tree.ts';
 import type { Node, Tree } from './tree.ts';
 
 export interface Scope {
-  readonly names: ReadonlySet<string>;
+  /** CTE names, each with its place in its WITH. */
+  readonly names: ReadonlyMap<string, number>;
+  /** Only those that stand before this place are seen. */
+  readonly before: number;
   readonly outer: Scope | undefined;
 }
 
@@ -38,19 +41,24 @@ interface Child { readonly node: Node; readonly scope: Scope | undefined }
 function childrenOf({ type, tree }: Node, scope: Scope | undefined): readonly Child[] {
   if (type === 'WithClause') return cteChildren(tree, scope);
   const withClause = treeIn(tree, 'withClause');
-  const own = withClause === undefined ? scope : { names: new Set(cteNames(withClause)), outer: scope };
+  const own = withClause === undefined ? scope : { names: cteNames(withClause), before: Number.POSITIVE_INFINITY, outer: scope };
   return Object.entries(tree).flatMap(([field, value]) => nodesUnder(type, field, value).map((node) => ({ node, scope: field === 'withClause' ? scope : own })));
 }
 
-function cteNames(withClause: Tree): readonly string[] {
-  return nodesIn(withClause, 'ctes').map((cte) => stringIn(cte.tree, 'ctename') ?? '');
+function cteNames(withClause: Tree): ReadonlyMap<string, number> {
+  const names = new Map<string, number>();
+  for (const [index, cte] of nodesIn(withClause, 'ctes').entries()) {
+    const name = stringIn(cte.tree, 'ctename') ?? '';
+    if (!names.has(name)) names.set(name, index);
+  }
+  return names;
 }
 
 function cteChildren(tree: Tree, scope: Scope | undefined): readonly Child[] {
   const names = cteNames(tree);
   const isRecursive = flagIn(tree, 'recursive');
   const ctes = nodesUnder('WithClause', 'ctes', tree['ctes'] ?? []);
-  return ctes.map((node, index) => ({ node, scope: { names: new Set(isRecursive ? names : names.slice(0, index)), outer: scope } }));
+  return ctes.map((node, index) => ({ node, scope: { names, before: isRecursive ? Number.POSITIVE_INFINITY : index, outer: scope } }));
 }
 
 function nodesUnder(type: string, field: string, value: unknown): readonly Node[] {
@@ -70,6 +78,6 @@ function wrapped(value: unknown): readonly Node[] {
 }
 
 export function isCte(name: string, scope: Scope | undefined): boolean {
-  for (let at = scope; at !== undefined; at = at.outer) if (at.names.has(name)) return true;
+  for (let at = scope; at !== undefined; at = at.outer) if ((at.names.get(name) ?? Number.POSITIVE_INFINITY) < at.before) return true;
   return false;
 }

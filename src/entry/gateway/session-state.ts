@@ -132,10 +132,19 @@ export class SessionState {
 /** Statements that may make a temporary relation into something else, or drop it. */
 const definesSomething = /^(?:Create|Alter|Drop|Rename|Rule|View|Define|Discard|Comment)/;
 
+const unread = new WeakMap<Risk, boolean>();
+
+/** Asked for each statement of a message about the risk of the whole. */
+function hasUnreadCode(risk: Risk): boolean {
+  const known = unread.get(risk) ?? risk.effects.some(({ kind }) => kind === 'call' || kind === 'unknown');
+  unread.set(risk, known);
+  return known;
+}
+
 /** It may run code that nobody read, and such code can SET, PREPARE and create under any name. */
 export function runsUnreadCode(statement: Statement, risk: Risk): boolean {
   if (risk.level === 'SAFE') return false;
-  return statement.node === 'DoStmt' || statement.node === 'CallStmt' || risk.effects.some(({ kind }) => kind === 'call' || kind === 'unknown');
+  return statement.node === 'DoStmt' || statement.node === 'CallStmt' || hasUnreadCode(risk);
 }
 
 function union(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {

@@ -60,6 +60,11 @@ for (const major of parserMajors) {
   });
 }
 
+test('comments that open right behind each other are refused before they take the square of their length', () => {
+  for (const open of ['/*', '/*+', '/**']) assert.match(textsOf(`select 1 ${open.repeat(100_000)}${'*/'.repeat(100_000)}`)[0] ?? '', /too many comments/);
+  for (const sql of [`select 1 ${'/*'.repeat(100)}${'*/'.repeat(100)}`, `select 1 ${'/* a */'.repeat(1_000)}`, `select 1 /${'*'.repeat(100_000)}/`]) assert.equal(textsOf(sql).length, 1, sql.slice(0, 40));
+});
+
 test('the grammar is that of the server: some texts mean one thing to 15 and another to 18 (H16)', () => {
   const read = (sql: string, major: number): string => {
     const result = parserOf(major).parse(sql);

@@ -31,6 +31,9 @@ export const parserMajors: readonly ParserMajor[] = [15, 16, 17, 18];
 /** Larger texts are not parsed: the parser is synchronous, and a megabyte already takes some tenths of a second. */
 export const sqlBytesMax = 1024 * 1024;
 
+/** Comments that open right behind each other; people nest a few. */
+const commentsInRunMax = 200;
+
 /** Only this package carries PL/pgSQL's parser; its grammar has grown compatibly. */
 const plpgsqlMajor = 18;
 
@@ -86,7 +89,22 @@ function refusal(sql: string): string | undefined {
   // The parser would read to the first NUL and leave the rest unread.
   if (sql.includes('\0')) return 'a NUL character inside the text';
   if (!sql.isWellFormed()) return 'not well-formed Unicode';
+  if (opensTooManyComments(sql)) return 'too many comments nested in each other';
   return undefined;
+}
+
+const operatorCharacters = /^[~!@#^&|`?+\-*/%<>=]*$/;
+
+/** For each comment that begins in a run of operator characters, PostgreSQL's scanner reads that run to its end again. */
+function opensTooManyComments(sql: string): boolean {
+  let opened = 0;
+  let last = -2;
+  for (let at = sql.indexOf('/*'); at >= 0; at = sql.indexOf('/*', at + 2)) {
+    opened = operatorCharacters.test(sql.slice(last + 2, at)) ? opened + 1 : 1;
+    if (opened > commentsInRunMax) return true;
+    last = at;
+  }
+  return false;
 }
 
 interface SyntaxFailure extends Error { readonly sqlDetails: { readonly cursorPosition?: number } }

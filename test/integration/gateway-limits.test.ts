@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { scriptedToken, startScriptedGateway, type ScriptedGateway, type ScriptedOptions } from '../fixtures/scripted-gateway.ts';
@@ -209,3 +211,41 @@ describe('names', () => {
     client.end();
   });
 });
+
+describe('memory', () => {
+  const bind = (portal: string, value: string): Buffer => say.encodeBind({ portal, statement: 's', formats: [], values: [Buffer.from(value)], resultFormats: [] });
+  const parse = say.encodeParse({ statement: 's', sql: 'SELECT $1::text', parameterTypes: [] });
+
+  it('is one for all: past its limit the session that holds the most is ended, and no other', async () => {
+    await start({ limits: { heldBytesMax: 8 * 1024 * 1024 } });
+    const [most, less, least] = [await backstop.client(), await backstop.client(), await backstop.client()];
+    less.send(parse, bind('', 'x'.repeat(3 * 1024 * 1024)));
+    most.send(parse, ...Array.from({ length: 6 }, (_, index) => bind(`p${index}`, 'x'.repeat(1024 * 1024))));
+    assert.equal((await most.untilClosed()).at(-1), 'E:54000');
+    assert.match(most.errors.at(-1)?.message ?? '', /8388608 bytes .* this one the most/);
+    assert.deepEqual(await less.send(say.encodeSync()).until('Z'), ['1', '2', 'Z:I']);
+    assert.deepEqual(await least.send(say.encodeQuery('SELECT 1')).until('Z'), ['T', 'D:1', 'C:SELECT 1', 'Z:I']);
+    less.end();
+    least.end();
+  });
+
+  it('of a portal is that of its values, not of all that came with them', async () => {
+    await start({});
+    const client = await backstop.client();
+    assert.deepEqual(await client.send(say.encodeQuery('BEGIN')).until('Z'), ['C:BEGIN', 'Z:T']);
+    await client.send(parse, say.encodeSync()).until('Z');
+    // Outside of COPY its messages are leftovers that nobody looks at.
+    const leftover = say.encodeCopyData(Buffer.alloc(60_000));
+    const before = settledBytes();
+    for (let index = 0; index < 600; index += 1) await client.send(Buffer.concat([bind(`p${index}`, 'a'), say.encodeSync(), leftover])).until('Z');
+    assert.ok(settledBytes() - before < 12_000_000, `${settledBytes() - before} bytes are kept for 600 portals`);
+    client.end();
+  });
+});
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+function settledBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().arrayBuffers;
+}

@@ -4,6 +4,7 @@
  * foreign keys, TRUNCATE and DROP pass on to other relations (H69).
  */
 import { joinRisks, nothing, type Risk } from '../risk.ts';
+import { tokensOf } from '../../lib/pgsql/tokens.ts';
 import type { ColumnFact, RelationFact, RuleFact, WriteEvent } from './catalog-facts.ts';
 import { keyOf, qualify } from './catalog.ts';
 import { firesOn } from './firing-triggers.ts';
@@ -120,11 +121,18 @@ function ruleRisk(scope: Scope, fact: RelationFact, rule: RuleFact): Risk {
   return through(joinRisks(reason, reachNested(boundScope(scope), statements)), via);
 }
 
-/** The actions of pg_get_ruledef's text; '' for NOTHING, null when the text has another shape. A condition only limits them. */
+/**
+ * The actions of pg_get_ruledef's text; '' for NOTHING, null when the text has another shape. A condition only limits them.
+ * The name of a rule may hold any text, so DO counts only as a word of its own, which no unquoted name can be.
+ */
 function ruleActions(definition: string): string | null {
-  const match = /^CREATE RULE [\s\S]*?\sDO\s+(?:INSTEAD\s+)?([\s\S]*?);?\s*$/.exec(definition);
-  const actions = match?.[1]?.trim();
-  if (actions === undefined) return null;
-  if (/^NOTHING$/i.test(actions)) return '';
-  return actions.startsWith('(') && actions.endsWith(')') ? actions.slice(1, -1) : actions;
+  let at = 0;
+  for (const { kind, text } of tokensOf(definition)) {
+    at += text.length;
+    if (kind !== 'word' || text !== 'DO') continue;
+    const actions = definition.slice(at).trim().replace(/^(?:INSTEAD|ALSO)\s/, '').replace(/;$/, '').trim();
+    if (/^NOTHING$/i.test(actions)) return '';
+    return actions.startsWith('(') && actions.endsWith(')') ? actions.slice(1, -1) : actions;
+  }
+  return null;
 }

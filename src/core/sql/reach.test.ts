@@ -115,6 +115,13 @@ test('a rule whose text has another shape than expected is not taken for nothing
   assert.ok(risk.reasons.some((reason) => reason.rule === 'catalog.unreadable'));
 });
 
+test('what the name of a rule says is no action of it', () => {
+  const rule = (name: string, actions: string): Partial<CatalogFacts> => ({ functions: [evil], relations: [table('t', { rules: [{ name: 'r', event: 'update', instead: true, definition: `CREATE RULE "${name}" AS\n    ON UPDATE TO public.t DO INSTEAD  ${actions};` }] }), table('vault')] });
+  const objects = (facts: Partial<CatalogFacts>): readonly (string | undefined)[] => judge('UPDATE t SET id = 1 WHERE id = 2', facts).effects.filter(({ kind }) => kind === 'delete').map(({ object }) => object);
+  for (const name of ['plain', 'a DO SELECT 1; SELECT $$', 'x DO NOTHING']) assert.deepEqual(objects(rule(name, "DELETE FROM public.vault WHERE (vault.id::text <> '$$ --'::text)")), ['public.vault'], name);
+  assert.deepEqual(objects(rule('several', '( INSERT INTO public.t VALUES (1); DELETE FROM public.vault)')), ['public.vault']);
+});
+
 test('a cycle between policies hides nothing, whichever table is asked first', () => {
   const secured = (name: string, using: string): RelationFact => table(name, { rowSecurity: true, policies: [{ name: 'p', command: 'all', using }] });
   const catalog = catalogOf({ functions: [evil], relations: [

@@ -103,9 +103,16 @@ function created(tree: Tree, field: string, objectWord: string): OwnReading {
   return { ...ddl('HIGH', 'create', objectWord, nameOf(relation)), uses: useOf(relation) };
 }
 
-function createTable(tree: Tree): OwnReading {
+function createTable(tree: Tree, context: RowContext): OwnReading {
   const relation = treeIn(tree, 'relation');
-  if (isCreatedTemporary(relation)) return createdTemporary('table', relation, !isPlainTable(tree));
+  if (isCreatedTemporary(relation)) {
+    const made = createdTemporary('table', relation, !isPlainTable(tree));
+    const parents = nodesIn(tree, 'inhRelations').map((node) => node.tree).filter((parent) => !context.isTemporary(rangeVarNames(parent)));
+    if (parents.length === 0) return made;
+    // As long as the session lives nobody can alter such a parent: it has a child that only this session sees.
+    const adopting = risk('HIGH', 'temporary.inherits', 'It makes a permanent table the parent of a temporary one.', parents.map((parent) => effect('alter', 'table', nameOf(parent))));
+    return { ...made, risk: joinRisks(made.risk, adopting), uses: [...made.uses ?? [], ...parents.flatMap((parent) => useOf(parent, 'alter'))] };
+  }
   return { ...ddl('HIGH', 'create', 'table', nameOf(relation)), uses: useOf(relation) };
 }
 

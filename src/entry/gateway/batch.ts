@@ -30,6 +30,7 @@ export class BatchCollector {
   #bytes = 0;
 
   get firstType(): number | undefined { return this.#frames[0]?.type; }
+  get bytes(): number { return this.#bytes; }
   get isEmpty(): boolean { return this.#frames.length === 0; }
 
   add(frame: Frame): readonly Batch[] {

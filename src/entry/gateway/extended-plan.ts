@@ -83,7 +83,7 @@ export class ExtendedPlan {
     const message = decodeFrontend(frame);
     switch (message.kind) {
       case 'parse': return this.#parse(message, at);
-      case 'bind': return this.#bind(message, at);
+      case 'bind': return this.#bind(ownValues(message, frame), at);
       case 'describe': return this.#describe(message);
       case 'close': return this.#close(message);
       case 'execute': return this.#execute(message);
@@ -288,6 +288,11 @@ export class ExtendedPlan {
     const name = frame.body.subarray(0, frame.body.indexOf(0)).toString('utf8');
     return Math.min(this.#cutAt.get(name) ?? at, ...parses);
   }
+}
+
+/** A portal would keep all of the chunk that its few bytes came in. */
+function ownValues(message: BindMessage, { bytes, length }: Frame): BindMessage {
+  return bytes.length <= 2 * length ? message : { ...message, values: message.values.map((value) => (value === null ? null : Buffer.from(value))) };
 }
 
 /** The message names this portal, in its first field. */

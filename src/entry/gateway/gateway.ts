@@ -24,6 +24,7 @@ import { CancelKeys, type CancelKey, type CancelPlace } from './cancel.ts';
 import type { Guard } from '../../flow/guard.ts';
 import type { Catalogs, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
+import { endLargest } from './hoarding.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
 import { Judging } from './judging.ts';
 import { closeLock, keepTimeLimits, learnPath } from './learn.ts';
@@ -334,6 +335,7 @@ class PostgresGateway implements Gateway {
       session?.endIfStalled();
       if (certificateEndsMs !== undefined && certificateEndsMs <= now) session?.end(ownErrors.certificateEnded());
     }
+    endLargest([...this.#clients].flatMap(({ session }) => session ?? []), this.#limits.heldBytesMax);
     void this.#endRevoked();
   }
 

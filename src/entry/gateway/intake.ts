@@ -12,9 +12,13 @@ export class Intake {
   readonly #collector = new BatchCollector();
   /** Complete, not yet taken. */
   readonly #waiting: Batch[] = [];
+  /** Of the batch that was handed out last and is judged now. */
+  #takenBytes = 0;
 
   /** Bytes received that belong to no batch yet. */
   get bufferedBytes(): number { return this.#reader.bufferedBytes; }
+  /** All that is kept of what was received. */
+  get heldBytes(): number { return this.#reader.bufferedBytes + this.#collector.bytes + this.#takenBytes; }
   /** The client has begun a message and not ended it. */
   get isMessageOpen(): boolean { return this.#reader.isInsideMessage; }
   get hasWaiting(): boolean { return this.#waiting.length > 0; }
@@ -29,12 +33,21 @@ export class Intake {
 
   /** Throws a fatal ProtocolError. */
   next(): Batch | undefined {
+    this.#takenBytes = 0;
     for (;;) {
       const batch = this.#waiting.shift();
-      if (batch !== undefined) return batch;
+      if (batch !== undefined) {
+        this.#takenBytes = bytesOf(batch);
+        return batch;
+      }
       const frame = this.#reader.next();
       if (frame === undefined) return undefined;
       this.#waiting.push(...this.#collector.add(frame));
     }
   }
+}
+
+function bytesOf(batch: Batch): number {
+  if (batch.kind === 'extended') return batch.frames.reduce((sum, { length }) => sum + length, 0);
+  return 'frame' in batch ? batch.frame.length : 0;
 }

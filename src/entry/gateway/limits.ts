@@ -19,9 +19,11 @@ export interface GatewayLimits {
   readonly stallMsMax: number;
   /** Prepared statements of one session, and again its portals and cursors. */
   readonly namesMax: number;
+  /** What all sessions of this process may keep of their messages, together. */
+  readonly heldBytesMax: number;
 }
 export const gatewayLimitsDefault: GatewayLimits = {
-  clientsMax: 500, clientsPerAgentMax: 200, loginsMax: 200, greetingMsMax: 5_000, loginMsMax: 10_000, firstMessageMsMax: 0, stallMsMax: 120_000, namesMax: 10_000,
+  clientsMax: 500, clientsPerAgentMax: 200, loginsMax: 200, greetingMsMax: 5_000, loginMsMax: 10_000, firstMessageMsMax: 0, stallMsMax: 120_000, namesMax: 10_000, heldBytesMax: 1024 * 1024 * 1024,
 };
 /** Stalls and the like are looked for this often; sessions of a revoked agent end within a second, the answer included. */
 export const sweepMs = 400;

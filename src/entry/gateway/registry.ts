@@ -49,13 +49,14 @@ export class Registry<U = unknown> {
   readonly preparedStatements = new Map<string, Statement>();
   readonly cursors = new Map<string, Statement>();
   readonly #namesMax: number;
-  /** What they hold in memory, roughly. */
   #bytes = 0;
 
   constructor(namesMax: number = gatewayLimitsDefault.namesMax) {
     this.#namesMax = namesMax;
   }
 
+  /** What they hold in memory, roughly. */
+  get bytes(): number { return this.#bytes; }
   prepared(name: string): Prepared | undefined { return this.#prepared.get(name); }
   portal(name: string): Portal<U> | undefined { return this.#portals.get(name); }
 

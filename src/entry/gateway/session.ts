@@ -170,6 +170,8 @@ export class Session {
     else this.#pump();
   }
 
+  get heldBytes(): number { return this.#intake.heldBytes + this.#deps.context.registry.bytes + this.#deps.link.bytesUnsent; }
+
   get #isTextPinned(): boolean {
     return this.#textSettings.get('client_encoding') === 'UTF8' && this.#textSettings.get('standard_conforming_strings') === 'on';
   }

@@ -7,6 +7,7 @@ import { Failure } from '../../core/failure.ts';
 import type {
   ColumnFact, ForeignKeyAction, ForeignKeyFact, PolicyFact, RelationFact, RelationKind, RuleFact, TriggerFact, WriteEvent,
 } from '../../core/sql/catalog-facts.ts';
+import { tokensOf } from '../../lib/pgsql/tokens.ts';
 import { json, oids, text, texts, type Names, type Row } from './catalog-rows.ts';
 
 export interface RelationRows {
@@ -72,7 +73,7 @@ const rowBit = 1;
 
 function readTrigger([, name, bits, enabled, fn, columns, definition]: Row, names: Names): TriggerFact {
   const type = Number(text(bits));
-  const when = definition === null || definition === undefined ? undefined : /\sWHEN \(([\s\S]*)\) EXECUTE /.exec(definition)?.[1] ?? definition;
+  const when = definition === null || definition === undefined ? undefined : conditionOf(definition);
   return {
     name: text(name), events: eventBits.filter(([bit]) => (type & bit) !== 0).map(([, event]) => event),
     insteadOf: (type & insteadBit) !== 0, enabled: enabled !== 'D', function: names.functionName(fn),
@@ -80,6 +81,25 @@ function readTrigger([, name, bits, enabled, fn, columns, definition]: Row, name
     ...(enabled === 'A' ? { fires: 'always' } : enabled === 'R' ? { fires: 'replica' } : {}),
     ...(columns === null || columns === undefined ? {} : { columns: texts(columns) }), ...(when === undefined ? {} : { when }),
   };
+}
+
+/**
+ * The condition in pg_get_triggerdef's text; the whole text, which is none, where it has another shape. Names may hold any
+ * text, so WHEN counts only as a word of its own, which no unquoted name can be, and its brackets only outside of quotes.
+ */
+export function conditionOf(definition: string): string {
+  let [at, begin, depth] = [0, -1, 0];
+  let hasWord = false;
+  for (const { kind, text: token } of tokensOf(definition)) {
+    at += token.length;
+    if (kind === 'word' && token === 'WHEN') hasWord = true;
+    if (!hasWord || kind !== 'symbol') continue;
+    if (token === '(') depth += 1;
+    if (token === '(' && depth === 1) begin = at;
+    if (token === ')') depth -= 1;
+    if (token === ')' && depth === 0) return definition.slice(begin, at - 1);
+  }
+  return definition;
 }
 
 function readRule([, name, event, instead, definition]: Row): RuleFact {

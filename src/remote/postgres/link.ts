@@ -64,6 +64,8 @@ export interface Link {
   relay(handlers: LinkHandlers): void;
   /** False when the caller should wait for onDrain. Marks the link busy. */
   write(bytes: Buffer): boolean;
+  /** Written and not yet taken by the system. */
+  readonly bytesUnsent: number;
   /** Joins the writes until uncork. */
   cork(): void;
   uncork(): void;
@@ -221,6 +223,7 @@ class SocketLink implements Link {
     return this.#socket.write(bytes);
   }
 
+  get bytesUnsent(): number { return this.#socket.writableLength; }
   cork(): void { this.#socket.cork(); }
   uncork(): void { this.#socket.uncork(); }
   pause(): void { this.#socket.pause(); }

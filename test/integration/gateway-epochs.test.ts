@@ -179,6 +179,21 @@ describe('the session itself (H29, H33)', () => {
     await denies('UPDATE lines SET id = id WHERE id = 1');
   });
 
+  test('has a temporary object by every name of its schema', async () => {
+    await lets('CREATE TEMP TABLE other (a int)');
+    const [{ schema } = { schema: '' }] = (await client.query<{ schema: string }>('SELECT nspname AS schema FROM pg_namespace WHERE oid = pg_my_temp_schema()')).rows;
+    assert.match(schema, /^pg_temp_\d+$/);
+    await lets(`CREATE TABLE ${schema}.lines (id int, note text CHECK (note <> 'f'))`);
+    await denies("UPDATE lines SET note = 'e' WHERE id = 1");
+    await lets(`CREATE DOMAIN ${schema}.made AS text`);
+    await direct.query("CREATE TYPE made AS ENUM ('a')");
+    try {
+      await denies("SELECT 'a'::made");
+    } finally {
+      await direct.query('DROP TYPE public.made');
+    }
+  });
+
   test('cannot hide temporary objects behind operators of its own schemas', async () => {
     await direct.query(`CREATE SCHEMA blind; GRANT USAGE ON SCHEMA blind TO shopkeeper;
       CREATE FUNCTION blind.no(oid, oid) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';

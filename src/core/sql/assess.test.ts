@@ -121,6 +121,7 @@ describe('a batch is followed statement by statement', () => {
       assert.equal(levelOf(sql, { searchPath: null }), 'HIGH', sql);
     }
     assert.equal(levelOf('begin; set local search_path = a; commit; select lower(b) from t'), 'HIGH');
+    assert.ok(rulesOf("begin; set local search_path = a; prepare transaction 'x'; select lower(b) from t").includes('session.search-path-unknown'));
     assert.equal(levelOf('begin; select 1; commit; select lower(b) from t'), 'SAFE');
     assert.equal(levelOf('commit; select lower(b) from t', { pathMayRevert: true }), 'HIGH');
     assert.equal(levelOf("set search_path = \"$user\", public; select lower(a) from t", { role: '' }), 'HIGH');

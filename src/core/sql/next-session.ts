@@ -15,7 +15,7 @@ export function nextSession(session: SessionFacts, statement: Statement): Sessio
   if (statement.node === 'DropStmt') next = dropped(next, statement);
   next = attached(next, statement);
   const verb = statement.transaction?.verb;
-  const mayRevert = verb === 'commit' || verb === 'rollback' || verb === 'rollback-to';
+  const mayRevert = verb === 'commit' || verb === 'rollback' || verb === 'rollback-to' || verb === 'prepare';
   return mayRevert && next.pathMayRevert !== false ? { ...next, searchPath: null } : next;
 }
 

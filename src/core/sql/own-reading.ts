@@ -78,9 +78,9 @@ export function mentionNamed(names: readonly string[], use: RelationUse, more: P
   return { ...(catalog === undefined ? {} : { catalog }), ...(schema === undefined ? {} : { schema }), name: names.at(-1) ?? '', use, ...more };
 }
 
-/** `CREATE TEMP …`, or a name in pg_temp. */
+/** `CREATE TEMP …`, or a name in pg_temp, which is also called pg_temp_3; nobody can make anything in that of another session. */
 export function isCreatedTemporary(rangeVar: Tree | undefined): boolean {
-  return rangeVar !== undefined && (stringIn(rangeVar, 'relpersistence') === 't' || stringIn(rangeVar, 'schemaname') === 'pg_temp');
+  return rangeVar !== undefined && (stringIn(rangeVar, 'relpersistence') === 't' || stringIn(rangeVar, 'schemaname')?.startsWith('pg_temp') === true);
 }
 
 /** A change to a relation that only this session has: whatever happens to it, it is gone when the session ends. */

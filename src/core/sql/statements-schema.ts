@@ -87,7 +87,7 @@ function reference(names: readonly string[]): FunctionMention {
 /** A type in pg_temp is found before every other of its name. */
 function createdType(word: string, names: readonly string[]): OwnReading {
   const own = ddl('HIGH', 'create', word, names);
-  if (names.at(-2) !== 'pg_temp') return own;
+  if (names.at(-2)?.startsWith('pg_temp') !== true) return own;
   return { ...own, changes: [...catalogChange, { kind: 'temporary-relation', name: names.at(-1) ?? '', opaque: true }] };
 }
 

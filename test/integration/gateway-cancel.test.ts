@@ -104,7 +104,7 @@ describe('a storm of stale and forged cancel requests', () => {
     const key = keyOf(client);
     let cancelled = 0;
     for (let round = 0; round < 100; round += 1) {
-      client.send(say.encodeQuery('SELECT pg_sleep(0.002)'));
+      client.send(say.encodeQuery(`SELECT pg_sleep(${(round % 10) * 0.003})`));
       await Promise.all([request(key), client.until('Z').then((lines) => { if (lines.includes('E:57014')) cancelled += 1; })]);
       // Sent while the gateway may still be passing the cancel on.
       client.send(say.encodeQuery(`SELECT ${round}, pg_sleep(0.001)`));

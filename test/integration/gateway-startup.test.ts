@@ -160,6 +160,7 @@ describe('the end', () => {
     try {
       const [idle, running] = [await own.client(), await own.client()];
       running.send(say.encodeQuery('SELECT pg_sleep(30)'));
+      await until('it runs', () => Promise.resolve(own.actions.length === 1));
       own.revoke();
       for (const client of [idle, running]) {
         assert.ok((await client.untilClosed()).includes('E:57P01'));

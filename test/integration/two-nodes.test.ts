@@ -8,13 +8,18 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { EntryBody, OutcomeBody, VerdictBody } from '../../src/core/ledger/entry.ts';
+import { leaseMs } from '../../src/store/nodes.ts';
 import { fillShop, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { startBackstopProcess } from '../fixtures/backstop-process.ts';
+import { givenTime, msOf } from '../fixtures/given-time.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { postgresStores } from '../fixtures/postgres-stores.ts';
 import { placeToText } from '../fixtures/store.ts';
 import { runProgram } from '../fixtures/run-program.ts';
 import { until } from '../fixtures/until.ts';
+
+/** A busy machine takes longer than a lease lasts. */
+const leasesEndMsMax = 30_000;
 
 let server: PostgresServer;
 let storeUrl: string;
@@ -56,10 +61,11 @@ describe('an answer', () => {
       const client = await clientOf(asked.agentUrl());
       const inserted = client.query(`INSERT INTO notes VALUES (${id}, 'x')`);
       const { id: approvalId } = await answering.waitForHold(/INSERT INTO notes/);
-      const since = performance.now();
-      await answering.approve(approvalId);
-      assert.equal((await inserted).rowCount, 1);
-      assert.ok(performance.now() - since < 1_000, `${performance.now() - since} ms`);
+      const ms = await msOf(async () => {
+        await answering.approve(approvalId);
+        assert.equal((await inserted).rowCount, 1);
+      });
+      assert.ok(ms < 1_000, `${ms} ms`);
       await client.end();
     }
   });
@@ -69,10 +75,11 @@ describe('an answer', () => {
     const client = await clientOf(one.agentUrl());
     const inserted = client.query('INSERT INTO notes VALUES (9103, \'x\')');
     const { id } = await two.waitForHold(/INSERT INTO notes/);
-    const since = performance.now();
-    await two.approve(id);
-    await inserted;
-    assert.ok(performance.now() - since < 1_000, `${performance.now() - since} ms`);
+    const ms = await msOf(async () => {
+      await two.approve(id);
+      await inserted;
+    });
+    assert.ok(ms < 1_000, `${ms} ms`);
     await client.end();
   });
 
@@ -119,9 +126,8 @@ describe('a token', () => {
   const sessionsEnd = async (clients: readonly pg.Client[], change: () => Promise<unknown>): Promise<void> => {
     const ended = clients.map((client) => new Promise<void>((resolve) => { client.once('end', () => { resolve(); }); }));
     await change();
-    const since = performance.now();
-    await Promise.all(ended);
-    assert.ok(performance.now() - since < 1_000, `${performance.now() - since} ms`);
+    const ms = await msOf(() => Promise.all(ended));
+    assert.ok(ms < 1_000, `${ms} ms`);
   };
 
   it('that is replaced on one node ends its sessions on both within a second, and the new one is good on both', async () => {
@@ -174,13 +180,14 @@ describe('a store that is away', () => {
     const client = await clientOf(one.agentUrl());
     await client.query('SELECT name FROM customers');
     await server.run(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
-    const since = performance.now();
+    const time = givenTime();
     const refused = async (sql: string): Promise<unknown> => client.query(sql).then(() => undefined, (error: unknown) => (error instanceof pg.DatabaseError ? error.code : error));
     assert.equal(await refused('INSERT INTO notes VALUES (9301, \'x\')'), '58030');
     await assert.rejects(clientOf(two.agentUrl()), (error) => error instanceof pg.DatabaseError && error.code === '58030' && !`${error.message}${error.detail}${error.hint}`.includes('postgres://'));
     assert.equal(await refused('SELECT name FROM customers'), undefined, 'read from what is known, on record later');
-    await until('reads stop too', async () => await refused('SELECT name FROM customers') === '58030');
-    assert.ok(performance.now() - since < 10_000, `${performance.now() - since} ms`);
+    await until('reads stop too', async () => await refused('SELECT name FROM customers') === '58030', leasesEndMsMax);
+    assert.ok(time.ms() < leaseMs, `${time.ms()} ms`);
+    time.end();
     await server.run(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
     await until('reads go on', async () => await refused('SELECT name FROM customers') === undefined);
     const inserted = client.query('INSERT INTO notes VALUES (9302, \'x\')');

@@ -46,7 +46,8 @@ test('names split as PostgreSQL prints them', () => {
 });
 
 test('a hostile pattern takes no exponential time', () => {
-  const started = performance.now();
+  const before = process.cpuUsage();
   assert.equal(matchesRelation(`${'a*'.repeat(80)}b`, placeOf(`public.${'a'.repeat(20_000)}`, 'table')), false);
-  assert.ok(performance.now() - started < 1_000);
+  const { user, system } = process.cpuUsage(before);
+  assert.ok((user + system) / 1000 < 1_000);
 });

@@ -95,11 +95,12 @@ test('no wrapping makes a WHERE that is always true look like one that is not', 
 test('no WHERE takes long to look through, however it is built', () => {
   const list = Array.from({ length: 20_000 }, (_, index) => index).join(', ');
   const nested = (depth: number, core: string): string => Array.from({ length: depth }, (_, at) => at).reduce((inner) => `(a = 1 and (b = 2 or ${inner}))`, core);
-  const started = performance.now();
+  const before = process.cpuUsage();
   assert.equal(levelOf(`delete from t where id in (${list})`), 'HIGH');
   assert.equal(levelOf(`delete from t where ${nested(40, 'c = 3')}`), 'HIGH');
   for (const depth of [10, 40, 100]) levelOf(`delete from t where ${nested(depth, `id in (${list})`)}`);
   levelOf(`delete from t where ${Array.from({ length: 5000 }, (_, index) => `id = ${index}`).join(' or ')}`);
-  const seconds = (performance.now() - started) / 1000;
-  assert.ok(seconds < 20, `took ${seconds.toFixed(1)} s`);
+  const { user, system } = process.cpuUsage(before);
+  const seconds = (user + system) / 1e6;
+  assert.ok(seconds < 20, `took ${seconds.toFixed(1)} s of a processor`);
 });

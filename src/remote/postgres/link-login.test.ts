@@ -97,7 +97,7 @@ test('a server that says nothing is given up after the time that was allowed', a
   const started = performance.now();
   const error = await against(() => {}, plain, 150);
   assert.ok(error instanceof Failure && /TimeoutError/.test(error.message));
-  assert.ok(performance.now() - started < 1500);
+  assert.ok(performance.now() - started < 9_000, 'not only after the ten seconds that are the default');
 });
 
 test('a server that sends random bytes, after a good beginning or at once, is refused and never hangs or crashes the link', async () => {

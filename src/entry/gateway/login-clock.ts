@@ -13,21 +13,23 @@ export class LoginClock {
   readonly #whole: NodeJS.Timeout;
   #greeting: NodeJS.Timeout | undefined;
   #phase: LoginPhase | undefined;
+  #isStopped = false;
 
   constructor(limits: Pick<GatewayLimits, 'greetingMsMax' | 'loginMsMax'>, socketNow: () => Socket) {
     this.#limits = limits;
     this.#socketNow = socketNow;
-    this.#whole = setTimeout(() => { this.#expire(); }, limits.loginMsMax);
+    this.#whole = afterReading(limits.loginMsMax, () => { if (!this.#isStopped) this.#expire(); });
   }
 
   enter(phase: LoginPhase): void {
     if (phase === this.#phase) return;
     this.#phase = phase;
     clearTimeout(this.#greeting);
-    if (phase !== 'login') this.#greeting = setTimeout(() => { this.#socketNow().destroy(); }, this.#limits.greetingMsMax);
+    if (phase !== 'login') this.#greeting = afterReading(this.#limits.greetingMsMax, () => { if (!this.#isStopped && this.#phase === phase) this.#socketNow().destroy(); });
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearTimeout(this.#whole);
     clearTimeout(this.#greeting);
   }
@@ -41,4 +43,9 @@ export class LoginClock {
       socket.destroySoon();
     }
   }
+}
+
+/** A process that was kept waiting itself reads what has come meanwhile before it says that somebody is late. */
+function afterReading(ms: number, work: () => void): NodeJS.Timeout {
+  return setTimeout(() => { setImmediate(work); }, ms);
 }

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
-import { init } from 'z3-solver';
 import { isCounted, noAmounts, windows, type BudgetUse } from '../src/core/policy/budgets.ts';
 import { decide } from '../src/core/policy/decide.ts';
 import type { PolicyInput } from '../src/core/policy/facts.ts';
@@ -21,14 +20,12 @@ import { severity } from '../src/core/verdict.ts';
 import { policyText, shippedPolicies } from '../src/remote/policy-file.ts';
 import { deadParts, idleScopes, milderForWorse, unguardedLosses } from './fixtures/policy-claims.ts';
 import { amounts, encoders, impactKinds, symbolsOf, touched, verdictOf, type Symbols, type Z3 } from './fixtures/policy-proof.ts';
+import { startZ3 } from './fixtures/start-z3.ts';
 
 let z3: Z3;
 let end: () => void;
 before(async () => {
-  const { Context, em } = await init();
-  z3 = Context('main');
-  const threads = (em as { readonly PThread?: { terminateAllThreads(): void } } | undefined)?.PThread;
-  end = () => { threads?.terminateAllThreads(); };
+  ({ z3, end } = await startZ3());
 });
 after(() => { end?.(); });
 
@@ -40,9 +37,9 @@ function writtenIn(text: string, scope?: number): ReadonlySet<string> {
 
 async function everyDeadPart(text: string): Promise<readonly string[]> {
   const policy = parsePolicy(text, 'policy.yaml');
-  const ofBase = await deadParts(z3, policy.base, writtenIn(text));
-  const ofScopes = await Promise.all(policy.scoped.map(async (scope, index) => (await deadParts(z3, scope, writtenIn(text, index))).map((what) => `scope ${scope.scope}: ${what}`)));
-  return [...ofBase, ...ofScopes.flat()];
+  const dead = [...await deadParts(z3, policy.base, writtenIn(text))];
+  for (const [index, scope] of policy.scoped.entries()) dead.push(...(await deadParts(z3, scope, writtenIn(text, index))).map((what) => `scope ${scope.scope}: ${what}`));
+  return dead;
 }
 
 for (const name of await shippedPolicies()) {

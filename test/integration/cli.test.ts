@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
 import { z } from 'zod';
+import { withPgClient } from '../fixtures/pg-client.ts';
 import { until } from '../fixtures/until.ts';
 
 const program = fileURLToPath(new URL('../../bin/backstop', import.meta.url));
@@ -42,12 +42,6 @@ async function startUp(dataDir: string, ...more: readonly string[]): Promise<Up>
   return { ...served.parse(JSON.parse(stdout)), process: child, exit, end };
 }
 
-async function asAgent<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try { return await work(client); } finally { await client.end(); }
-}
-
 describe('the command line', () => {
   const folder = mkdtempSync(join(tmpdir(), 'backstop-test-cli-'));
   chmodSync(folder, 0o711);
@@ -65,7 +59,7 @@ describe('the command line', () => {
   }
 
   test('prints a connection string with which a read works', async () => {
-    const { rows } = await asAgent(up.url, (client) => client.query('SELECT count(*)::int AS n FROM payments'));
+    const { rows } = await withPgClient(up.url, (client) => client.query('SELECT count(*)::int AS n FROM payments'));
     assert.deepEqual(rows, [{ n: 32_000 }]);
   });
 
@@ -77,7 +71,7 @@ describe('the command line', () => {
   });
 
   test('lets a held write run when it is approved, and shows what it is before', async () => {
-    const insert = asAgent(up.url, (client) => client.query('INSERT INTO categories VALUES (50, \'Music\') RETURNING name'));
+    const insert = withPgClient(up.url, (client) => client.query('INSERT INTO categories VALUES (50, \'Music\') RETURNING name'));
     const id = await pendingId();
     const shown = await cli('approvals', 'show', id, '--data', dataDir);
     assert.match(shown.stdout, /INSERT INTO categories VALUES/);
@@ -90,7 +84,7 @@ describe('the command line', () => {
   });
 
   test('gives the agent the reason when it is denied', async () => {
-    const update = asAgent(up.url, (client) => client.query('UPDATE orders SET status = \'cancelled\' WHERE id = 42'));
+    const update = withPgClient(up.url, (client) => client.query('UPDATE orders SET status = \'cancelled\' WHERE id = 42'));
     const refused = assert.rejects(update, /use the API instead/);
     const id = await pendingId();
     assert.equal((await cli('approvals', 'deny', id, '--reason', 'use the API instead', '--data', dataDir)).code, 0);
@@ -108,7 +102,7 @@ describe('the command line', () => {
   test('adds, rotates and revokes agents; their tokens work exactly as long', async () => {
     const url = (text: string): string => z.object({ url: z.string() }).parse(JSON.parse(text)).url;
     const first = url((await cli('agents', 'add', 'ro', '--database', 'shop', '--json', '--data', dataDir)).stdout);
-    const works = (connection: string): Promise<unknown> => asAgent(connection, (client) => client.query('SELECT 1'));
+    const works = (connection: string): Promise<unknown> => withPgClient(connection, (client) => client.query('SELECT 1'));
     await works(first);
     const second = url((await cli('agents', 'rotate', 'ro', '--json', '--data', dataDir)).stdout);
     await assert.rejects(works(first), { code: '28P01' });
@@ -118,7 +112,7 @@ describe('the command line', () => {
   });
 
   test('shows the record as one object a line, without a literal', async () => {
-    await assert.rejects(asAgent(up.url, (client) => client.query('DELETE FROM payments')), { code: '42501' });
+    await assert.rejects(withPgClient(up.url, (client) => client.query('DELETE FROM payments')), { code: '42501' });
     const { stdout } = await cli('log', '--json', '--data', dataDir);
     const lines = stdout.trim().split('\n').map((line): unknown => JSON.parse(line));
     const shown = z.array(z.object({ actionId: z.string(), agent: z.string(), level: z.string(), verdict: z.string(), outcome: z.string(), rows: z.number().nullable(), statement: z.string() })).parse(lines);
@@ -143,13 +137,13 @@ describe('the command line', () => {
     assert.equal(await up.end('SIGINT'), 0);
     up = await startUp(dataDir);
     assert.equal(new URL(up.url).password, new URL(url).password);
-    assert.deepEqual((await asAgent(up.url, (client) => client.query('SELECT name FROM categories WHERE id = 50'))).rows, [{ name: 'Music' }]);
+    assert.deepEqual((await withPgClient(up.url, (client) => client.query('SELECT name FROM categories WHERE id = 50'))).rows, [{ name: 'Music' }]);
   });
 
   test('starts again after it was killed', async () => {
     assert.equal(await up.end('SIGKILL'), -1);
     up = await startUp(dataDir);
-    assert.deepEqual((await asAgent(up.url, (client) => client.query('SELECT 1 AS one'))).rows, [{ one: 1 }]);
+    assert.deepEqual((await withPgClient(up.url, (client) => client.query('SELECT 1 AS one'))).rows, [{ one: 1 }]);
   });
 
   test('verifies the record, and names the first entry when one byte of it is changed', async () => {

@@ -12,6 +12,7 @@ import Cursor from 'pg-cursor';
 import { to as copyTo } from 'pg-copy-streams';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { sendCancelRequest } from '../fixtures/cancel-request.ts';
+import { withPgClient } from '../fixtures/pg-client.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 import { until } from '../fixtures/until.ts';
 
@@ -19,13 +20,8 @@ let backstop: RunningBackstop;
 before(async () => { backstop = await startBackstop(); });
 after(async () => { await backstop?.stop(); });
 
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try { return await work(client); } finally { await client.end(); }
-}
-const viaGateway = <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => withClient(backstop.agentUrl(), work);
-const direct = <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => withClient(backstop.directUrl(), work);
+const viaGateway = <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => withPgClient(backstop.agentUrl(), work);
+const direct = <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => withPgClient(backstop.directUrl(), work);
 
 describe('node-postgres through the gateway', () => {
   it('reads every common type, in text and in binary, exactly as from the server itself', async () => {

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import postgres from 'postgres';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
-import { asPgError } from '../fixtures/pg-error.ts';
+import { asPgError, codeOf } from '../fixtures/pg-error.ts';
 import { until } from '../fixtures/until.ts';
 
 let backstop: RunningBackstop;
@@ -23,8 +23,6 @@ after(async () => {
   await backstop?.stop();
 });
 
-const codeOf = (statement: Promise<unknown>): Promise<string | undefined> =>
-  statement.then(() => 'it was not refused', (error: unknown) => asPgError(error).code);
 const count = async (from: string): Promise<number> => Number((await backstop.upstream.run(`SELECT count(*) AS n FROM ${from}`, 'shop'))[0]?.['n']);
 
 describe('postgres.js through the gateway', () => {

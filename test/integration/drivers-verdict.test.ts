@@ -11,23 +11,14 @@ import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { sendCancelRequest } from '../fixtures/cancel-request.ts';
-import { asPgError, type PgError } from '../fixtures/pg-error.ts';
+import { withPgClient } from '../fixtures/pg-client.ts';
+import { refusalOf } from '../fixtures/pg-error.ts';
 
 let backstop: RunningBackstop;
 before(async () => { backstop = await startBackstop({ waitSeconds: 2 }); });
 after(async () => { await backstop?.stop(); });
 
-async function viaGateway<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: backstop.agentUrl() });
-  await client.connect();
-  try { return await work(client); } finally { await client.end(); }
-}
-
-/** The error of a statement that must not succeed. */
-async function refusal(statement: Promise<unknown>): Promise<PgError> {
-  const thrown = await statement.then(() => new assert.AssertionError({ message: 'it was not refused' }), (error: unknown) => error);
-  return asPgError(thrown);
-}
+const viaGateway = <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => withPgClient(backstop.agentUrl(), work);
 
 const count = async (from: string): Promise<number> => Number((await backstop.upstream.run(`SELECT count(*) AS n FROM ${from}`, 'shop'))[0]?.['n']);
 const isUsable = async (client: pg.Client): Promise<void> => { assert.deepEqual((await client.query('SELECT 1 AS one')).rows, [{ one: 1 }]); };
@@ -35,9 +26,9 @@ const isUsable = async (client: pg.Client): Promise<void> => { assert.deepEqual(
 describe('a mistyped name', () => {
   it('is refused at once with PostgreSQL\'s own code, and nobody is asked', async () => {
     await viaGateway(async (client) => {
-      assert.deepEqual(await refusal(client.query('SELECT * FROM custmers')).then(({ code, message }) => [code, message]), ['42P01', 'relation "custmers" does not exist']);
-      assert.equal((await refusal(client.query('SELECT lowr($1::text)', ['x']))).code, '42883');
-      assert.equal((await refusal(client.query('SELECT nme FROM customers'))).code, '42703');
+      assert.deepEqual(await refusalOf(client.query('SELECT * FROM custmers')).then(({ code, message }) => [code, message]), ['42P01', 'relation "custmers" does not exist']);
+      assert.equal((await refusalOf(client.query('SELECT lowr($1::text)', ['x']))).code, '42883');
+      assert.equal((await refusalOf(client.query('SELECT nme FROM customers'))).code, '42703');
       await isUsable(client);
     });
   });
@@ -74,7 +65,7 @@ describe('a held write', () => {
 
   it('fails with the reason given, and changes nothing, once it is denied', async () => {
     await viaGateway(async (client) => {
-      const update = refusal(client.query("UPDATE notes SET body = 'gone' WHERE id = 1"));
+      const update = refusalOf(client.query("UPDATE notes SET body = 'gone' WHERE id = 1"));
       const { id } = await backstop.waitForHold(/UPDATE notes/i);
       await backstop.deny(id, 'not on a Friday');
       const error = await update;
@@ -90,7 +81,7 @@ describe('a held write', () => {
   it('names the approval when the wait ends, runs when the same is sent again after approval, and only once (H92)', async () => {
     await viaGateway(async (client) => {
       const statement = { text: 'UPDATE notes SET body = $1 WHERE id = $2', values: ['sent again', 2] };
-      const pending = refusal(client.query(statement));
+      const pending = refusalOf(client.query(statement));
       const { id } = await backstop.waitForHold(/UPDATE notes/i);
       const error = await pending;
       assert.equal(error.code, '55000');
@@ -100,7 +91,7 @@ describe('a held write', () => {
       await backstop.approve(id);
       assert.equal((await client.query(statement)).rowCount, 1);
       assert.equal(await count("notes WHERE id = 2 AND body = 'sent again'"), 1);
-      const again = refusal(client.query(statement));
+      const again = refusalOf(client.query(statement));
       await backstop.deny((await backstop.waitForHold(/UPDATE notes/i)).id, 'once is enough');
       assert.equal((await again).code, '42501');
     });
@@ -109,12 +100,12 @@ describe('a held write', () => {
   it('is not covered by an approval given while its dates meant other days', async () => {
     await viaGateway(async (client) => {
       const text = "UPDATE notes SET body = '02/03/2026'::date::text WHERE id = 3";
-      const first = refusal(client.query(text));
+      const first = refusalOf(client.query(text));
       const { id } = await backstop.waitForHold(/UPDATE notes SET body = \?::date/i);
       await first;
       await backstop.approve(id);
       await client.query("SET datestyle = 'ISO, DMY'");
-      const other = refusal(client.query(text));
+      const other = refusalOf(client.query(text));
       await backstop.deny((await backstop.waitForHold(/UPDATE notes SET body = \?::date/i)).id, 'another day');
       assert.equal((await other).code, '42501');
       await client.query('RESET datestyle');
@@ -126,11 +117,11 @@ describe('a held write', () => {
   it('is not covered by the approval of other bind values', async () => {
     await viaGateway(async (client) => {
       const text = 'DELETE FROM notes WHERE id = $1';
-      const first = refusal(client.query(text, [10]));
+      const first = refusalOf(client.query(text, [10]));
       const { id } = await backstop.waitForHold(/DELETE FROM notes/i);
       await first;
       await backstop.approve(id);
-      const other = refusal(client.query(text, [11]));
+      const other = refusalOf(client.query(text, [11]));
       const hold = await backstop.waitForHold(/DELETE FROM notes/i);
       assert.notEqual(hold.id, id);
       await backstop.deny(hold.id, 'other row');
@@ -156,7 +147,7 @@ describe('a held write', () => {
 
   it('fails like any statement when the server refuses it after the approval', async () => {
     await viaGateway(async (client) => {
-      const insert = refusal(client.query("INSERT INTO notes VALUES (3, 'taken')"));
+      const insert = refusalOf(client.query("INSERT INTO notes VALUES (3, 'taken')"));
       await backstop.approve((await backstop.waitForHold(/INSERT INTO notes/i)).id);
       const error = await insert;
       assert.deepEqual([error.code, error.constraint], ['23505', 'notes_pkey']);
@@ -166,7 +157,7 @@ describe('a held write', () => {
 
   it('leaves the wait when its client cancels, and the approval then runs nothing', async () => {
     await viaGateway(async (client) => {
-      const insert = refusal(client.query("INSERT INTO notes VALUES (1030, 'cancelled')"));
+      const insert = refusalOf(client.query("INSERT INTO notes VALUES (1030, 'cancelled')"));
       const { id } = await backstop.waitForHold(/INSERT INTO notes/i);
       await sendCancelRequest(client, backstop);
       assert.equal((await insert).code, '57014');
@@ -178,7 +169,7 @@ describe('a held write', () => {
 
   it('does not make other clients wait', async () => {
     await viaGateway(async (client) => {
-      const insert = refusal(client.query("INSERT INTO notes VALUES (1040, 'slow')"));
+      const insert = refusalOf(client.query("INSERT INTO notes VALUES (1040, 'slow')"));
       const { id } = await backstop.waitForHold(/INSERT INTO notes/i);
       await viaGateway(isUsable);
       await backstop.deny(id, 'no');
@@ -202,7 +193,7 @@ describe('a held COPY FROM STDIN', () => {
 
   it('loads nothing once it is denied, and the session goes on', async () => {
     await viaGateway(async (client) => {
-      const load = refusal(pipeline(Readable.from([rows(5001, 9000)]), client.query(copyFrom('COPY notes FROM STDIN'))));
+      const load = refusalOf(pipeline(Readable.from([rows(5001, 9000)]), client.query(copyFrom('COPY notes FROM STDIN'))));
       await backstop.deny((await backstop.waitForHold(/COPY notes/i)).id, 'too many');
       assert.equal((await load).code, '42501');
       await isUsable(client);
@@ -219,7 +210,7 @@ describe('a refused statement', () => {
     it(`tells why: ${sql}`, async () => {
       await viaGateway(async (client) => {
         const before = [await count('payments'), await count('customers'), await count('orders')];
-        const error = await refusal(sql.startsWith('ALTER') ? deniedByOperator(client, sql) : client.query(sql));
+        const error = await refusalOf(sql.startsWith('ALTER') ? deniedByOperator(client, sql) : client.query(sql));
         assert.equal(error.severity, 'ERROR');
         assert.equal(error.code, '42501');
         assert.ok((error.message ?? '').length > 20);
@@ -232,7 +223,7 @@ describe('a refused statement', () => {
 
   it('carries the rule, the observed value and the threshold in its detail', async () => {
     await viaGateway(async (client) => {
-      const error = await refusal(client.query('DELETE FROM payments'));
+      const error = await refusalOf(client.query('DELETE FROM payments'));
       assert.match(error.detail ?? '', /CRITICAL/);
       assert.match(error.detail ?? '', /recovery/i);
     });
@@ -241,8 +232,8 @@ describe('a refused statement', () => {
   it('leaves an aborted transaction that ROLLBACK ends', async () => {
     await viaGateway(async (client) => {
       await client.query('BEGIN');
-      assert.equal((await refusal(client.query('DELETE FROM payments'))).code, '42501');
-      assert.equal((await refusal(client.query('SELECT 1'))).code, '25P02');
+      assert.equal((await refusalOf(client.query('DELETE FROM payments'))).code, '42501');
+      assert.equal((await refusalOf(client.query('SELECT 1'))).code, '25P02');
       assert.equal((await client.query('ROLLBACK')).command, 'ROLLBACK');
       await isUsable(client);
     });
@@ -252,7 +243,7 @@ describe('a refused statement', () => {
     await viaGateway(async (client) => {
       await client.query('BEGIN');
       await client.query('SAVEPOINT before_it');
-      assert.equal((await refusal(client.query('DROP TABLE customers'))).code, '42501');
+      assert.equal((await refusalOf(client.query('DROP TABLE customers'))).code, '42501');
       await client.query('ROLLBACK TO SAVEPOINT before_it');
       await isUsable(client);
       assert.equal((await client.query('COMMIT')).command, 'COMMIT');
@@ -262,7 +253,7 @@ describe('a refused statement', () => {
   it('turns the COMMIT of its transaction into a rollback, as PostgreSQL does', async () => {
     await viaGateway(async (client) => {
       await client.query('BEGIN');
-      await refusal(client.query('DROP TABLE customers'));
+      await refusalOf(client.query('DROP TABLE customers'));
       assert.equal((await client.query('COMMIT')).command, 'ROLLBACK');
     });
   });
@@ -270,14 +261,14 @@ describe('a refused statement', () => {
   it('stops every other statement of its message', async () => {
     await viaGateway(async (client) => {
       await client.query('CREATE TEMP TABLE mine (a int)').catch(() => undefined);
-      assert.equal((await refusal(client.query('SELECT 1; DROP TABLE customers; SELECT 2'))).code, '42501');
+      assert.equal((await refusalOf(client.query('SELECT 1; DROP TABLE customers; SELECT 2'))).code, '42501');
       await isUsable(client);
     });
   });
 
   it('is refused in the extended protocol at once, and the name of the statement stays free', async () => {
     await viaGateway(async (client) => {
-      assert.equal((await refusal(client.query({ name: 'bad', text: 'DELETE FROM payments' }))).code, '42501');
+      assert.equal((await refusalOf(client.query({ name: 'bad', text: 'DELETE FROM payments' }))).code, '42501');
       assert.deepEqual((await client.query({ name: 'fine', text: 'SELECT $1::int AS n', values: [7] })).rows, [{ n: 7 }]);
     });
   });
@@ -297,12 +288,12 @@ describe('an identity', () => {
     const url = new URL(backstop.agentUrl());
     url.password = 'wrong';
     const client = new pg.Client({ connectionString: url.href });
-    assert.equal((await refusal(client.connect())).code, '28P01');
+    assert.equal((await refusalOf(client.connect())).code, '28P01');
   });
 
   it('that is an agent can answer no approval, not even its own', async () => {
     await viaGateway(async (client) => {
-      const insert = refusal(client.query("INSERT INTO notes VALUES (1050, 'mine')"));
+      const insert = refusalOf(client.query("INSERT INTO notes VALUES (1050, 'mine')"));
       const { id } = await backstop.waitForHold(/INSERT INTO notes/i);
       await assert.rejects(backstop.answerAs(backstop.agent.token, id, 'approved'), /operator|approval/i);
       await backstop.deny(id, 'no');
@@ -320,6 +311,6 @@ describe('an identity', () => {
     client.on('error', () => undefined);
     await backstop.revokeAgent('short-lived');
     await ended;
-    assert.equal((await refusal(new pg.Client({ connectionString: agent.url }).connect())).code, '28P01');
+    assert.equal((await refusalOf(new pg.Client({ connectionString: agent.url }).connect())).code, '28P01');
   });
 });

@@ -11,15 +11,12 @@ import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { Failure } from '../../src/core/failure.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/remote/embedded-postgres.ts';
+import { runOnce } from '../fixtures/postgres-server.ts';
 
 const isRoot = process.getuid?.() === 0;
 const quiet = { onProgress: (): void => undefined };
 
-async function ask(server: EmbeddedPostgres, sql: string): Promise<readonly Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: server.upstream.reveal() });
-  await client.connect();
-  try { return (await client.query<Record<string, unknown>>(sql)).rows; } finally { await client.end(); }
-}
+const ask = (server: EmbeddedPostgres, sql: string): ReturnType<typeof runOnce> => runOnce(server.upstream.reveal(), sql);
 
 function codeOf(code: string): (error: unknown) => boolean {
   return (error) => error instanceof Failure && error.code === code;

@@ -10,6 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
+import { withPgClient } from '../fixtures/pg-client.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'budgets-'));
@@ -34,11 +35,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function as<T>(agent: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: (await backstop.addAgent(agent)).url });
-  await client.connect();
-  try { return await work(client); } finally { await client.end(); }
-}
+const as = async <T>(agent: string, work: (client: pg.Client) => Promise<T>): Promise<T> => withPgClient((await backstop.addAgent(agent)).url, work);
 const refusal = (statement: Promise<unknown>): Promise<string> => statement.then(() => 'it ran', (error: unknown) => asPgError(error).message ?? '');
 
 describe('a budget of changed rows', () => {

@@ -7,6 +7,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { startScriptedGateway, type ScriptedGateway } from '../fixtures/scripted-gateway.ts';
+import { bind, execute, flush, parse, query, sync } from '../fixtures/unnamed-messages.ts';
 import type { WireClient } from '../fixtures/wire-client.ts';
 
 let server: PostgresServer;
@@ -22,13 +23,6 @@ after(async () => {
   assert.deepEqual(backstop?.faults, [], 'no session ended by a fault');
 });
 beforeEach(async () => { await server.run('TRUNCATE t, forbidden; INSERT INTO t SELECT i, i::text FROM generate_series(1, 5) i'); });
-
-const query = say.encodeQuery;
-const sync = say.encodeSync();
-const flush = say.encodeFlush();
-const parse = (sql: string): Buffer => say.encodeParse({ statement: '', sql, parameterTypes: [] });
-const bind = (): Buffer => say.encodeBind({ portal: '', statement: '', formats: [], values: [], resultFormats: [] });
-const execute = (): Buffer => say.encodeExecute({ portal: '', rowsMax: 0 });
 
 async function withClient(work: (client: WireClient) => Promise<void>): Promise<void> {
   const client = await backstop.client();

@@ -11,6 +11,7 @@ import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { startChoppingProxy, type ChoppingProxy } from '../fixtures/chopping-proxy.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { startScriptedGateway, type ScriptedGateway } from '../fixtures/scripted-gateway.ts';
+import { bind, describePortal, execute, flush, parse, query, sync } from '../fixtures/unnamed-messages.ts';
 import { until } from '../fixtures/until.ts';
 import { connectWire, type WireClient } from '../fixtures/wire-client.ts';
 
@@ -35,12 +36,7 @@ after(async () => {
   await server?.stop();
 });
 
-const query = say.encodeQuery;
-const sync = say.encodeSync();
-const ask = (sql: string, rowsMax = 0): Buffer => Buffer.concat([
-  say.encodeParse({ statement: '', sql, parameterTypes: [] }), say.encodeBind({ portal: '', statement: '', formats: [], values: [], resultFormats: [] }),
-  say.encodeDescribe({ target: 'portal', name: '' }), say.encodeExecute({ portal: '', rowsMax }),
-]);
+const ask = (sql: string, rowsMax = 0): Buffer => Buffer.concat([parse(sql), bind(), describePortal, execute(rowsMax)]);
 const insert = (id: number): string => `INSERT INTO t VALUES (${id})`;
 const big = "SELECT repeat('x', 200000) FROM generate_series(1, 3)";
 
@@ -55,7 +51,7 @@ const sequences: Readonly<Record<string, readonly Buffer[]>> = {
   'the extended protocol': [ask('SELECT 1'), sync, ask(insert(1)), sync, ask('SELECT 1/0'), sync, ask(insert(2)), sync],
   'a pipeline with one Sync': [ask(insert(1)), ask('SELECT 1'), ask(insert(2)), sync, query('SELECT 2')],
   'a pipeline that fails': [ask(insert(1)), ask('SELECT 1/0'), ask(insert(2)), sync, ask(insert(3)), sync],
-  'a portal in portions': [query('BEGIN'), ask('SELECT generate_series(1, 5)', 2), say.encodeExecute({ portal: '', rowsMax: 2 }), say.encodeFlush(), ask(insert(1)), sync, query('COMMIT')],
+  'a portal in portions': [query('BEGIN'), ask('SELECT generate_series(1, 5)', 2), execute(2), flush, ask(insert(1)), sync, query('COMMIT')],
   'COPY to the server': [query('COPY t FROM STDIN'), say.encodeCopyData(Buffer.from('1\ta\n')), say.encodeCopyData(Buffer.from('2\tb\n')), say.encodeCopyDone(), query('SELECT 1')],
   'COPY from the server': [query('COPY (SELECT generate_series(1, 4)) TO STDOUT'), query(insert(1))],
   'COPY in the extended protocol': [ask('COPY t FROM STDIN'), say.encodeCopyData(Buffer.from('1\ta\n')), say.encodeCopyDone(), sync, query('SELECT 1')],

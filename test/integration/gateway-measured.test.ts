@@ -7,6 +7,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import type { MeasuredImpact } from '../../src/core/impact.ts';
 import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { startMeasuredScene, type MeasuredScene } from '../fixtures/measured-scene.ts';
+import { bind, execute, flush, parse, query, sync } from '../fixtures/unnamed-messages.ts';
 import { until } from '../fixtures/until.ts';
 import type { WireClient } from '../fixtures/wire-client.ts';
 
@@ -15,13 +16,19 @@ before(async () => { scene = await startMeasuredScene(); });
 after(async () => { await scene?.stop(); });
 beforeEach(() => scene.refill());
 
-const { encodeQuery: query } = say;
-const sync = say.encodeSync();
-const flush = say.encodeFlush();
-const parse = (sql: string, statement = ''): Buffer => say.encodeParse({ statement, sql, parameterTypes: [] });
-const bind = (values: readonly string[] = [], statement = '', portal = ''): Buffer => say.encodeBind({ portal, statement, formats: [], values: values.map((value) => Buffer.from(value)), resultFormats: [] });
-const execute = (rowsMax = 0, portal = ''): Buffer => say.encodeExecute({ portal, rowsMax });
 const whole = (sql: string, values: readonly string[] = []): Buffer => Buffer.concat([parse(sql), bind(values), execute()]);
+
+/** The client's UPDATE waits for a row that another session holds; `act` gets the process that waits. */
+async function whileItWaits(client: WireClient, act: (pid: number) => Promise<void>): Promise<void> {
+  const other = await scene.other();
+  try {
+    other.send(query('BEGIN; UPDATE audited SET v = v WHERE id = 1'));
+    await other.until('Z');
+    client.send(query("UPDATE audited SET v = 'n' WHERE id = 1"));
+    const waiting = await until('it waits for the row', async () => (await scene.backstop.upstream.run("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))[0]);
+    await act(Number(waiting['pid']));
+  } finally { other.end(); }
+}
 
 describe('what changes too much is rolled back, with both numbers (H74)', () => {
   /** Approved for what it matched; then others add rows before it is sent again. */
@@ -205,15 +212,10 @@ describe('a measured statement looks as PostgreSQL shows it', () => {
   }));
 
   it('a cancel while it runs reaches it, and its session goes on', () => scene.withClient(async (client) => {
-    const other = await scene.other();
-    try {
-      other.send(query('BEGIN; UPDATE audited SET v = v WHERE id = 1'));
-      await other.until('Z');
-      client.send(query("UPDATE audited SET v = 'n' WHERE id = 1"));
-      await until('it waits for the row', async () => (await scene.backstop.upstream.run("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")).length > 0);
+    await whileItWaits(client, async () => {
       await scene.cancel(client);
       assert.deepEqual(await client.until('Z'), ['E:57014', 'Z:I']);
-    } finally { other.end(); }
+    });
     client.send(query('SELECT 1'));
     assert.deepEqual(await client.until('Z'), ['T', 'D:1', 'C:SELECT 1', 'Z:I']);
   }));
@@ -230,18 +232,10 @@ describe('a measured statement looks as PostgreSQL shows it', () => {
   }));
 
   it('a server that dies before the commit leaves an outcome that says so', () => scene.withClient(async (client) => {
-    const other = await scene.other();
-    try {
-      other.send(query('BEGIN; UPDATE audited SET v = v WHERE id = 1'));
-      await other.until('Z');
-      client.send(query("UPDATE audited SET v = 'n' WHERE id = 1"));
-      const [row] = await until('it waits for the row', async () => {
-        const rows = await scene.backstop.upstream.run("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'");
-        return rows.length > 0 ? rows : undefined;
-      });
-      await scene.backstop.upstream.run(`SELECT pg_terminate_backend(${Number(row?.['pid'])})`);
+    await whileItWaits(client, async (pid) => {
+      await scene.backstop.upstream.run(`SELECT pg_terminate_backend(${pid})`);
       await client.untilClosed();
       assert.equal((await scene.lastOutcome()).outcome, 'rolled-back');
-    } finally { other.end(); }
+    });
   }));
 });

@@ -5,19 +5,14 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Impact } from '../../src/core/impact.ts';
-import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { startMeasuredScene, type MeasuredScene } from '../fixtures/measured-scene.ts';
+import { bind, execute, parse, query, sync } from '../fixtures/unnamed-messages.ts';
 
 let scene: MeasuredScene;
 before(async () => { scene = await startMeasuredScene(); });
 after(async () => { await scene?.stop(); });
 beforeEach(() => scene.refill());
 
-const { encodeQuery: query } = say;
-const sync = say.encodeSync();
-const parse = (sql: string, statement = ''): Buffer => say.encodeParse({ statement, sql, parameterTypes: [] });
-const bind = (values: readonly string[] = [], statement = '', portal = ''): Buffer => say.encodeBind({ portal, statement, formats: [], values: values.map((value) => Buffer.from(value)), resultFormats: [] });
-const execute = (rowsMax = 0, portal = ''): Buffer => say.encodeExecute({ portal, rowsMax });
 
 describe('the preview counts what would happen', () => {
   it('rows, their share, and what foreign keys pass on', () => scene.withClient(async (client) => {

@@ -4,24 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import pg from 'pg';
+import type pg from 'pg';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
-import { asPgError } from '../fixtures/pg-error.ts';
+import { withPgClient } from '../fixtures/pg-client.ts';
+import { codeOf } from '../fixtures/pg-error.ts';
 
-async function session(backstop: RunningBackstop, work: (client: pg.Client) => Promise<void>): Promise<void> {
-  const client = new pg.Client({ connectionString: backstop.agentUrl() });
-  await client.connect();
-  try { await work(client); } finally { await client.end(); }
-}
-
-async function codeOf(statement: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await statement;
-    return undefined;
-  } catch (error) {
-    return asPgError(error).code;
-  }
-}
+const session = (backstop: RunningBackstop, work: (client: pg.Client) => Promise<void>): Promise<void> => withPgClient(backstop.agentUrl(), work);
 
 describe('a migration where the policy allows its statements', () => {
   let backstop: RunningBackstop;

@@ -9,6 +9,7 @@ import * as say from '../../src/lib/pgwire/frontend-encode.ts';
 import { call } from '../fixtures/messages.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { startScriptedGateway, type ScriptedGateway } from '../fixtures/scripted-gateway.ts';
+import { bind, describePortal, execute, flush, parse, query, sync } from '../fixtures/unnamed-messages.ts';
 import { until } from '../fixtures/until.ts';
 import { openSocket, WireClient } from '../fixtures/wire-client.ts';
 
@@ -29,13 +30,6 @@ beforeEach(async () => {
   backstop.actions.length = backstop.settled.length = backstop.forwarded.length = backstop.holds.length = 0;
 });
 
-const query = say.encodeQuery;
-const sync = say.encodeSync();
-const flush = say.encodeFlush();
-const parse = (sql: string, statement = ''): Buffer => say.encodeParse({ statement, sql, parameterTypes: [] });
-const bind = (values: readonly string[] = [], statement = '', portal = ''): Buffer => say.encodeBind({ portal, statement, formats: [], values: values.map((value) => Buffer.from(value)), resultFormats: [] });
-const execute = (rowsMax = 0, portal = ''): Buffer => say.encodeExecute({ portal, rowsMax });
-const describePortal = say.encodeDescribe({ target: 'portal', name: '' });
 const whole = (sql: string): readonly Buffer[] => [parse(sql), bind(), describePortal, execute()];
 
 async function withClient(work: (client: WireClient) => Promise<void>): Promise<void> {

@@ -7,27 +7,15 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
-import { asPgError, type PgError } from '../fixtures/pg-error.ts';
+import { withPgClient } from '../fixtures/pg-client.ts';
+import { codeOf, refusalOf } from '../fixtures/pg-error.ts';
 import { until } from '../fixtures/until.ts';
 
 let backstop: RunningBackstop;
 before(async () => { backstop = await startBackstop({ waitSeconds: 0 }); });
 after(async () => { await backstop?.stop(); });
 
-async function session<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: backstop.agentUrl() });
-  await client.connect();
-  try { return await work(client); } finally { await client.end(); }
-}
-
-async function failure(statement: Promise<unknown>): Promise<PgError | undefined> {
-  try {
-    await statement;
-    return undefined;
-  } catch (error) {
-    return asPgError(error);
-  }
-}
+const session = <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => withPgClient(backstop.agentUrl(), work);
 
 const first = async (client: pg.Client, sql: string): Promise<unknown> => Object.values((await client.query<Record<string, unknown>>(sql)).rows[0] ?? {})[0];
 const stops: readonly (string | undefined)[] = ['42501', '55000'];
@@ -53,8 +41,8 @@ describe('state of the session', () => {
   for (const [hazard, sql, setting] of settings) {
     it(`is not changed by ${sql} (${hazard})`, () => session(async (client) => {
       const before = await first(client, `SHOW ${setting}`);
-      const error = await failure(client.query(sql));
-      assert.ok(stops.includes(error?.code), `${error?.code ?? 'it ran'}`);
+      const code = await codeOf(client.query(sql));
+      assert.ok(stops.includes(code), code ?? 'it ran');
       assert.equal(await first(client, `SHOW ${setting}`), before);
       await session(async (later) => { assert.equal(await first(later, `SHOW ${setting}`), before, 'nor for later sessions'); });
     }));
@@ -62,14 +50,14 @@ describe('state of the session', () => {
 
   it('a read-only transaction cannot be opened for writes (H57)', () => session(async (client) => {
     await client.query('BEGIN READ ONLY');
-    assert.ok(stops.includes((await failure(client.query('SET TRANSACTION READ WRITE')))?.code));
+    assert.ok(stops.includes(await codeOf(client.query('SET TRANSACTION READ WRITE'))));
     await client.query('ROLLBACK');
   }));
 
   it('no start-up parameter brings a setting that is not on the list (H63)', async () => {
     for (const options of ['-c search_path=evil', '-c session_replication_role=replica', '-csearch_path=evil', '--role=postgres']) {
       const client = new pg.Client({ connectionString: backstop.agentUrl(), options });
-      assert.equal((await failure(client.connect()))?.code, '0A000', options);
+      assert.equal(await codeOf(client.connect()), '0A000', options);
     }
   });
 
@@ -79,12 +67,12 @@ describe('state of the session', () => {
     await session(async (client) => {
       assert.equal(await first(client, 'SELECT harmless()'), 1);
       await client.query("SELECT set_config('search_path', 'evil, public', false)");
-      assert.ok(stops.includes((await failure(client.query('SELECT harmless()')))?.code));
+      assert.ok(stops.includes(await codeOf(client.query('SELECT harmless()'))));
       await client.query("SELECT pg_catalog.set_config('search_path', $1, false)", ['public']);
       assert.equal(await first(client, 'SELECT harmless()'), 1);
       await client.query('BEGIN');
       await client.query("SELECT set_config('search_path', 'evil', true)");
-      assert.ok(stops.includes((await failure(client.query('SELECT harmless()')))?.code));
+      assert.ok(stops.includes(await codeOf(client.query('SELECT harmless()'))));
       await client.query('ROLLBACK');
       assert.equal(await first(client, 'SELECT harmless()'), 1);
     });
@@ -93,17 +81,17 @@ describe('state of the session', () => {
   it('DISCARD ALL and RESET ALL leave the guard whole (H64)', () => session(async (client) => {
     await client.query('PREPARE q AS SELECT 1');
     await client.query('DISCARD ALL');
-    assert.ok(unknownName.includes((await failure(client.query('EXECUTE q')))?.code), 'the guard forgets it with the server');
+    assert.ok(unknownName.includes(await codeOf(client.query('EXECUTE q'))), 'the guard forgets it with the server');
     await client.query('RESET ALL');
-    assert.ok(stops.includes((await failure(client.query('UPDATE notes SET body = body WHERE id = 1')))?.code));
-    assert.equal((await failure(client.query('DELETE FROM payments')))?.code, '42501');
+    assert.ok(stops.includes(await codeOf(client.query('UPDATE notes SET body = body WHERE id = 1'))));
+    assert.equal(await codeOf(client.query('DELETE FROM payments')), '42501');
   }));
 
   it('a hold inside a transaction ends with its wait, and the locks go with the transaction (H65)', () => session(async (client) => {
     await client.query('BEGIN');
     await client.query('LOCK TABLE notes IN ACCESS SHARE MODE').catch(() => client.query('ROLLBACK; BEGIN'));
-    assert.equal((await failure(client.query('UPDATE notes SET body = body WHERE id = 1')))?.code, '55000');
-    assert.equal((await failure(client.query('SELECT 1')))?.code, '25P02', 'aborted, as by any error');
+    assert.equal(await codeOf(client.query('UPDATE notes SET body = body WHERE id = 1')), '55000');
+    assert.equal(await codeOf(client.query('SELECT 1')), '25P02', 'aborted, as by any error');
     await client.query('ROLLBACK');
     const held = await backstop.upstream.run("SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'shopkeeper' AND l.relation = 'notes'::regclass", 'shop');
     assert.equal(held.length, 0);
@@ -111,9 +99,9 @@ describe('state of the session', () => {
 
   it('no transaction is handed over by PREPARE TRANSACTION, and none is finished that another made (H66)', () => session(async (client) => {
     await client.query('BEGIN');
-    assert.ok(stops.includes((await failure(client.query("PREPARE TRANSACTION 'mine'")))?.code));
+    assert.ok(stops.includes(await codeOf(client.query("PREPARE TRANSACTION 'mine'"))));
     await client.query('ROLLBACK');
-    assert.ok(stops.includes((await failure(client.query("COMMIT PREPARED 'theirs'")))?.code));
+    assert.ok(stops.includes(await codeOf(client.query("COMMIT PREPARED 'theirs'"))));
     assert.deepEqual(await backstop.upstream.run('SELECT gid FROM pg_prepared_xacts'), []);
   }));
 
@@ -121,8 +109,8 @@ describe('state of the session', () => {
     await client.query('BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY');
     await client.query('COMMIT AND CHAIN');
     assert.deepEqual([await first(client, 'SHOW transaction_isolation'), await first(client, 'SHOW transaction_read_only')], ['serializable', 'on']);
-    assert.equal((await failure(client.query('DELETE FROM payments')))?.code, '42501');
-    assert.equal((await failure(client.query('SELECT 1')))?.code, '25P02', 'the chained transaction is the one that was aborted');
+    assert.equal(await codeOf(client.query('DELETE FROM payments')), '42501');
+    assert.equal(await codeOf(client.query('SELECT 1')), '25P02', 'the chained transaction is the one that was aborted');
     await client.query('ROLLBACK');
   }));
 
@@ -132,13 +120,13 @@ describe('state of the session', () => {
       await one.query("SET TimeZone = 'Asia/Tokyo'");
       await one.query('PREPARE left_behind AS SELECT 1');
       await session(async (other) => {
-        assert.ok(unknownName.includes((await failure(other.query('EXECUTE left_behind')))?.code));
+        assert.ok(unknownName.includes(await codeOf(other.query('EXECUTE left_behind'))));
         assert.notEqual(await first(other, 'SHOW TimeZone'), 'Asia/Tokyo');
         assert.notEqual(await first(one, 'SELECT pg_backend_pid()'), await first(other, 'SELECT pg_backend_pid()'));
       });
     });
     await session(async (later) => {
-      assert.ok(unknownName.includes((await failure(later.query('EXECUTE left_behind')))?.code));
+      assert.ok(unknownName.includes(await codeOf(later.query('EXECUTE left_behind'))));
       assert.equal(await first(later, "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'left behind'"), 0);
     });
   });
@@ -150,21 +138,21 @@ describe('beyond the database', () => {
       "COPY notes TO PROGRAM 'rm -rf backups'", "COPY notes FROM PROGRAM 'cat'", "COPY notes TO '/tmp/x'", "SELECT pg_read_file('postgresql.conf')",
       "SELECT lo_export(1, '/tmp/x')", 'ALTER SYSTEM SET archive_command = \'true\'', "SELECT pg_drop_replication_slot('standby')", "SELECT pg_switch_wal()",
       'CREATE EXTENSION dblink', 'CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw',
-    ]) assert.ok(stops.includes((await failure(client.query(sql)))?.code), sql);
+    ]) assert.ok(stops.includes(await codeOf(client.query(sql))), sql);
   }));
 
   it('whoever answers reads from Backstop, not from the agent, that nothing could bring the data back (H95)', () => session(async (client) => {
-    const error = await failure(client.query('DELETE FROM payments'));
-    assert.match(error?.message ?? '', /recovery point/i);
-    await failure(client.query('DELETE FROM notes WHERE id = 7'));
+    const error = await refusalOf(client.query('DELETE FROM payments'));
+    assert.match(error.message ?? '', /recovery point/i);
+    await refusalOf(client.query('DELETE FROM notes WHERE id = 7'));
     const held = await until('the hold is listed', async () => (await backstop.memory.approvals.list('pending', 100)).find(({ redacted }) => redacted.includes('DELETE FROM notes')));
     assert.equal(held.risk.destroys, true, 'the approver sees that rows are lost');
   }));
 
   it('an error and a hold repeat no value of the statement, and the record has none (H89)', () => session(async (client) => {
     const secret = 'sesame-7261';
-    const error = await failure(client.query(`UPDATE notes SET body = '${secret}' WHERE id = 7`));
-    assert.doesNotMatch(JSON.stringify({ ...error, message: error?.message }), /sesame/);
+    const error = await refusalOf(client.query(`UPDATE notes SET body = '${secret}' WHERE id = 7`));
+    assert.doesNotMatch(JSON.stringify(error), /sesame/);
     assert.doesNotMatch(JSON.stringify(await backstop.memory.approvals.list('pending', 100)), /sesame/);
   }));
 

@@ -10,7 +10,8 @@ import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { query } from '../fixtures/messages.ts';
-import { asPgError, type PgError } from '../fixtures/pg-error.ts';
+import { withPgClient } from '../fixtures/pg-client.ts';
+import { refusalOf } from '../fixtures/pg-error.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { startScriptedGateway, type ScriptedGateway } from '../fixtures/scripted-gateway.ts';
 
@@ -28,7 +29,6 @@ scopes:
 const pinned = { statement_timeout: '1s', lock_timeout: '1s', idle_in_transaction_session_timeout: '2s', transaction_timeout: '5s' };
 const folder = mkdtempSync(join(tmpdir(), 'backstop-test-policy-'));
 
-const pgError = (work: Promise<unknown>): Promise<PgError> => work.then(() => assert.fail('it was let through'), (error: unknown) => asPgError(error));
 
 describe('an agent under limits of time (H61, H62, H64)', () => {
   let backstop: RunningBackstop;
@@ -38,11 +38,7 @@ describe('an agent under limits of time (H61, H62, H64)', () => {
   });
   after(async () => { await backstop.stop(); rmSync(folder, { recursive: true }); });
 
-  async function withClient(work: (client: pg.Client) => Promise<void>, url = backstop.agentUrl()): Promise<void> {
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    try { await work(client); } finally { await client.end().catch(() => undefined); }
-  }
+  const withClient = (work: (client: pg.Client) => Promise<void>, url = backstop.agentUrl()): Promise<void> => withPgClient(url, work);
   const limits = async (client: pg.Client): Promise<Record<string, string>> => Object.fromEntries(
     (await client.query<{ name: string; value: string }>("SELECT name, current_setting(name) AS value FROM pg_settings WHERE name = ANY ($1)", [Object.keys(pinned)])).rows.map(({ name, value }) => [name, value]));
 
@@ -69,7 +65,7 @@ describe('an agent under limits of time (H61, H62, H64)', () => {
   test('may set a lower one', () => withClient(async (client) => {
     await client.query("SET statement_timeout = '300ms'");
     assert.equal((await limits(client))['statement_timeout'], '300ms');
-    assert.equal((await pgError(client.query('SELECT pg_sleep(5)'))).code, '57014');
+    assert.equal((await refusalOf(client.query('SELECT pg_sleep(5)'))).code, '57014');
   }));
 
   for (const sql of [
@@ -77,7 +73,7 @@ describe('an agent under limits of time (H61, H62, H64)', () => {
     "SELECT set_config('lock_timeout', CASE WHEN true THEN '0' END, false)", 'BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; COMMIT', 'SET transaction_timeout = 0',
   ]) {
     test(`is refused ${sql}`, () => withClient(async (client) => {
-      const error = await pgError(client.query(sql));
+      const error = await refusalOf(client.query(sql));
       assert.equal(error.code, '42501');
       assert.match(`${error.message} ${error.detail}`, /limit of time|timeouts/);
       await client.query('ROLLBACK');
@@ -86,10 +82,10 @@ describe('an agent under limits of time (H61, H62, H64)', () => {
   }
 
   test('finds them in force for a statement, for a lock and for a transaction that idles', () => withClient(async (client) => {
-    assert.equal((await pgError(client.query('SELECT pg_sleep(10)'))).code, '57014');
+    assert.equal((await refusalOf(client.query('SELECT pg_sleep(10)'))).code, '57014');
     await withClient(async (other) => {
       await other.query('BEGIN; LOCK TABLE notes');
-      const code = (await pgError(client.query('SET statement_timeout = 900; SET lock_timeout = 200; SELECT * FROM notes'))).code;
+      const code = (await refusalOf(client.query('SET statement_timeout = 900; SET lock_timeout = 200; SELECT * FROM notes'))).code;
       assert.equal(code, '55P03');
       const ended = new Promise<string>((resolve) => { other.on('error', (error) => { resolve('code' in error ? String(error.code) : error.message); }); });
       assert.equal(await ended, '25P03', 'the server ends the session that idles');
@@ -155,7 +151,7 @@ describe('an agent under protect (H46, H57 to H62)', () => {
       const client = new pg.Client({ connectionString: backstop.agentUrl() });
       await client.connect();
       try {
-        assert.match(String((await pgError(client.query(sql))).code), /^(42501|55000)$/);
+        assert.match(String((await refusalOf(client.query(sql))).code), /^(42501|55000)$/);
       } finally {
         await client.end();
       }

@@ -4,8 +4,7 @@
  */
 import { noImpact, type Impact } from '../impact.ts';
 import type { BudgetUse } from './budgets.ts';
-import { levels } from '../risk.ts';
-import type { Effect, Level, Reason, Recoverability, Risk } from '../risk.ts';
+import { levels, type Risk } from '../risk.ts';
 
 export interface PolicyInput {
   readonly risk: Risk;
@@ -19,12 +18,7 @@ export interface PolicyInput {
   readonly used?: BudgetUse | undefined;
 }
 
-export interface Facts {
-  readonly level: Level;
-  readonly reasons: readonly Reason[];
-  readonly effects: readonly Effect[];
-  readonly destroys: boolean;
-  readonly recoverability: Recoverability;
+export interface Facts extends Omit<Risk, 'assumptions'> {
   readonly recovery: 'none';
   readonly impact: Impact;
   readonly used: BudgetUse | undefined;

@@ -16,27 +16,33 @@ type Answer = (socket: Socket, chunk: Buffer, turn: number) => void;
 
 /** Runs a server that answers each chunk as told, and what the link makes of it. */
 async function against(answer: Answer, query: string, timeoutMs = 2000): Promise<unknown> {
-  const sockets: Socket[] = [];
-  const server = createServer((socket) => {
-    sockets.push(socket);
+  const { port, close } = await listen((socket) => {
     let turn = 0;
     socket.on('data', (chunk) => { answer(socket, chunk, (turn += 1)); });
-    socket.on('error', () => { /* the link may hang up on us */ });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  assert.ok(address !== null && typeof address === 'object');
   try {
-    const link = await connectLink(parseConnectionString(`postgres://ada:hunter2@127.0.0.1:${address.port}/d${query}`), { timeoutMs });
+    const link = await connectLink(parseConnectionString(`postgres://ada:hunter2@127.0.0.1:${port}/d${query}`), { timeoutMs });
     link.destroy();
     return 'connected';
   } catch (error) {
     return error;
   } finally {
-    for (const socket of sockets) socket.destroy();
-    server.close();
+    close();
   }
+}
+
+async function listen(onSocket: (socket: Socket) => void): Promise<{ readonly port: number; readonly close: () => void }> {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => { /* the link may hang up on us */ });
+    onSocket(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  assert.ok(address !== null && typeof address === 'object');
+  return { port: address.port, close: () => { for (const socket of sockets) socket.destroy(); server.close(); } };
 }
 
 const ok = encodeAuthentication({ kind: 'ok' });
@@ -110,22 +116,17 @@ test('a server that sends random bytes, after a good beginning or at once, is re
 
 test('a server that answers a question with noise loses the link, and the question fails', async () => {
   const greeting = Buffer.concat([ok, ...ready]);
-  const server = createServer((socket) => {
+  const { port, close } = await listen((socket) => {
     socket.once('data', () => { socket.write(greeting); socket.on('data', () => { socket.write('HTTP/1.1 400 Bad Request\r\n'); }); });
-    socket.on('error', () => { /* the link hangs up on us */ });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  assert.ok(address !== null && typeof address === 'object');
   try {
-    const link = await connectLink(parseConnectionString(`postgres://ada@127.0.0.1:${address.port}/d${plain}`));
+    const link = await connectLink(parseConnectionString(`postgres://ada@127.0.0.1:${port}/d${plain}`));
     const { promise: closed, resolve } = Promise.withResolvers<Error | undefined>();
     link.relay({ onData: () => assert.fail('noise reached the client'), onDrain: () => {}, onClose: resolve });
     await assert.rejects(link.query('select 1'), (error) => error instanceof Failure && error.code === 'upstream_unavailable');
     assert.ok(await closed instanceof ProtocolError);
   } finally {
-    server.close();
+    close();
   }
 });
 

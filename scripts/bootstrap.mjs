@@ -15,6 +15,9 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const packages = join(root, 'node_modules');
 const node = join(packages, 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+/** What Node compiled of the program, so that the next start need not; tests go without, it would blur their coverage. */
+const program = 'src/main.ts';
+const compiled = join(packages, '.cache', 'backstop');
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /** npm passes on the Ctrl-C that the terminal has already sent: within this time it is the same one. */
 const sameSignalMs = 500;
@@ -26,6 +29,7 @@ try {
   const [file, ...args] = process.argv.slice(2);
   if (file === undefined) throw new Refusal('scripts/bootstrap.mjs needs the file that it should run');
   await install();
+  if (file === program) process.env.NODE_COMPILE_CACHE ??= compiled;
   process.exitCode = await runCommand(node, ['--disable-warning=ExperimentalWarning', resolve(root, file), ...args]);
 } catch (error) {
   if (!(error instanceof Refusal)) throw error;

@@ -20,13 +20,13 @@ description: Lets everything through, within limits of time.
 levels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: allow }
 unknown: hold
 recovery: { required_from: never }
-timeouts: { statement: 1, lock: 1, idle_in_transaction: 2, transaction: 5 }
+timeouts: { statement: 1, lock: 1, idle_in_transaction: 4, transaction: 8 }
 scopes:
   - name: patient
     match: { agents: [patient] }
     timeouts: { statement: 60 }
 `;
-const pinned = { statement_timeout: '1s', lock_timeout: '1s', idle_in_transaction_session_timeout: '2s', transaction_timeout: '5s' };
+const pinned = { statement_timeout: '1s', lock_timeout: '1s', idle_in_transaction_session_timeout: '4s', transaction_timeout: '8s' };
 const folder = mkdtempSync(join(tmpdir(), 'backstop-test-policy-'));
 
 
@@ -85,9 +85,9 @@ describe('an agent under limits of time (H61, H62, H64)', () => {
     assert.equal((await refusalOf(client.query('SELECT pg_sleep(10)'))).code, '57014');
     await withClient(async (other) => {
       await other.query('BEGIN; LOCK TABLE notes');
+      const ended = new Promise<string>((resolve) => { other.on('error', (error) => { resolve('code' in error ? String(error.code) : error.message); }); });
       const code = (await refusalOf(client.query('SET statement_timeout = 900; SET lock_timeout = 200; SELECT * FROM notes'))).code;
       assert.equal(code, '55P03');
-      const ended = new Promise<string>((resolve) => { other.on('error', (error) => { resolve('code' in error ? String(error.code) : error.message); }); });
       assert.equal(await ended, '25P03', 'the server ends the session that idles');
     });
   }));

@@ -29,6 +29,9 @@ export interface Rig {
   close(): Promise<void>;
 }
 
+/** A process, and the end of what it has said. */
+interface Begun { readonly child: ChildProcess; readonly log: () => string }
+
 const main = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 const policy = `
 name: killed
@@ -58,16 +61,16 @@ export async function startRig(server: PostgresServer, storeUrl: string | undefi
   const port = await freePort();
   const starts: number[] = [];
   let child: ChildProcess | undefined;
-  let log = '';
 
-  const begin = (workers: number): ChildProcess => {
-    log = '';
-    child = spawn(process.execPath, [
+  const begin = (workers: number): Begun => {
+    const begun = child = spawn(process.execPath, [
       '--disable-warning=ExperimentalWarning', main, 'up', '--data', dataDir, '--upstream', upstream, '--policy', join(dataDir, 'killed.yaml'), '--environment', 'dev',
       '--gateway-port', String(port), '--gateway-tls', 'off', '--http-port', '0', '--workers', String(workers), ...(storeUrl === undefined ? [] : ['--store', storeUrl]),
     ], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'compiled') } });
-    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { log = (log + text).slice(-5_000); });
-    return child;
+    // Of this one alone: what one before had said may come only now.
+    let log = '';
+    for (const stream of [begun.stdout, begun.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { log = (log + text).slice(-5_000); });
+    return { child: begun, log: () => log };
   };
   const kill = async (): Promise<void> => {
     const last = child;
@@ -83,7 +86,7 @@ export async function startRig(server: PostgresServer, storeUrl: string | undefi
     memory, operatorToken, starts, kill, url: `postgres://ada:${token}@127.0.0.1:${port}/shop`,
     start: async (workers) => {
       const since = performance.now();
-      await untilServing(begin(workers), () => log);
+      await untilServing(begin(workers));
       starts.push(performance.now() - since);
     },
     startAndKill: async (workers, afterMs) => {
@@ -116,7 +119,7 @@ function parentOf(pid: number): number | undefined {
   }
 }
 
-function untilServing(child: ChildProcess, log: () => string): Promise<void> {
+function untilServing({ child, log }: Begun): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => { reject(new Error(`it does not serve after ${startMsMax} ms:\n${log()}`)); }, startMsMax);
     const ended = (code: number | null): void => { clearTimeout(timer); reject(new Error(`it ended with code ${code}:\n${log()}`)); };

@@ -49,7 +49,7 @@ export function classificationText(found: Classification): string {
     `${found.level}${found.destroys ? `, would lose data; to undo it would take: ${undoNeeds[found.recoverability]} (Backstop takes no recovery point yet)` : ''}\n`,
     ...(found.error === undefined ? [] : [`\nIt could not be read: ${printable(found.error)}\n`]),
     section('Why', found.reasons.map(({ level, rule, message }) => [level, rule, message])),
-    section('Effects', found.effects.map(effectCells)),
+    section('Effects', uniqueRows(found.effects.map(effectCells))),
     section('Statements', (found.statements ?? []).map(({ kind, level, reasons }, index) => [`${index + 1}.`, level, kind, reasons.join(', ')])),
     section('Taken for granted', unique(found.assumptions).map((assumption) => [assumption])),
   ];
@@ -64,6 +64,11 @@ function section(title: string, rows: readonly (readonly string[])[]): string {
 function effectCells({ kind, object, objectKind, via, detail }: Effect): readonly string[] {
   const how = [...(via === undefined || via.length === 0 ? [] : [`through ${via.join(', ')}`]), ...(detail === undefined ? [] : [detail])];
   return [kind, [objectKind, object].filter((part) => part !== undefined).join(' '), how.join('; ')];
+}
+
+/** Effects that differ only in their columns read the same here. */
+function uniqueRows(rows: readonly (readonly string[])[]): readonly (readonly string[])[] {
+  return [...new Map(rows.map((row) => [row.join('\0'), row])).values()];
 }
 
 function unique(texts: readonly string[]): readonly string[] { return [...new Set(texts)]; }

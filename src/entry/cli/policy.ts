@@ -48,7 +48,7 @@ function addExplain(policy: Command, deps: CliDeps): void {
     .option('--at <time>', 'when, in ISO 8601 (default: now)')
     .option('--rows <count>', 'suppose that it would change so many rows')
     .option('--db <url>', 'judge against the catalog of this database')
-    .option('--pg <major>', 'offline: the PostgreSQL version to judge for, 15 to 18', '18')
+    .option('--major <number>', 'offline: the PostgreSQL version to judge for, 15 to 18', '18')
     .option('--config <file>', 'configuration file (default backstop.yaml, when there is one)');
   for (const setting of [settings.policy, settings.environment]) explain.option(`--${setting.flag} <${setting.takes}>`, setting.what);
   withJson(explain, 'print one JSON object').action(async (sql: string, options: Options) => {
@@ -65,7 +65,7 @@ async function explainStatement(sql: string, options: Options, deps: CliDeps): P
   const who: Circumstances = {
     agent: String(options['agent']), database: databaseOf(options, db), environment: config.environment, at: timeOf(options, deps),
   };
-  const { catalog, parser, searchPath, role } = db === undefined ? await deps.offlinePlace(wholeNumber(String(options['pg']), '--pg', 15, 18)) : await deps.livePlace(db);
+  const { catalog, parser, searchPath, role } = db === undefined ? await deps.offlinePlace(wholeNumber(String(options['major']), '--major', 15, 18)) : await deps.livePlace(db);
   const { risk, error } = assess(sql, { searchPath, role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map() }, catalog, parser);
   const inForce = scopeFor(policy, who);
   const input = { risk, agent: who.agent, database: who.database, recovery: 'none' as const, impact: impactOf(risk.effects, options), used: noUse };

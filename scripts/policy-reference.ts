@@ -9,8 +9,8 @@ import { policySchema } from '../src/core/policy/policy.ts';
 import { rules } from '../src/core/policy/rules.ts';
 import { examples } from './policy-examples.ts';
 
-export const documentPath = new URL('../docs/policy.md', import.meta.url);
-export const marker = '<!-- From here on this page is made by `npm run docs:policy`; change the schema, not the text. -->';
+const documentPath = new URL('../docs/policy.md', import.meta.url);
+const marker = '<!-- From here on this page is made by `npm run docs:policy`; change the schema, not the text. -->';
 
 /** The whole page with a reference part that is current. */
 export function withReference(page: string): string {

@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { capabilityRows, capabilityViolations, dependencyViolations } from './tidy/documents.ts';
 import { importViolations, purityViolations } from './tidy/rooms.ts';
-import { constructViolations, exportViolations, nameViolations, openingViolations, sizeViolations } from './tidy/shape.ts';
+import { constructViolations, exportViolations, nameViolations, openingViolations, sizeViolations, unusedExportViolations } from './tidy/shape.ts';
 import { readSource } from './tidy/source.ts';
 import type { Source, Violation } from './tidy/source.ts';
 import { placeViolations, planViolations, productWordViolations } from './tidy/words.ts';
@@ -49,6 +49,7 @@ hold('each room imports only what it may', overSources(importViolations));
 hold('core is pure', overSources(purityViolations));
 hold('files have at most 400 lines and functions at most 70', overSources(sizeViolations));
 hold('exports have names, and no file only passes names on', overSources(exportViolations));
+hold('what is exported is used elsewhere', unusedExportViolations(sources));
 hold('no any, no foreign permits, no environment outside config.ts, no test alone', overSources(constructViolations));
 hold('names are kebab-case and say something', everything.filter((path) => /^(src|test|scripts)\//.test(path) && path.endsWith('.ts')).flatMap(nameViolations));
 hold('each file opens with a comment', code.flatMap((path) => openingViolations(path, read(path))));
@@ -139,6 +140,11 @@ test('a capability must be planned or name a test that exists', () => {
     '| d | soon |', '| e | src/a.ts |', '| f | |'].join('\n');
   const found = capabilityViolations('c.md', table, (path) => ({ 'test/a.test.ts': "test('it holds', …)", 'src/a.ts': '' })[path]);
   assert.deepEqual(found.map(({ line }) => line), [5, 6, 7, 8]);
+});
+
+test('an export that no other file names is caught', () => {
+  const files = [['a', 'export const used = 1;\nexport function alone() {}\nexport type Shape = 1;'], ['b', "import { used } from './a.ts';\nused;"]];
+  assert.deepEqual(unusedExportViolations(files.map(([name, text = '']) => readSource(`src/${name}.ts`, text))).map(({ path, line }) => `${path}:${line}`), ['src/a.ts:2']);
 });
 
 test('a range, a tag and a link are no exact versions', () => {

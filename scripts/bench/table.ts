@@ -55,7 +55,7 @@ export function formatIdle(results: readonly Idle[]): string {
     [relay, String(connections), fixed(kbPerConnection, 1), megabytes(peakKb), secondsToConnect.toFixed(1)]));
 }
 
-export function formatTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+function formatTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = heads.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]?.length ?? 0)));
   const line = (row: readonly string[]): string => `| ${row.map((cell, i) => (isText(i) ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(' | ')} |`;
   const isText = (i: number): boolean => textHeads.has(heads[i] ?? '');
@@ -63,7 +63,7 @@ export function formatTable(heads: readonly string[], rows: readonly (readonly s
   return [line(heads), rule, ...rows.map(line)].join('\n');
 }
 
-export function ratio(a: number | undefined, b: number | undefined): string {
+function ratio(a: number | undefined, b: number | undefined): string {
   return a === undefined || b === undefined || b === 0 ? '–' : (a / b).toFixed(2);
 }
 

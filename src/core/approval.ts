@@ -70,7 +70,7 @@ export function bindingOf({ digest, agent, database, role, searchPath, valueSett
   ]));
 }
 
-export function isExpired(approval: Approval, now: Date): boolean {
+function isExpired(approval: Approval, now: Date): boolean {
   return approval.state === 'expired' || now.getTime() >= Date.parse(approval.expiresAt);
 }
 

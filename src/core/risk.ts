@@ -68,7 +68,7 @@ export function isAtLeast(level: Level, bound: Level): boolean {
   return levels.indexOf(level) >= levels.indexOf(bound);
 }
 
-export function worstRecoverability(a: Recoverability, b: Recoverability): Recoverability {
+function worstRecoverability(a: Recoverability, b: Recoverability): Recoverability {
   return recoverabilities.indexOf(a) >= recoverabilities.indexOf(b) ? a : b;
 }
 

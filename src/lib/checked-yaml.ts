@@ -109,7 +109,7 @@ function offsetOfKey(document: Document, path: Path, key: string): number {
 }
 
 /** The keys that the schema knows at a path; none when they cannot be told. */
-export function keysAt(schema: z.ZodType, path: Path): readonly string[] {
+function keysAt(schema: z.ZodType, path: Path): readonly string[] {
   const inner = unwrap(schema);
   const [step, ...rest] = path;
   const element = elementOf(inner);

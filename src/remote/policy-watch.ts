@@ -9,7 +9,7 @@ import { policyPath } from './policy-file.ts';
 
 export interface PolicyWatch { close(): Promise<void> }
 
-export const watchEveryMs = 500;
+const watchEveryMs = 500;
 
 export interface PolicyWatchOptions {
   /** The signature from before the file was read first, so that no change after it is missed. */

@@ -39,7 +39,7 @@ export interface NodeDeps {
 }
 
 export const leaseMs = 10_000;
-export const renewEveryMs = 2_000;
+const renewEveryMs = 2_000;
 /** The lease is over by our own clock this much earlier than by the store's. */
 const marginMs = 1_000;
 const permitsPerTransaction = 1_000;

@@ -76,7 +76,7 @@ function authenticate(socket: Socket, startup: StartupMessage, rest: Buffer): vo
   }, mockVerifier(user, Buffer.from('secret')));
   if (startup.mustNegotiate) socket.write(encode.encodeNegotiateProtocolVersion(2, startup.unknownOptions));
   socket.write(encode.encodeAuthentication({ kind: 'sasl', mechanisms: scram.mechanisms() }));
-  const reader = new FrameReader(loginLimits);
+  let reader = new FrameReader(loginLimits);
   let turn: 'first' | 'final' | 'in' = 'first';
   const answer = (frame: Frame): void => {
     if (turn === 'first') {
@@ -90,7 +90,9 @@ function authenticate(socket: Socket, startup: StartupMessage, rest: Buffer): vo
       const end = scram.final(frame.body);
       if (end.kind !== 'accepted') return void socket.end(encode.encodeErrorResponse({ severity: 'FATAL', code: '28P01', message: `refused: ${end.kind}`, hint: 'ask an operator' }));
       socket.write(Buffer.concat([encode.encodeAuthentication({ kind: 'sasl-final', data: end.data }), encode.encodeAuthentication({ kind: 'ok' }), ...greeting()]));
-      reader.setLimits(sessionLimits(1_000_000));
+      const unread = reader.takeRest();
+      reader = new FrameReader(sessionLimits(1_000_000));
+      reader.push(unread);
       turn = 'in';
     } else {
       serve(socket, frame);

@@ -20,7 +20,7 @@ export function stepsOf(markdown: string): readonly Step[] {
   });
 }
 
-export function fencesOf(markdown: string): readonly Fence[] {
+function fencesOf(markdown: string): readonly Fence[] {
   const fences: { language: string; line: number; lines: string[] }[] = [];
   let isOpen = false;
   for (const [index, text] of markdown.split('\n').entries()) {

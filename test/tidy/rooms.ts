@@ -9,7 +9,7 @@ import { matchesIn, nodesOf } from './source.ts';
 import type { Import, Source, Violation } from './source.ts';
 
 /** `app`, `lib`, `core`, `store`, `remote`, `flow`, `entry/NAME`, or the file itself at the top of src. */
-export function roomOf(path: string): string {
+function roomOf(path: string): string {
   const [, first = '', second = ''] = path.split('/');
   return first === 'entry' ? `entry/${second}` : first;
 }

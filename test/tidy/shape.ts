@@ -2,7 +2,7 @@
  * The shape of files: their names, their sizes, the comment they open with, what they export, and the few constructs
  * that only one file may use or none at all.
  */
-import type { Node } from 'acorn';
+import type { Node, Program } from 'acorn';
 import { matchesIn, nodesOf } from './source.ts';
 import type { Source, Violation } from './source.ts';
 import { isTest } from './rooms.ts';
@@ -57,6 +57,24 @@ export function exportViolations(source: Source): Violation[] {
   const stars = body.filter((node) => node.type === 'ExportAllDeclaration').map((node) => at(node, 'no barrel files: export * hides where a name comes from'));
   const isBarrel = body.length > 0 && body.every((node) => node.type === 'ExportNamedDeclaration' && node.source);
   return [...defaults, ...stars, ...(isBarrel ? [at(body[0] ?? {}, 'no barrel files: it only passes names on')] : [])];
+}
+
+/** Values that are exported and that no other of these files names. What a type needs stands beside it either way. */
+export function unusedExportViolations(sources: readonly Source[]): Violation[] {
+  const words = sources.map(({ text }) => new Set(text.match(/[A-Za-z_$][\w$]*/g)));
+  return sources.flatMap((source, own) => exportedNames(source.program).flatMap(({ name, line }): Violation[] => {
+    const isUsed = words.some((used, other) => other !== own && used.has(name));
+    return isUsed ? [] : [{ path: source.path, line, what: `${name} is exported, and no other file uses it` }];
+  }));
+}
+
+function exportedNames(program: Program): readonly { readonly name: string; readonly line: number }[] {
+  return program.body.flatMap((node) => {
+    if (node.type !== 'ExportNamedDeclaration' || !node.declaration) return [];
+    const { declaration } = node;
+    const ids = declaration.type === 'VariableDeclaration' ? declaration.declarations.map(({ id }) => id) : [declaration.id];
+    return ids.flatMap((id) => (id.type === 'Identifier' ? [{ name: id.name, line: node.loc?.start.line ?? 1 }] : []));
+  });
 }
 
 export function constructViolations(source: Source): Violation[] {

@@ -63,7 +63,7 @@ export function nodesOf(program: Node): readonly Node[] {
   return nodes;
 }
 
-export function lineOf(text: string, offset: number): number {
+function lineOf(text: string, offset: number): number {
   return text.slice(0, offset).split('\n').length;
 }
 

@@ -88,7 +88,7 @@ export function qualified(names: readonly string[]): { readonly schema?: string;
   return schema === undefined ? { name } : { schema, name };
 }
 
-export function callOf(tree: Tree): FunctionMention {
+function callOf(tree: Tree): FunctionMention {
   const args = nodesIn(tree, 'args');
   const namedArgs = args.flatMap((arg) => (arg.type === 'NamedArgExpr' ? [stringIn(arg.tree, 'name') ?? ''] : []));
   // VARIADIC and WITHIN GROUP pass more or fewer arguments than are written: any overload may be meant.

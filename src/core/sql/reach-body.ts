@@ -53,7 +53,7 @@ function configuredScope(scope: Scope, fact: FunctionFact): Scope | null {
 const harmlessSetting = /^(work_mem|statement_timeout|client_min_messages|timezone|datestyle|intervalstyle|extra_float_digits|jit|enable_\w+|plan_cache_mode|bytea_output)=/i;
 
 /** A search_path as pg_proc.proconfig writes it; null when it depends on the role, or holds a name that the server would cut. */
-export function parsePath(value: string): readonly string[] | null {
+function parsePath(value: string): readonly string[] | null {
   const names = value.split(',').map((part) => part.trim()).filter((part) => part !== '' && part !== '""');
   if (names.some((part) => part.includes('$user') || !/^("[^",]+"|[a-z_][a-z0-9_$]*)$/i.test(part))) return null;
   const schemas = names.map((part) => (part.startsWith('"') ? part.slice(1, -1) : part.toLowerCase()));

@@ -113,7 +113,7 @@ function systemRisk(fact: RelationFact, { use, reads }: Pick<RelationMention, 'u
 }
 
 /** Everything that reading a relation runs or reaches. A materialized view is a table that is read, and shows what it was made of. */
-export function readRisk(scope: Scope, fact: RelationFact): Risk {
+function readRisk(scope: Scope, fact: RelationFact): Risk {
   const isView = fact.kind === 'view';
   const isHeld = fact.kind === 'materialized-view';
   const hasMore = isView || isHeld || fact.foreign !== undefined || fact.children !== undefined || fact.rowSecurity === true

@@ -15,7 +15,7 @@ export interface Shape {
 }
 
 /** Longer texts are rare, and no two of them are alike. */
-export const shapedTextLengthMax = 4_096;
+const shapedTextLengthMax = 4_096;
 /** Up to nine digits are always an integer of four bytes. */
 const digitsMax = 9;
 

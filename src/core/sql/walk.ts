@@ -24,7 +24,7 @@ export interface Visit<C> {
 }
 
 /** What is found where a node should be. */
-export const unknownNode = 'unknown';
+const unknownNode = 'unknown';
 
 /** `visit` returns the context for what is inside the node. */
 export function walk<C>(root: Node, context: C, visit: (visit: Visit<C>) => C): void {

@@ -81,17 +81,6 @@ export function decodeBackendKeyData(body: Buffer): BackendKey {
   return { processId, secretKey };
 }
 
-export function decodeNegotiateProtocolVersion(body: Buffer): { readonly minorMax: number; readonly unknownOptions: readonly string[] } {
-  const reader = new MessageReader(body, 'NegotiateProtocolVersion');
-  const version = reader.int32();
-  const count = reader.int32();
-  if (count < 0 || count > reader.bytesLeft) throw reader.malformed('a count larger than its message');
-  const unknownOptions = Array.from({ length: count }, () => reader.text());
-  reader.end();
-  // PostgreSQL sends the whole version; its documentation once said the minor alone, and poolers do that.
-  return { minorMax: version & 0xffff, unknownOptions };
-}
-
 export function decodeAuthentication(body: Buffer): AuthenticationRequest {
   const reader = new MessageReader(body, 'Authentication');
   const code = reader.int32();

@@ -65,7 +65,6 @@ test('the small messages are read back', () => {
     assert.equal(decode.decodeReadyForQuery(bodyOf(encode.encodeReadyForQuery(status))), status);
   }
   assert.deepEqual(decode.decodeParameterStatus(bodyOf(encode.encodeParameterStatus('TimeZone', 'UTC'))), { name: 'TimeZone', value: 'UTC' });
-  assert.deepEqual(decode.decodeNegotiateProtocolVersion(bodyOf(encode.encodeNegotiateProtocolVersion(2, ['_pq_.a']))), { minorMax: 2, unknownOptions: ['_pq_.a'] });
   assert.deepEqual(decode.decodeNotificationResponse(bodyOf(encode.encodeNotificationResponse(-5, 'ch', 'p'))), { processId: -5, channel: 'ch', payload: 'p' });
   assert.throws(() => decode.decodeReadyForQuery(Buffer.from('X')), ProtocolError);
 });
@@ -89,7 +88,7 @@ test('rows are read back, NULL apart from the empty text', () => {
 
 test('random bodies are decoded or refused by every decoder, and never anything else', () => {
   const decoders = [
-    decode.decodeReadyForQuery, decode.decodeCommandComplete, decode.decodeParameterStatus, decode.decodeBackendKeyData, decode.decodeNegotiateProtocolVersion,
+    decode.decodeReadyForQuery, decode.decodeCommandComplete, decode.decodeParameterStatus, decode.decodeBackendKeyData,
     decode.decodeAuthentication, decode.decodeRowDescription, decode.decodeDataRow, decode.decodeParameterDescription, decode.decodeNotificationResponse, decodeDiagnostic,
   ];
   fc.assert(fc.property(fc.constantFrom(...decoders), fc.uint8Array({ maxLength: 120 }), (decoder, bytes) => {

@@ -8,9 +8,9 @@ import { backendType, frontendType } from './message-type.ts';
 /** The largest length (the message without its type byte) for a type; 0 for a type that is not allowed here. */
 export type FrameLimits = (type: number) => number;
 
-export const smallLengthMax = 10_000;
+const smallLengthMax = 10_000;
 /** PostgreSQL's own bound for one message, 1 GiB - 1. */
-export const anyLengthMax = 0x3fffffff;
+const anyLengthMax = 0x3fffffff;
 
 /** A client that is not authenticated yet may send its proof and nothing else. PG_MAX_AUTH_TOKEN_LENGTH is 65,535. */
 export const loginLimits: FrameLimits = (type) => (type === frontendType.password ? smallLengthMax : 0);

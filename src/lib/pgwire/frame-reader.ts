@@ -34,7 +34,7 @@ export const headerBytes = 5;
 const growthBytesMin = 1024;
 
 export class FrameReader {
-  #limits: FrameLimits;
+  readonly #limits: FrameLimits;
   readonly #chunks: Buffer[] = [];
   /** Read position in the first chunk. */
   #at = 0;
@@ -46,9 +46,6 @@ export class FrameReader {
   constructor(limits: FrameLimits) {
     this.#limits = limits;
   }
-
-  /** Applies to the messages after those already returned, e.g. once the client is authenticated. */
-  setLimits(limits: FrameLimits): void { this.#limits = limits; }
 
   /** Bytes received and not yet returned as messages. */
   get bufferedBytes(): number { return this.#unreadBytes + this.#partialBytes; }

@@ -90,12 +90,6 @@ export class FrameScanner {
     this.#options.write(bytes);
   }
 
-  /** Puts these bytes after the present message. */
-  insertAfter(bytes: Buffer): void {
-    this.#flushTo(this.#end);
-    this.#options.write(bytes);
-  }
-
   #writeInserted(chunk: Buffer, end: number): void {
     this.#options.write(chunk.subarray(0, end));
     for (const bytes of this.#inserted.splice(0)) this.#options.write(bytes);

@@ -79,14 +79,6 @@ export function decodeFrontend(frame: Frame): FrontendMessage {
   }
 }
 
-/** The answer to a cleartext or md5 password request. */
-export function decodePassword(body: Buffer): string {
-  const reader = new MessageReader(body, 'Password');
-  const password = reader.text();
-  reader.end();
-  return password;
-}
-
 export interface SaslInitialResponse {
   readonly mechanism: string;
   /** null: the client left its first message out. */

@@ -114,7 +114,7 @@ export class MessageReader {
  * Decodes or refuses. Lenient decoding would replace bytes, and the text that is judged would not be the bytes that
  * run; TextDecoder is avoided because it drops a leading byte order mark.
  */
-export function strictText(bytes: Buffer, what: string): string {
+function strictText(bytes: Buffer, what: string): string {
   if (!isUtf8(bytes)) throw new ProtocolError('not-utf8', `${what} message with text that is not valid UTF-8`);
   return bytes.toString('utf8');
 }

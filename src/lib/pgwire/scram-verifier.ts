@@ -18,7 +18,7 @@ export const iterationsDefault = 4096;
 /** A server that asks for more than this would keep us busy for seconds. */
 export const iterationsMax = 10_000_000;
 export const saltBytesDefault = 16;
-export const hashBytes = 32;
+const hashBytes = 32;
 
 const pbkdf2Async = promisify(pbkdf2);
 

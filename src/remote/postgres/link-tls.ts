@@ -10,7 +10,7 @@ import { isIP } from 'node:net';
 import { Failure } from '../../core/failure.ts';
 import type { LinkAddress, TlsWishes } from './link-target.ts';
 
-export const alpnName = 'postgresql';
+const alpnName = 'postgresql';
 
 /** Begins the handshake; 'secureConnect' follows. */
 export async function startTls(socket: Socket, address: LinkAddress, tls: TlsWishes): Promise<TLSSocket> {

@@ -28,7 +28,7 @@ function pythonDriver(name: string, file: string): Driver {
 }
 
 /** The virtual environment with every Python driver, built once for each list of requirements. */
-export function pythonEnvironment(): Promise<string> {
+function pythonEnvironment(): Promise<string> {
   const requirements = fileURLToPath(new URL('python/requirements.txt', import.meta.url));
   return cached('python', readFileSync(requirements, 'utf8'), async (into) => {
     await step('python3', ['-m', 'venv', into]);

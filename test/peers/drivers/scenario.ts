@@ -18,7 +18,7 @@ export interface Step {
   readonly says?: RegExp;
 }
 
-export const denyReason = 'not today';
+const denyReason = 'not today';
 
 /** What errors or notices of a driver's own step say through the gateway. */
 const ownSays: Readonly<Record<string, RegExp>> = { own_notice: /apr_/, own_batch_refused: /CRITICAL/, own_pipeline_refused: /CRITICAL/ };

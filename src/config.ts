@@ -14,6 +14,7 @@ import { closest } from './lib/closest.ts';
 import { deepFreeze } from './lib/deep-freeze.ts';
 import type { LogLevel } from './lib/log.ts';
 import { Secret } from './lib/secret.ts';
+import { systemCode } from './lib/system-error.ts';
 import type { StorePlace } from './store/database.ts';
 import { fileSchema, fromText, prefix, settings } from './config-settings.ts';
 import type { Setting, SettingName, SettingValue } from './config-settings.ts';
@@ -203,7 +204,7 @@ function readText(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
-    throw new Failure('config_invalid', `${path}: cannot be read (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause });
+    throw new Failure('config_invalid', `${path}: cannot be read (${systemCode(cause)})`, { cause });
   }
 }
 

@@ -9,6 +9,7 @@ import { Failure } from '../core/failure.ts';
 import type { GatewayTls } from '../entry/gateway/gateway.ts';
 import type { GatewayLimits } from '../entry/gateway/limits.ts';
 import { makeCertificate } from '../lib/pgwire/certificate.ts';
+import { systemCode } from '../lib/system-error.ts';
 import { readOrMakeSecretFile } from '../store/secret-files.ts';
 
 export function tlsOf(config: Config): GatewayTls | undefined {
@@ -44,6 +45,6 @@ function readPem(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new Failure('config_invalid', `${path}: cannot be read (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause });
+    throw new Failure('config_invalid', `${path}: cannot be read (${systemCode(cause)})`, { cause });
   }
 }

@@ -4,7 +4,7 @@
  */
 import { hardenPlan, type HardenPlan, type HardenWish } from '../core/harden/harden-plan.ts';
 import { assess } from '../core/sql/assess.ts';
-import type { SessionFacts } from '../core/sql/statement.ts';
+import { beginSession } from '../core/sql/next-session.ts';
 import { applyHardening } from '../flow/harden.ts';
 import { connectLink } from '../remote/postgres/link.ts';
 import { parseConnectionString } from '../remote/postgres/link-target.ts';
@@ -34,7 +34,7 @@ export async function openHardening(
       wish, plan, close: () => link.end(),
       apply: async ({ identities, ledger }, token) => {
         const { catalog, parser, role } = await livePlace(connectionString);
-        const session: SessionFacts = { searchPath: [], role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map() };
+        const session = beginSession([], role);
         const judge = (sql: string): ReturnType<typeof assess>['risk'] => assess(sql, session, catalog, parser).risk;
         await applyHardening({ identities, ledger, link, judge, database: facts.database }, token, plan.statements);
       },

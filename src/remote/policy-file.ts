@@ -10,6 +10,7 @@ import { Failure } from '../core/failure.ts';
 import { parsePolicy } from '../core/policy/policy.ts';
 import type { Policy } from '../core/policy/policy.ts';
 import { closest } from '../lib/closest.ts';
+import { systemCode } from '../lib/system-error.ts';
 
 const folder = new URL('../../policies/', import.meta.url);
 const bytesMax = 1_000_000;
@@ -47,7 +48,7 @@ async function readText(path: string, shownAs: string): Promise<string> {
   try {
     if ((await stat(path)).size <= bytesMax) return await readFile(path, 'utf8');
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
+    const code = systemCode(cause);
     throw new Failure('policy_invalid', `${shownAs}: cannot be read (${code})`, { cause, hint: 'Check the path; a relative one starts at the current folder.' });
   }
   throw new Failure('policy_invalid', `${shownAs}: larger than ${bytesMax} bytes`);

@@ -5,6 +5,7 @@
  * ask whether it has kept still until it was read.
  */
 import { stat } from 'node:fs/promises';
+import { systemCode } from '../lib/system-error.ts';
 import { policyPath } from './policy-file.ts';
 
 export interface PolicyWatch { close(): Promise<void> }
@@ -52,6 +53,6 @@ export async function policySignature(nameOrPath: string): Promise<string> {
     const { mtimeMs, size, ino, dev } = await stat(policyPath(nameOrPath));
     return `${mtimeMs} ${size} ${ino} ${dev}`;
   } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
+    return systemCode(error);
   }
 }

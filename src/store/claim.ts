@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Failure } from '../core/failure.ts';
 import { isBusy } from './sqlite-dialect.ts';
+import { systemCode } from '../lib/system-error.ts';
 
 export interface Claim { release(): void }
 
@@ -41,6 +42,6 @@ function lockFile(folder: string, name: string, kind: 'EXCLUSIVE' | 'SHARED', wa
   } catch (cause) {
     lock?.close();
     if (isBusy(cause)) throw new Failure('conflict', `another Backstop already serves from ${folder}`, { hint: 'Stop it, or give this one a folder of its own with --data.', cause });
-    throw new Failure('store_unavailable', `${folder} cannot be used (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause });
+    throw new Failure('store_unavailable', `${folder} cannot be used (${systemCode(cause)})`, { cause });
   }
 }

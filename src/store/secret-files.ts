@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Failure } from '../core/failure.ts';
+import { systemCode } from '../lib/system-error.ts';
 
 /** The file's text; `make` gives it when there is none. Throws Failure `store_unavailable`. */
 export function readOrMakeSecretFile(path: string, make: () => string): string {
@@ -14,7 +15,7 @@ export function readOrMakeSecretFile(path: string, make: () => string): string {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
-    throw new Failure('store_unavailable', `${path} cannot be read or made (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause });
+    throw new Failure('store_unavailable', `${path} cannot be read or made (${systemCode(cause)})`, { cause });
   }
 }
 
@@ -26,7 +27,7 @@ function writeSecretFile(path: string, text: string): void {
   try {
     linkSync(draft, path);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (systemCode(error) !== 'EEXIST') throw error;
   } finally {
     rmSync(draft);
   }

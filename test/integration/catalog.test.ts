@@ -10,6 +10,7 @@ import { assess } from '../../src/core/sql/assess.ts';
 import { builtinFunction } from '../../src/core/sql/functions.ts';
 import type { Catalog } from '../../src/core/sql/catalog.ts';
 import { isAtLeast, type Level, type Risk } from '../../src/core/risk.ts';
+import { beginSession } from '../../src/core/sql/next-session.ts';
 import type { SessionFacts } from '../../src/core/sql/statement.ts';
 import { isSystemSchema, systemRelation } from '../../src/core/sql/system-relations.ts';
 import { loadParser, type Parser } from '../../src/lib/pgsql/parser.ts';
@@ -35,10 +36,7 @@ before(async () => {
 
 after(async () => { await client.end(); await server.stop(); });
 
-const session: SessionFacts = {
-  searchPath: ['public'], role: 'app', temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false,
-  prepared: new Map(), cursors: new Map(),
-};
+const session = beginSession(['public'], 'app');
 
 function judge(sql: string, facts: Partial<SessionFacts> = {}, by: Catalog = catalog): Risk {
   const assessment = assess(sql, { ...session, ...facts }, by, parser);

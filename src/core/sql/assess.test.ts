@@ -14,15 +14,14 @@ import { assess } from './assess.ts';
 import type { Assessment } from './assess.ts';
 import { createCatalog } from './catalog.ts';
 import type { Catalog } from './catalog.ts';
+import { beginSession } from './next-session.ts';
 import type { SessionFacts } from './statement.ts';
 
 let parser: Parser;
 let catalog: Catalog;
 before(async () => { [parser, catalog] = await Promise.all([loadParser(18), loadBuiltinCatalog(18)]); });
 
-const fresh: SessionFacts = {
-  searchPath: ['public'], role: 'agent', temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, pathMayRevert: false, prepared: new Map(), cursors: new Map(),
-};
+const fresh: SessionFacts = { ...beginSession(['public'], 'agent'), pathMayRevert: false };
 const judge = (sql: string, session: Partial<SessionFacts> = {}, facts: Catalog = catalog): Assessment => assess(sql, { ...fresh, ...session }, facts, parser);
 const levelOf = (sql: string, session: Partial<SessionFacts> = {}): Level => judge(sql, session).risk.level;
 const rulesOf = (sql: string, session: Partial<SessionFacts> = {}): readonly string[] => judge(sql, session).risk.reasons.map(({ rule }) => rule);

@@ -5,6 +5,7 @@ import { loadParser, type Parser } from '../../lib/pgsql/parser.ts';
 import { loadBuiltinCatalog } from '../../remote/postgres/builtin-catalog.ts';
 import { assess } from './assess.ts';
 import { createCatalog, type Catalog } from './catalog.ts';
+import { beginSession } from './next-session.ts';
 import type { SessionFacts } from './statement.ts';
 
 let parser: Parser;
@@ -16,7 +17,7 @@ before(async () => {
   live = createCatalog({ ...offline.facts, mode: 'live', relations: [...offline.facts.relations, { schema: 'public', name: 'orders', kind: 'table', columns: [] }] });
 });
 
-const session: SessionFacts = { searchPath: ['public'], role: 'app', temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map() };
+const session = beginSession(['public'], 'app');
 
 function missing(sql: string, now: Partial<SessionFacts> = {}, catalog = live): string | undefined {
   return assess(sql, { ...session, ...now }, catalog, parser).risk.reasons.find(({ rule }) => rule.endsWith('.missing'))?.message;

@@ -1,5 +1,5 @@
 /**
- * nextSession: the session as it stands once a statement has run, as far as its shape tells. What a transaction's end may
+ * A session as it begins, and nextSession: as it stands once a statement has run, as far as its shape tells. What a transaction's end may
  * take back is forgotten rather than guessed: an unknown search_path trusts no unqualified name.
  */
 import type { SessionChange, SessionFacts, Statement } from './statement.ts';
@@ -8,6 +8,11 @@ import type { SessionChange, SessionFacts, Statement } from './statement.ts';
 const nameBytesEnd = 64;
 /** Every name is looked up in each schema of a path; nobody means so many. */
 export const pathSchemasMax = 200;
+
+/** A session in which nothing has run yet. */
+export function beginSession(searchPath: readonly string[], role: string): SessionFacts {
+  return { searchPath, role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map() };
+}
 
 export function nextSession(session: SessionFacts, statement: Statement): SessionFacts {
   let next = session;

@@ -7,13 +7,12 @@ import { loadParser } from '../../lib/pgsql/parser.ts';
 import { assess } from './assess.ts';
 import { createCatalog } from './catalog.ts';
 import type { CatalogFacts, FunctionFact, RelationFact } from './catalog-facts.ts';
+import { beginSession } from './next-session.ts';
 import type { SessionFacts } from './statement.ts';
 
 const parser = await loadParser(18);
 
-const session: SessionFacts = {
-  searchPath: ['public'], role: 'app', temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map(),
-};
+const session = beginSession(['public'], 'app');
 
 const int4 = 'pg_catalog.int4';
 

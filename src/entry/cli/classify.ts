@@ -9,10 +9,11 @@ import { z } from 'zod';
 import type { JudgingPlace } from '../../app/judging-place.ts';
 import { Failure } from '../../core/failure.ts';
 import { assess } from '../../core/sql/assess.ts';
-import type { SessionFacts } from '../../core/sql/statement.ts';
+import { beginSession } from '../../core/sql/next-session.ts';
 import { classificationOf, classificationText, unreadable, type Classification } from './classification.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
 import { type Options, wholeNumber, withJson } from './options.ts';
+import { systemCode } from '../../lib/system-error.ts';
 
 const request = z.object({ sql: z.string() });
 const majorDefault = '18';
@@ -45,9 +46,7 @@ Examples:
 };
 
 function classifierFor({ catalog, parser, searchPath, role }: JudgingPlace): (sql: string) => Classification {
-  const session: SessionFacts = {
-    searchPath, role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map(),
-  };
+  const session = beginSession(searchPath, role);
   return (sql) => classificationOf(assess(sql, session, catalog, parser));
 }
 
@@ -78,6 +77,6 @@ async function openInput(deps: CliDeps, file: string): Promise<NodeJS.ReadableSt
   try {
     return (await open(file)).createReadStream();
   } catch (cause) {
-    throw new Failure('usage', `${file} cannot be read (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause, hint: 'Name a file of JSON lines, or - for standard input.' });
+    throw new Failure('usage', `${file} cannot be read (${systemCode(cause)})`, { cause, hint: 'Name a file of JSON lines, or - for standard input.' });
   }
 }

@@ -12,6 +12,7 @@ import { checkPolicy, parsePolicy, type CheckedPolicy } from '../../core/policy/
 import { traceRules } from '../../core/policy/trace.ts';
 import type { Effect } from '../../core/risk.ts';
 import { assess } from '../../core/sql/assess.ts';
+import { beginSession } from '../../core/sql/next-session.ts';
 import { losesRows } from '../../core/sql/changes-rows.ts';
 import { settings } from '../../config-settings.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
@@ -66,7 +67,7 @@ async function explainStatement(sql: string, options: Options, deps: CliDeps): P
     agent: String(options['agent']), database: databaseOf(options, db), environment: config.environment, at: timeOf(options, deps),
   };
   const { catalog, parser, searchPath, role } = db === undefined ? await deps.offlinePlace(wholeNumber(String(options['major']), '--major', 15, 18)) : await deps.livePlace(db);
-  const { risk, error } = assess(sql, { searchPath, role, temporary: new Set(), temporaryOpaque: new Set(), catalogChanged: false, prepared: new Map(), cursors: new Map() }, catalog, parser);
+  const { risk, error } = assess(sql, beginSession(searchPath, role), catalog, parser);
   const inForce = scopeFor(policy, who);
   const input = { risk, agent: who.agent, database: who.database, recovery: 'none' as const, impact: impactOf(risk.effects, options), used: noUse };
   return { sql, who, policy, inForce, risk, error, verdict: decide(inForce, input), rules: traceRules(inForce, input), isLive: db !== undefined };

@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Failure } from '../../core/failure.ts';
+import { systemCode } from '../../lib/system-error.ts';
 
 export const operatorTokenFile = 'operator.token';
 
@@ -17,7 +18,7 @@ export function readPrivateFile(dataDir: string, name: string): string | undefin
     try {
       return readFileSync(path, 'utf8').trim();
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      if (systemCode(error) === 'ENOENT') return undefined;
       throw error;
     }
   });
@@ -40,6 +41,6 @@ function inFolder<T>(path: string, work: (path: string) => T): T {
   try {
     return work(path);
   } catch (cause) {
-    throw new Failure('store_unavailable', `${path} cannot be used (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'})`, { cause });
+    throw new Failure('store_unavailable', `${path} cannot be used (${systemCode(cause)})`, { cause });
   }
 }

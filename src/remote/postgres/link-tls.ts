@@ -9,6 +9,7 @@ import { connect as connectTls, createSecureContext, getCACertificates, type Con
 import { isIP } from 'node:net';
 import { Failure } from '../../core/failure.ts';
 import type { LinkAddress, TlsWishes } from './link-target.ts';
+import { systemCode } from '../../lib/system-error.ts';
 
 const alpnName = 'postgresql';
 
@@ -61,7 +62,7 @@ function createContext(tls: TlsWishes, { ca, crl, ...own }: Files): ReturnType<t
   try {
     return createSecureContext({ minVersion: tls.versionMin, maxVersion: tls.versionMax, ...trust, ...own });
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
+    const code = systemCode(cause);
     throw unusable(own.key === undefined ? `The files of sslrootcert or sslcrl cannot be used (${code}).`
       : `The files of sslcert and sslkey cannot be used, or sslpassword is not the key's (${code}).`, cause);
   }
@@ -89,7 +90,7 @@ async function readNamedFile(path: string, keyword: string): Promise<Buffer> {
 }
 
 function unreadable(keyword: string, cause: unknown): Failure {
-  return unusable(`The file of ${keyword} cannot be read (${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'}).`, cause);
+  return unusable(`The file of ${keyword} cannot be read (${systemCode(cause)}).`, cause);
 }
 
 function unusable(message: string, cause?: unknown): Failure {

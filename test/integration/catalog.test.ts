@@ -206,6 +206,21 @@ test('a write names what triggers, rules, defaults, checks, domains and indexes 
   assert.ok(!judge("INSERT INTO quiet_table VALUES (1, 'X')").reasons.some((reason) => reason.rule === 'function.unproved'));
 });
 
+test('what sessions keep in their temporary schemas spoils the catalog of nobody, and what takes a value from there is not trusted', async () => {
+  const other = new pg.Client({ connectionString: server.url() });
+  await other.connect();
+  try {
+    await other.query(`CREATE TEMP TABLE a (id int PRIMARY KEY); CREATE TEMP TABLE b (a int REFERENCES a);
+      CREATE FUNCTION of_temporary(a) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE of_rows AS SELECT a FROM a`);
+    const now = await loadCatalog(query);
+    assert.equal(judge('SELECT * FROM t', {}, now).level, 'SAFE');
+    for (const sql of ['SELECT of_temporary(a) FROM t a', 'SELECT a.of_temporary FROM t a', 'SELECT a = a FROM of_rows']) assert.equal(judge(sql, {}, now).level, 'HIGH', sql);
+  } finally {
+    await other.query('DROP TABLE of_rows; DROP FUNCTION of_temporary');
+    await other.end();
+  }
+});
+
 test('event triggers count for every DDL (H35)', async () => {
   const before = judge('CREATE TEMP TABLE scratch (a int)').level;
   await server.run(`CREATE FUNCTION on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.audit; END $$;

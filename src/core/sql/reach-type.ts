@@ -137,5 +137,6 @@ export function isCompositeLike(scope: Scope, key: QualifiedName): boolean {
   if (rowTypes.has(key)) return true;
   const fact = scope.catalog.typeNamed(key);
   if (fact?.kind === 'domain' && fact.base !== undefined) return isCompositeLike(scope, fact.base);
-  return fact?.kind === 'composite' || (fact === undefined && scope.catalog.relationNamed(key) !== undefined);
+  // One that is not known may be the row of a temporary table.
+  return fact === undefined || fact.kind === 'composite';
 }

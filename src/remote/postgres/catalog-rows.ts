@@ -1,6 +1,7 @@
 /**
  * Turns rows of text from the catalog queries into facts, and OIDs into qualified names. A row of an unexpected shape,
- * or an OID without a name, is a failure: a catalog that was half understood would judge too mildly.
+ * or a relation without a name, is a failure: a catalog that was half understood would judge too mildly. A type or function
+ * without a name is unknown by its name too, and unknown is never harmless.
  */
 import { z } from 'zod';
 import { Failure } from '../../core/failure.ts';
@@ -35,8 +36,9 @@ export class Names {
     for (const row of rows) this.#relations.set(text(row[0]), qualify(text(row[1]), text(row[2])));
   }
 
+  /** One without a name is of some session's temporary schema: it stays unknown as well. */
   type(oid: string | null | undefined): QualifiedName {
-    return found(this.#types.get(text(oid)), 'type', oid);
+    return this.#types.get(text(oid)) ?? `unknown type ${text(oid)}`;
   }
 
   /** Signature. An OID without a function (dropped since, or made by initdb and used by nobody's) stays unknown, which never judges mildly. */
@@ -49,17 +51,14 @@ export class Names {
   }
 
   relation(oid: string | null | undefined): QualifiedName {
-    return found(this.#relations.get(text(oid)), 'relation', oid);
+    const name = this.#relations.get(text(oid));
+    if (name === undefined) throw new Failure('upstream_unsupported', `The catalog names a relation ${oid} that it does not have.`);
+    return name;
   }
 
   hasRelation(oid: string | null | undefined): boolean {
     return this.#relations.has(text(oid));
   }
-}
-
-function found(name: QualifiedName | undefined, what: string, oid: string | null | undefined): QualifiedName {
-  if (name === undefined) throw new Failure('upstream_unsupported', `The catalog names a ${what} ${oid} that it does not have.`);
-  return name;
 }
 
 export function text(value: string | null | undefined): string {

@@ -126,7 +126,8 @@ async function readFacts(query: CatalogQuery, builtin: BuiltinFacts): Promise<Ca
       relations: relationRows, triggers: await query(triggersQuery), rules: await query(rulesQuery),
       policies: await query(policiesQuery), checks: await query(checksQuery), indexes: await query(indexExpressionsQuery),
     }, names)],
-    foreignKeys: (await query(foreignKeysQuery)).map((row) => readForeignKey(row, names)),
+    // Temporary tables have keys too, to each other.
+    foreignKeys: (await query(foreignKeysQuery)).filter(([, from, , to]) => names.hasRelation(from) && names.hasRelation(to)).map((row) => readForeignKey(row, names)),
     eventTriggers: (await query(eventTriggersQuery)).map(([name, event, fn, enabled]) => ({
       name: name ?? '', event: event ?? '', function: names.functionName(fn), enabled: enabled !== 'f',
     })),

@@ -44,6 +44,8 @@ interface Memo {
 const rememberedMax = 20_000;
 const effectsWithWaysMax = 50;
 export const depthMax = 8;
+/** Names that are resolved inside each other, such as views of views; the stack has no room for thousands. */
+const nestedMax = 100;
 const memos = new WeakMap<Catalog, Memo>();
 
 export function openScope(session: SessionFacts, catalog: Catalog, read: ReadNested): Scope {
@@ -100,6 +102,10 @@ export function remember(scope: Scope, what: string, compute: () => Risk): Risk 
   if (known !== undefined) return known;
   const cutShort = memo.active.has(key) ? nothing : memo.cut.get(key);
   if (cutShort !== undefined) { memo.cuts += 1; return cutShort; }
+  if (memo.active.size >= nestedMax) {
+    memo.cuts += 1;
+    return opaque('reach.too-deep', `More than ${nestedMax} views, types or functions stand inside each other there.`, { kind: 'unknown' });
+  }
   const cutsBefore = memo.cuts;
   memo.active.add(key);
   let risk: Risk;

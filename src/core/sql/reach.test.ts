@@ -114,6 +114,18 @@ test('a rule whose text has another shape than expected is not taken for nothing
   assert.ok(risk.reasons.some((reason) => reason.rule === 'catalog.unreadable'));
 });
 
+test('what is built of thousands of others of its kind is not followed to the end, and spoils nothing else', () => {
+  const all = Array.from({ length: 5_000 }, (_, index) => index);
+  const facts: Partial<CatalogFacts> = {
+    types: all.map((index) => ({ schema: 'public', name: `d${index}`, kind: 'domain', base: index === 0 ? int4 : `public.d${index - 1}`, checks: ['(VALUE > 0)'] })),
+    operators: [{ schema: 'pg_catalog', name: '>', left: int4, right: int4, function: `pg_catalog.int4eq(${int4}, ${int4})`, builtin: true }],
+    relations: [table('t'), ...all.map((index) => table(`v${index}`, { kind: 'view', definition: index === 0 ? 'SELECT id FROM public.t' : `SELECT id FROM public.v${index - 1}` }))],
+    functions: all.map((index) => fn(`f${index}`, { args: [int4], source: index === 0 ? 'SELECT 1' : `SELECT public.f${index - 1}(1)` })),
+  };
+  for (const sql of ['SELECT 1::d4999', 'SELECT * FROM v4999', 'SELECT f4999(1)']) assert.equal(judge(sql, facts).level, 'HIGH', sql);
+  for (const sql of ['SELECT id FROM t WHERE id = 1', 'SELECT * FROM v20', 'SELECT 1::d20']) assert.equal(judge(sql, facts).level, 'SAFE', sql);
+});
+
 test('what the name of a rule says is no action of it', () => {
   const rule = (name: string, actions: string): Partial<CatalogFacts> => ({ functions: [evil], relations: [table('t', { rules: [{ name: 'r', event: 'update', instead: true, definition: `CREATE RULE "${name}" AS\n    ON UPDATE TO public.t DO INSTEAD  ${actions};` }] }), table('vault')] });
   const objects = (facts: Partial<CatalogFacts>): readonly (string | undefined)[] => judge('UPDATE t SET id = 1 WHERE id = 2', facts).effects.filter(({ kind }) => kind === 'delete').map(({ object }) => object);

@@ -143,7 +143,7 @@ const anyLoss: fc.Arbitrary<Impact> = fc.option(few).map((count) => {
   const none = { names: [], count: 0 };
   return { kind: 'loss', verb: 'drop', named: none, also: none, refusedBy: none, tables: [], tableCount: 1, rows: count === null ? null : { count, isExact: false }, bytes: 0, triggers: [], lock: null };
 });
-const anyImpact: fc.Arbitrary<Impact> = fc.oneof(anyLoss, fc.constant({ kind: 'none' as const }), fc.constant({ kind: 'unknown' as const, reason: 'r' }), fc.record({
+const anyImpact: fc.Arbitrary<Impact> = fc.oneof(anyLoss, few.map((rowsMax) => ({ kind: 'bounded' as const, table: 't', rowsMax })), fc.constant({ kind: 'none' as const }), fc.constant({ kind: 'unknown' as const, reason: 'r' }), fc.record({
   rows: few, percent: fc.option(fc.integer({ min: 0, max: 100_000 }).map((thousandths) => thousandths / 1000)), cascaded: few,
 }).map(({ rows, percent, cascaded }) => ({
   kind: 'measured' as const, table: 't', rows, tableRows: null, percent, cascades: [{ table: 'c', rows: cascaded, how: 'h', isExact: true }], triggers: [], lock: null, sample: null,

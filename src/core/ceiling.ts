@@ -27,11 +27,18 @@ export interface Effected {
 /** undefined: nothing is to be held against it. */
 export function ceilingOf(impact: Impact, limits: Limits, isApproved: boolean): Ceiling | undefined {
   if (isApproved && impact.kind === 'measured') return approvedCeiling(impact, limits);
+  if (isApproved && impact.kind === 'bounded') return { rows: impact.rowsMax, total: impact.rowsMax, by: 'approval' };
   // A person said yes to something that has no number of rows, such as an INSERT, or to a loss that no tag counts.
   if (isApproved && (impact.kind === 'none' || impact.kind === 'loss')) return undefined;
   const { max_rows: total = null, max_percent: percent } = limits;
-  const rows = percent === undefined || impact.kind !== 'measured' || impact.tableRows === null ? null : Math.max(1, Math.floor((impact.tableRows.count * percent) / 100));
+  const rows = percent === undefined ? null : shareRows(impact, percent);
   return total === null && rows === null ? undefined : { rows, total, by: 'policy' };
+}
+
+/** Rows of the target that a share allows; a single row is never too much, and a proof of few rows stands for the share. */
+function shareRows(impact: Impact, percent: number): number | null {
+  if (impact.kind === 'bounded') return impact.rowsMax;
+  return impact.kind !== 'measured' || impact.tableRows === null ? null : Math.max(1, Math.floor((impact.tableRows.count * percent) / 100));
 }
 
 function approvedCeiling(impact: Extract<Impact, { kind: 'measured' }>, { max_rows: most }: Limits): Ceiling {

@@ -4,7 +4,7 @@
  * or TRUNCATE, the objects and rows that would be lost. It is known, or unknown with a reason, or `none` for what changes
  * no stored row that could be counted beforehand.
  */
-export type Impact = MeasuredImpact | LossImpact | UnknownImpact | { readonly kind: 'none' };
+export type Impact = MeasuredImpact | BoundedImpact | LossImpact | UnknownImpact | { readonly kind: 'none' };
 
 export interface UnknownImpact {
   readonly kind: 'unknown';
@@ -29,6 +29,14 @@ export interface MeasuredImpact {
   readonly lock: LockImpact | null;
   /** For the approver's eyes: kept with the approval, never in the ledger or a log. */
   readonly sample: Sample | null;
+}
+
+/** Proved without asking: a unique key is compared with so many values, and nothing is passed on. */
+export interface BoundedImpact {
+  readonly kind: 'bounded';
+  readonly table: string;
+  /** At most; it may be none. */
+  readonly rowsMax: number;
 }
 
 /** What DROP, TRUNCATE and their like would take away, by the server's own account of what depends on what. */
@@ -121,6 +129,7 @@ export interface CountedRows { readonly total: number; readonly rows: number; re
 export function countedRows(impact: Impact): CountedRows | undefined {
   switch (impact.kind) {
     case 'measured': return { total: totalRows(impact), rows: impact.rows, percent: impact.percent, table: impact.table };
+    case 'bounded': return { total: impact.rowsMax, rows: impact.rowsMax, percent: null, table: impact.table };
     // Whoever loses a table loses all of it.
     case 'loss': return impact.rows === null ? undefined : { total: impact.rows.count, rows: impact.rows.count, percent: 100, table: impact.tables[0]?.table ?? 'no table' };
     case 'none': case 'unknown': return undefined;
@@ -139,6 +148,7 @@ export function impactSentence(impact: Impact): string {
     case 'none': return 'Nothing to count.';
     case 'unknown': return `How many rows it would change is not known, because ${impact.reason}.`;
     case 'measured': return `It would change ${measuredPhrase(impact)}.`;
+    case 'bounded': return `It would change at most ${countOf(impact.rowsMax)} of ${impact.table}.`;
     case 'loss': return lossSentence(impact);
   }
 }

@@ -25,7 +25,7 @@ const rowsOf = (rows: number): MeasuredImpact => ({
 interface Tried { readonly admission: Admission; readonly measures: number; readonly ledger: string; readonly again: Admission | undefined }
 
 /** Asked once; and, when `approve`, once more after a person said yes. */
-async function tried(policy: string, impact: Impact, { risk = update, approve = false } = {}): Promise<Tried> {
+async function tried(policy: string, impact: Impact, { risk = update, approve = false, rowsMax = Infinity } = {}): Promise<Tried> {
   let measures = 0;
   const request: GuardRequest = {
     action: {
@@ -34,6 +34,7 @@ async function tried(policy: string, impact: Impact, { risk = update, approve = 
     },
     risk, catalogVersion: 'c1', rejudge: () => Promise.resolve({ risk, catalogVersion: 'c1' }),
     measure: () => { measures += 1; return Promise.resolve(impact); },
+    bound: () => (rowsMax === Infinity ? undefined : { kind: 'bounded', table: 'public.t', rowsMax }),
   };
   let result: Tried | undefined;
   await withStore(async (store) => {
@@ -64,6 +65,28 @@ test('it is measured where that could decide something, and only there', async (
   assert.equal(await count(`${levels('deny')}\n${limits}`), 0, 'denied anyway');
   assert.equal(await count(`${levels('hold')}\n${limits}`, read), 0, 'it changes no rows');
   assert.equal(await count(`mode: observe\n${levels('hold')}\n${limits}`), 0, 'nothing waits where everything is let through');
+});
+
+const proofs: readonly (readonly [claim: string, policy: string, rowsMax: number, measures: number, ceiling: unknown])[] = [
+  ['a proof of few rows needs no measure', `${levels('allow')}\n${limits}`, 10, 0, { rows: null, total: 10, by: 'policy' }],
+  ['a proof of more rows than the limit says nothing: it may be none', `${levels('allow')}\n${limits}`, 11, 1, { rows: null, total: 10, by: 'policy' }],
+  ['a single row is never too great a share', `${levels('allow')}\nlimits: { max_percent: 1 }`, 1, 0, { rows: 1, total: null, by: 'policy' }],
+  ['of two rows the share is not known without the table', `${levels('allow')}\nlimits: { max_percent: 1, max_rows: 5 }`, 2, 1, { rows: null, total: 5, by: 'policy' }],
+  ['a budget of which nothing is known yet', `${levels('allow')}\nbudgets: [{ per: day, rows_changed: 4 }]`, 4, 1, { rows: null, total: 4, by: 'policy' }],
+  ['a budget that may not have', `${levels('allow')}\nbudgets: [{ per: day, rows_changed: 4 }]`, 5, 1, { rows: null, total: 4, by: 'policy' }],
+];
+for (const [claim, policy, rowsMax, expected, ceiling] of proofs) {
+  test(`proved without asking: ${claim}`, async () => {
+    const { admission, measures } = await tried(policy, rowsOf(1), { rowsMax });
+    assert.ok(admission.kind === 'permitted');
+    assert.deepEqual([measures, admission.ceiling], [expected, ceiling]);
+  });
+}
+
+test('a person who is asked sees what was measured, whatever could be proved', async () => {
+  const { admission, measures } = await tried(levels('hold'), rowsOf(1), { rowsMax: 1 });
+  assert.ok(admission.kind === 'refused' && admission.approval?.impact.kind === 'measured');
+  assert.equal(measures, 1);
 });
 
 test('below the limits it passes under a ceiling, above them or unknown it is held', async () => {

@@ -12,7 +12,7 @@ import type { SqlAction } from '../core/action.ts';
 import { bindingOf, type Approval } from '../core/approval.ts';
 import { ceilingOf, type Ceiling } from '../core/ceiling.ts';
 import { Failure } from '../core/failure.ts';
-import { impactSentence, noImpact, unknownImpact, type Impact } from '../core/impact.ts';
+import { impactSentence, noImpact, unknownImpact, type BoundedImpact, type Impact } from '../core/impact.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { hasBudgets, noUse, rowsLeft, type BudgetUse } from '../core/policy/budgets.ts';
 import { decide } from '../core/policy/decide.ts';
@@ -47,6 +47,8 @@ export interface GuardRequest extends Judgement {
   readonly measure?: (signal: AbortSignal) => Promise<Impact>;
   /** Nothing of it lasts before its transaction commits, and the caller does not let that happen before `recorded`. */
   readonly isBoundToCommit?: boolean;
+  /** The most rows that it can change, proved without asking anybody; undefined: not proved. */
+  readonly bound?: () => BoundedImpact | undefined;
 }
 
 export interface Permitted {
@@ -161,7 +163,14 @@ async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSig
   const { decision } = judge(deps, action, { ...request, impact: noImpact, used: noUse });
   // Whoever only observes does not let anything wait.
   if (policy.mode === 'observe' || decision === 'deny' || (!hasLimits(policy) && decision !== 'hold')) return noImpact;
+  const bound = decision === 'allow' ? request.bound?.() : undefined;
+  if (bound !== undefined && staysBelow(deps, action, { ...request, impact: bound })) return bound;
   return await request.measure?.(signal) ?? notMeasured(risk);
+}
+
+/** A proof of few rows is enough where it stays below every limit. Above one, or for a share, they are counted: it may be none. */
+function staysBelow(deps: GuardDeps, action: SqlAction, judgement: Judgement): boolean {
+  return judge(deps, action, judgement).decision === 'allow';
 }
 
 function hasLimits({ limits, budgets }: EffectivePolicy): boolean {

@@ -4,7 +4,7 @@
  * Where no policy has a budget nothing is counted and nothing is asked.
  */
 import type { Outcome } from '../core/outcome.ts';
-import { totalRows, type Impact } from '../core/impact.ts';
+import { countedRows, type Impact } from '../core/impact.ts';
 import { hasBudgets, isCounted, type BudgetUse } from '../core/policy/budgets.ts';
 import type { Policy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
@@ -31,7 +31,7 @@ const nothingCounted: Spending = { used: undefined, ran: () => undefined, settle
 /** For what may wait: the count is exact. */
 export async function spend({ budgets, policy }: SpendingDeps, agent: string, risk: Risk, impact: Impact): Promise<Spending> {
   if (!hasBudgets(policy()) || !isCounted(risk)) return nothingCounted;
-  const reserved = impact.kind === 'measured' ? totalRows(impact) : 0;
+  const reserved = impact.kind === 'measured' || impact.kind === 'bounded' ? countedRows(impact)?.total ?? 0 : 0;
   // Without an answer of the store nothing is known of the budget, and the rule denies.
   const used = await budgets.take(agent, { statements: 1, rowsChanged: reserved, rowsRead: 0 }).catch(() => undefined);
   return used === undefined ? nothingCounted : spendingOf(budgets, agent, risk, used, reserved);

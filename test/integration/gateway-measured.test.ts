@@ -124,6 +124,14 @@ describe('what changes too much is rolled back, with both numbers (H74)', () => 
     assert.deepEqual(await client.until('Z'), ['C:SET', 'C:INSERT 0 1', 'C:SELECT 1', 'Z:I']);
   }));
 
+  it('what a unique key proves to be few rows runs unasked, also where its own transaction has written before', () => scene.withClient(async (client) => {
+    client.send(query('BEGIN'), query("UPDATE parent SET v = 'y' WHERE id IN (1, 2)"), whole("UPDATE parent SET v = $1 WHERE id = $2", ['z', '1']), sync, query("UPDATE parent SET v = 'a' WHERE id > 39"), query('ROLLBACK'));
+    const lines = [];
+    for (let at = 0; at < 5; at += 1) lines.push(...await client.until('Z'));
+    assert.deepEqual(lines, ['C:BEGIN', 'Z:T', 'C:UPDATE 2', 'Z:T', '1', '2', 'C:UPDATE 1', 'Z:T', 'E:55000', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+    assert.match(client.errors[0]?.detail ?? '', /has written to the same tables already/);
+  }));
+
   it('COPY, by either protocol', () => scene.withClient(async (client) => {
     const rows = (from: number, to: number): Buffer => say.encodeCopyData(Buffer.from(Array.from({ length: to - from + 1 }, (_one, index) => `${from + index}\n`).join('')));
     client.send(query('COPY parent (id) FROM STDIN'));

@@ -2,7 +2,7 @@
  * Budgets: how much an agent has used in each window of time, and the rules that hold it against what a policy grants.
  * Work counts when it has run, whatever becomes of its transaction. Pure; store/budgets.ts counts.
  */
-import { totalRows } from '../impact.ts';
+import { countedRows } from '../impact.ts';
 import { changesRows } from '../sql/changes-rows.ts';
 import { severity } from '../verdict.ts';
 import type { Facts } from './facts.ts';
@@ -65,7 +65,7 @@ function findingOf({ used, impact }: Facts, { name }: EffectivePolicy, budget: B
     return [{ decision: 'deny', observed: 'what was used is not known', threshold, message: 'What this agent has used of its budget is not known, so it is denied.' }];
   }
   const before = used[budget.per][amountOf[measure]];
-  const known = measure === 'statements' ? 1 : measure === 'rows_changed' && impact.kind === 'measured' ? totalRows(impact) : undefined;
+  const known = measure === 'statements' ? 1 : measure === 'rows_changed' ? countedRows(impact)?.total : undefined;
   if (known === undefined ? before < most : before + known <= most) return [];
   const more = known === undefined || measure === 'statements' ? '' : `, and this would change ${known} more`;
   return [{

@@ -46,7 +46,7 @@ const limits = z.strictObject({
   max_rows: count.describe('The most rows that one statement may change, with those that cascades and triggers change; of a DROP or TRUNCATE, the rows that would be lost.'),
   max_percent: z.int().min(0).max(100).optional().describe('The greatest share of a table that one statement may change, in percent.'),
   above: refusal.default('hold').describe('What a statement gets that would change more; a hold shows the measured numbers to the person who answers.'),
-}).describe('How much one statement may change, as measured before it runs and again while it runs.');
+}).describe('How much one statement may change, as measured (or, where a unique key is compared with values, proved) before it runs and measured again while it runs.');
 
 const budget = z.strictObject({
   per: z.enum(['minute', 'hour', 'day']).describe('The window. Each begins on the full minute, hour or day, in UTC.'),

@@ -71,6 +71,11 @@ export interface RelationFact {
   readonly rules?: readonly RuleFact[];
   readonly policies?: readonly PolicyFact[];
   readonly checks?: readonly string[];
+  /**
+   * Columns of each unique index that surely keeps rows apart at any moment: valid, whole, of plain columns, immediate, by
+   * an equality of PostgreSQL's own and no coarser collation than comparing the columns has.
+   */
+  readonly uniqueKeys?: readonly (readonly string[])[];
   /** Expressions and predicates of its indexes and exclusion constraints, and partition keys. */
   readonly indexExpressions?: readonly string[];
 }

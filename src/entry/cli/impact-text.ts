@@ -13,6 +13,7 @@ export function impactRows(impact: Impact): readonly (readonly [label: string, t
     case 'none': return [];
     case 'unknown': return [['Impact', `NOT KNOWN: ${impact.reason}`]];
     case 'measured': return [...labelled('Impact', [rowsText(impact), ...cascadeTexts(impact)]), ...labelled('Triggers', triggerTexts(impact.triggers)), ...labelled('Locks', lockTexts(impact.lock, impact.table))];
+    case 'bounded': return [['Impact', `at most ${countOf(impact.rowsMax)} of ${impact.table}`]];
     case 'loss': return lossRows(impact);
   }
 }
@@ -30,6 +31,7 @@ export function impactCell(impact: Impact): string {
     case 'none': return '';
     case 'unknown': return 'unknown';
     case 'measured': return cascadedRows(impact) === 0 ? String(impact.rows) : `${impact.rows}+${cascadedRows(impact)}`;
+    case 'bounded': return `<=${impact.rowsMax}`;
     case 'loss': return impact.rows === null ? 'unknown' : `${impact.rows.isExact ? '' : '~'}${impact.rows.count}`;
   }
 }

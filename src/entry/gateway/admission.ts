@@ -7,7 +7,7 @@
 import type { SqlAction } from '../../core/action.ts';
 import type { Approval } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
-import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
+import { noImpact, unknownImpact, type BoundedImpact, type Impact } from '../../core/impact.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
@@ -164,7 +164,7 @@ export class Admission {
         this.#debts.mayLeaveBlock();
         if (this.#debts.isOwing) await this.#pay();
       }
-      const request: GuardRequest = { ...this.#request(candidate, catalog, risk), isBoundToCommit, measure: (signal) => this.#measure(candidate, catalog, risk, signal) };
+      const request: GuardRequest = { ...this.#request(candidate, catalog, risk), isBoundToCommit, measure: (signal) => this.#measure(candidate, catalog, risk, signal), bound: () => this.#bound(candidate, catalog, risk) };
       const admission = await this.#context.guard.admit(request, {
         signal,
         onHold: (approval: Approval, waitMs: number) => {
@@ -211,6 +211,11 @@ export class Admission {
     const catalog = await judging.unlessStopped(catalogs.current(database, { fresh: true }));
     const facts = state.facts.catalogChanged ? { ...setting.facts, catalogChanged: true } : setting.facts;
     return { risk: riskUnder({ ...setting, facts, catalog }), catalog };
+  }
+
+  #bound({ statements, setting, bind }: Candidate, catalog: Catalog, risk: Risk): BoundedImpact | undefined {
+    const found = this.#context.judgements.rowBound(statements, risk, { ...setting, catalog }, bind?.parameterTypes ?? []);
+    return found === undefined ? undefined : { kind: 'bounded', ...found };
   }
 
   async #measure({ statements, setting, bind }: Candidate, catalog: Catalog, risk: Risk, signal: AbortSignal): Promise<Impact> {

@@ -6,6 +6,7 @@
 import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Parser } from '../../lib/pgsql/parser.ts';
 import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
+import { rowBound, type RowBound } from '../../core/sql/row-bound.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
 import { keyOfLimits } from '../../core/sql/time-limits.ts';
@@ -97,6 +98,11 @@ export class Judgements {
   /** How to count what these statements would change. `written`: see MeasureInput. */
   measurePlan(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, written: ReadonlySet<string> | undefined): MeasurePlan {
     return measurePlan({ statements, risk, session: facts, catalog, parser: this.#parser, written });
+  }
+
+  /** The most rows that they can change; undefined: not proved. */
+  rowBound(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, types: readonly number[]): RowBound | undefined {
+    return rowBound({ statements, risk, session: facts, catalog, parser: this.#parser, parameterTypes: types });
   }
 
   /** A text as it may be shown. */

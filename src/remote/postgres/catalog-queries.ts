@@ -120,6 +120,19 @@ export const indexExpressionsQuery = `
 const columnNames = (relation: string, numbers: string): string => `(SELECT json_agg(a.attname ORDER BY k.ord)
   FROM unnest(${numbers}) WITH ORDINALITY k(num, ord) JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = k.num)`;
 
+/**
+ * A deferrable constraint may be violated until its transaction ends. Equality under another collation than the column's is
+ * the coarser of the two only where that of the column is not deterministic.
+ */
+export const uniqueKeysQuery = `
+  SELECT i.indrelid, (SELECT json_agg(a.attname) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, ord) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.ord <= i.indnkeyatts)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+  WHERE i.indexrelid >= ${firstUserOid} AND m.amname = 'btree' AND i.indisunique AND i.indisvalid AND i.indisready AND i.indislive AND i.indimmediate
+    AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (
+      SELECT FROM generate_series(0, i.indnkeyatts - 1) k JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k]
+      LEFT JOIN pg_collation l ON l.oid = a.attcollation
+      WHERE i.indclass[k] >= ${firstUserOid} OR (i.indcollation[k] <> a.attcollation AND NOT coalesce(l.collisdeterministic, true)))`;
+
 export const foreignKeysQuery = `
   SELECT c.conname, c.conrelid, ${columnNames('c.conrelid', 'c.conkey')}, c.confrelid, ${columnNames('c.confrelid', 'c.confkey')},
     c.confdeltype, c.confupdtype

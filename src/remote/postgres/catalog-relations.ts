@@ -17,6 +17,7 @@ export interface RelationRows {
   readonly policies: readonly Row[];
   readonly checks: readonly Row[];
   readonly indexes: readonly Row[];
+  readonly uniqueKeys: readonly Row[];
 }
 
 const columnsSchema = z.array(z.tuple([z.string(), z.number(), z.string(), z.string().nullable()]));
@@ -25,7 +26,7 @@ const foreignSchema = z.tuple([z.string(), z.string(), z.boolean()]);
 export function readRelations(rows: RelationRows, names: Names): readonly RelationFact[] {
   const of = (list: readonly Row[]): ReadonlyMap<string, readonly Row[]> => Map.groupBy(list, (row) => text(row[0]));
   const attached = {
-    triggers: of(rows.triggers), rules: of(rows.rules), policies: of(rows.policies), checks: of(rows.checks), indexes: of(rows.indexes),
+    triggers: of(rows.triggers), rules: of(rows.rules), policies: of(rows.policies), checks: of(rows.checks), indexes: of(rows.indexes), uniqueKeys: of(rows.uniqueKeys),
   };
   return rows.relations.map((row) => {
     const oid = text(row[0]);
@@ -42,6 +43,7 @@ export function readRelations(rows: RelationRows, names: Names): readonly Relati
       rules: (attached.rules.get(oid) ?? []).map(readRule),
       policies: (attached.policies.get(oid) ?? []).map(readPolicy),
       checks: (attached.checks.get(oid) ?? []).map((check) => text(check[1])),
+      uniqueKeys: (attached.uniqueKeys.get(oid) ?? []).map((key) => texts(key[1])),
       indexExpressions: [row[10], ...(attached.indexes.get(oid) ?? []).flatMap((index) => [index[1], index[2]])]
         .filter((sql) => sql !== null && sql !== undefined).map((sql) => `(${sql})`),
     };

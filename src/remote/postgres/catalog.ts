@@ -11,7 +11,7 @@ import { loadBuiltinFacts, majors, type BuiltinFacts } from './builtin-catalog.t
 import {
   builtinFunctionDigestQuery, castsQuery, checksQuery, dependenciesQuery, eventTriggersQuery, firstUserOid,
   foreignKeysQuery, functionNamesQuery, functionsQuery, indexExpressionsQuery, operatorClassQuery, operatorsQuery,
-  policiesQuery, relationsQuery, rulesQuery, schemasQuery, triggersQuery, typesQuery, versionQuery,
+  policiesQuery, relationsQuery, rulesQuery, schemasQuery, triggersQuery, typesQuery, uniqueKeysQuery, versionQuery,
 } from './catalog-queries.ts';
 import { ServerError } from './server-error.ts';
 import { functionHashOf, Names, readFunction, readOperator, readType, type Row } from './catalog-rows.ts';
@@ -124,7 +124,7 @@ async function readFacts(query: CatalogQuery, builtin: BuiltinFacts): Promise<Ca
     operatorClassFunctions: (await query(operatorClassQuery)).map((row) => names.function(row[0])),
     relations: [...ownRelations, ...readRelations({
       relations: relationRows, triggers: await query(triggersQuery), rules: await query(rulesQuery),
-      policies: await query(policiesQuery), checks: await query(checksQuery), indexes: await query(indexExpressionsQuery),
+      policies: await query(policiesQuery), checks: await query(checksQuery), indexes: await query(indexExpressionsQuery), uniqueKeys: await query(uniqueKeysQuery),
     }, names)],
     // Temporary tables have keys too, to each other.
     foreignKeys: (await query(foreignKeysQuery)).filter(([, from, , to]) => names.hasRelation(from) && names.hasRelation(to)).map((row) => readForeignKey(row, names)),

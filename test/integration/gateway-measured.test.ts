@@ -247,3 +247,79 @@ describe('a measured statement looks as PostgreSQL shows it', () => {
     });
   }));
 });
+
+describe('code of a DO, CALL or FunctionCall is held to the limits of the policy', () => {
+  const procedures = `
+    CREATE FUNCTION fill(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO deferred SELECT 100 + i, 100 + i FROM generate_series(1, $1) i; RETURN $1; END';
+    CREATE PROCEDURE fill_it(n int) LANGUAGE plpgsql AS 'BEGIN INSERT INTO deferred SELECT 100 + i, 100 + i FROM generate_series(1, n) i ON CONFLICT (id) DO NOTHING; END';
+    CREATE PROCEDURE fill_and_commit(n int) LANGUAGE plpgsql AS 'BEGIN INSERT INTO deferred SELECT 100 + i, 100 + i FROM generate_series(1, n) i; COMMIT; END';`;
+  before(() => scene.direct(procedures));
+  after(() => scene.direct('DROP FUNCTION fill; DROP PROCEDURE fill_it; DROP PROCEDURE fill_and_commit'));
+  const block = (rows: number, more = ''): string => `DO $$ BEGIN EXECUTE 'INSERT INTO deferred SELECT 100 + i, 100 + i FROM generate_series(1, ${rows}) i'; ${more} END $$`;
+
+  /** Held for what it is, approved, and sent again. */
+  async function run(client: WireClient, message: Buffer, ends = 1): Promise<{ readonly lines: readonly string[]; readonly reason: string }> {
+    const { id, impact } = await scene.heldFor(client, message);
+    await scene.backstop.approve(id);
+    client.send(message);
+    const lines: string[] = [];
+    for (let at = 0; at < ends; at += 1) lines.push(...await client.until('Z'));
+    return { lines, reason: impact.kind === 'unknown' ? impact.reason : impact.kind };
+  }
+
+  const rows: readonly (readonly [claim: string, message: (rows: number) => Buffer, tag: readonly string[], failed: readonly string[]])[] = [
+    ['a DO that builds its statement', (rows) => query(block(rows)), ['C:DO', 'Z:I'], ['E:54000', 'Z:I']],
+    ['a DO by the extended protocol', (rows) => Buffer.concat([whole(block(rows)), sync]), ['1', '2', 'C:DO', 'Z:I'], ['1', '2', 'E:54000', 'Z:I']],
+    ['a CALL', (rows) => query(`CALL fill_it(${rows})`), ['C:CALL', 'Z:I'], ['E:54000', 'Z:I']],
+    ['a CALL by the extended protocol', (rows) => Buffer.concat([whole('CALL fill_it($1)', [String(rows)]), sync]), ['1', '2', 'C:CALL', 'Z:I'], ['1', '2', 'E:54000', 'Z:I']],
+  ];
+  for (const [claim, message, tag, failed] of rows) {
+    it(`${claim}, whose rows count as it runs`, () => scene.withClient(async (client) => {
+      const below = await run(client, message(5));
+      assert.deepEqual(below, { lines: tag, reason: 'it runs code, and what that changes can be counted only while it runs' });
+      assert.equal(await scene.count('deferred'), 15);
+      await scene.refill();
+      assert.deepEqual((await run(client, message(6))).lines, failed);
+      assert.match(client.errors.at(-1)?.message ?? '', /changed 6 rows \(0 itself and 6 through .*\) and may by policy change at most 5/);
+      assert.equal(await scene.count('deferred'), 10);
+      const { outcome, sqlstate } = await scene.lastOutcome();
+      assert.deepEqual([outcome, sqlstate], ['failed', '54000']);
+    }));
+  }
+
+  it('code that commits by itself runs as PostgreSQL runs it, and the approver is told that nothing holds it', () => scene.withClient(async (client) => {
+    for (const [message, tag] of [[query('CALL fill_and_commit(6)'), 'C:CALL'], [query(block(6, 'COMMIT;')), 'C:DO']] as const) {
+      const { lines, reason } = await run(client, message);
+      assert.deepEqual([lines, await scene.count('deferred')], [[tag, 'Z:I'], 16]);
+      assert.match(reason, /may commit by itself, so outside of a transaction nothing can hold it/);
+      await scene.refill();
+    }
+  }));
+
+  it('inside a transaction of the client\'s, where PostgreSQL lets none commit, whatever its text', () => scene.withClient(async (client) => {
+    const sql = block(6, '-- COMMIT;\n');
+    const { id } = await scene.heldFor(client, query(sql));
+    await scene.backstop.approve(id);
+    client.send(query('BEGIN'), query(sql), query('COMMIT'));
+    assert.deepEqual([...await client.until('Z'), ...await client.until('Z'), ...await client.until('Z')], ['C:BEGIN', 'Z:T', 'E:54000', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+    assert.equal(await scene.count('deferred'), 10);
+  }));
+
+  it('a FunctionCall, with what it returns only once it stayed below', () => scene.withClient(async (client) => {
+    const [row] = await scene.direct("SELECT 'fill'::regproc::oid AS oid");
+    const call = (count: number): Buffer => say.encodeFunctionCall({ functionOid: Number(row?.['oid']), formats: [], values: [Buffer.from(String(count))], resultFormat: 'text' });
+    client.send(call(6));
+    assert.deepEqual(await client.until('Z'), ['E:54000', 'Z:I']);
+    assert.equal(await scene.count('deferred'), 10);
+    client.send(call(5));
+    assert.deepEqual(await client.until('Z'), ['V', 'Z:I']);
+    assert.equal(await scene.count('deferred'), 15);
+    await scene.refill();
+    client.send(query('BEGIN'), call(5), call(6), query('ROLLBACK'));
+    const lines = [];
+    for (let at = 0; at < 4; at += 1) lines.push(...await client.until('Z'));
+    assert.deepEqual(lines, ['C:BEGIN', 'Z:T', 'V', 'Z:T', 'E:23505', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+    client.send(query('BEGIN'), call(6), query('ROLLBACK'));
+    assert.deepEqual([...await client.until('Z'), ...await client.until('Z'), ...await client.until('Z')], ['C:BEGIN', 'Z:T', 'E:54000', 'Z:E', 'C:ROLLBACK', 'Z:I']);
+  }));
+});

@@ -39,12 +39,13 @@ export function changesElsewhere({ effects }: Risk): boolean {
 
 /**
  * It can run in a transaction of ours, or of the client's, which is looked at before it is committed. What shares its message
- * with others runs in one transaction block already; alone, a command may refuse that, or commit by itself.
+ * with others runs in one transaction block already; alone, a command may refuse that, or commit by itself. `isAtomic`: code
+ * of its own surely does not, or runs in a block already.
  */
-export function canBeHeld(statements: readonly Statement[]): boolean {
+export function canBeHeld(statements: readonly Statement[], isAtomic: boolean): boolean {
   if (statements.some(({ transaction }) => transaction !== undefined)) return false;
   const [first, ...more] = statements;
-  return more.length > 0 || (first !== undefined && heldAlone.has(first.node));
+  return more.length > 0 || (first !== undefined && (heldAlone.has(first.node) || (code.has(first.node) && isAtomic)));
 }
 
 const heldAlone: ReadonlySet<string> = new Set([
@@ -55,6 +56,11 @@ const heldAlone: ReadonlySet<string> = new Set([
 export function isUndoneByRollback({ effects }: Pick<Risk, 'effects'>): boolean {
   return effects.length > 0 && effects.every(({ kind, objectKind }) => kind === 'read' || (writes.has(kind) && rowHolders.has(objectKind ?? '')));
 }
+
+const code: ReadonlySet<string> = new Set(['DoStmt', 'CallStmt']);
+
+/** Code that may change any rows, whatever can be read of it. */
+export function runsCode(statements: readonly Statement[]): boolean { return statements.some(({ node }) => code.has(node)); }
 
 function isWrite(effect: Effect): boolean { return writes.has(effect.kind) && isPermanent(effect); }
 

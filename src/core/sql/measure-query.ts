@@ -10,7 +10,7 @@ import type { TriggerImpact } from '../impact.ts';
 import type { Effect, Risk } from '../risk.ts';
 import { assess } from './assess.ts';
 import { cascadeGraph, descendants, type CascadeNode } from './cascade-graph.ts';
-import { changesRows, isMeasured, losesObjects, losesRows } from './changes-rows.ts';
+import { changesRows, isMeasured, losesObjects, losesRows, runsCode } from './changes-rows.ts';
 import { effectivePath, keyOf, type Catalog } from './catalog.ts';
 import type { RelationFact } from './catalog-facts.ts';
 import { firingTriggers, type TriggerWrite } from './firing-triggers.ts';
@@ -18,6 +18,7 @@ import { dmlParts, type DmlParts, type WhenPart } from './dml-parts.ts';
 import { isLossStatement, lossPlan, type LossQuery } from './loss-query.ts';
 import { readStatement } from './read-statement.ts';
 import type { SessionFacts, Statement } from './statement.ts';
+import { mayEndTransaction } from './transaction-control.ts';
 import { nodeIn, nodesIn, rangeVarNames, stringIn, treeIn, type Tree } from './tree.ts';
 
 export interface MeasureQuery {
@@ -68,6 +69,7 @@ export function measurePlan(input: MeasureInput): MeasurePlan {
   if (!changesRows(risk)) return { kind: 'none' };
   if (statements.length > 1 && statements.some(({ transaction }) => transaction !== undefined)) return unknown('it begins or ends a transaction in the same message, so it cannot be held to a number of rows');
   if (statements.some(({ changes }) => changes.some((change) => change.kind === 'declare' && change.hold))) return unknown('a cursor WITH HOLD runs its query only when the transaction commits, so it cannot be held to a number of rows');
+  if (runsCode(statements)) return unknown(codeReason(input));
   if (!isMeasured(risk)) return losesObjects(risk) && risk.effects.some(losesRows) ? unknown('what it drops or empties is inside something that it calls') : { kind: 'none' };
   const doubt = doubtOf(input);
   if (doubt !== undefined) return unknown(doubt);
@@ -82,6 +84,11 @@ export function measurePlan(input: MeasureInput): MeasurePlan {
   }
   if (session.searchPath === null) return unknown('the search path of its session is not known');
   return planOf(statement, input);
+}
+
+function codeReason({ statements, session, catalog }: MeasureInput): string {
+  const isFree = statements.length === 1 && statements.some((one) => mayEndTransaction(one, session, catalog));
+  return isFree ? 'it runs code that may commit by itself, so outside of a transaction nothing can hold it to a number of rows' : 'it runs code, and what that changes can be counted only while it runs';
 }
 
 /** What another connection would see with other eyes. */

@@ -173,7 +173,7 @@ export class Admission {
         },
       });
       if (admission.kind === 'refused') return { kind: 'refused', error: signal.aborted ? this.#cancelled() : errorOf(admission.failure) };
-      const unit = this.#unit(candidate, request.action, risk, admission);
+      const unit = this.#unit({ ...candidate, setting: { ...candidate.setting, catalog } }, request.action, risk, admission);
       if (isBoundToCommit) this.#owe(admission, catalog);
       const refusal = await this.#refusalNow(candidate, catalog, comparedMs).catch((error: unknown) => { unit.settle(neverRan); throw error; });
       if (refusal === undefined) {
@@ -263,6 +263,7 @@ export class Admission {
     let isSettled = false;
     return {
       actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling: permitted.ceiling, ran: permitted.ran,
+      mayEndTransaction: this.#context.judgements.mayEndTransaction(candidate.statements, candidate.setting),
       settle: (outcome) => {
         if (isSettled) return;
         isSettled = true;

@@ -20,6 +20,8 @@ export interface Unit {
   readonly isSafe: boolean;
   /** It may change no more than that; see measured-run.ts. */
   readonly ceiling?: Ceiling | undefined;
+  /** A DO or CALL whose code may end its transaction, where it is in no block. */
+  readonly mayEndTransaction?: boolean | undefined;
   readonly settle: (outcome: Outcome) => void;
   /** One of its statements has run, whatever becomes of its transaction. */
   readonly ran?: ((rows: number | null) => void) | undefined;
@@ -50,6 +52,11 @@ interface Followed {
 
 /** What can commit while it runs: an error of it does not say that nothing of it is durable. */
 const commitsInside: ReadonlySet<string> = new Set(['CallStmt', 'DoStmt', 'VacuumStmt', 'ReindexStmt', 'ClusterStmt', 'IndexStmt']);
+
+function mayHaveCommitted({ mayEndTransaction }: Unit, statement: Statement | undefined): boolean {
+  const isAtomicCode = mayEndTransaction === false && (statement?.node === 'CallStmt' || statement?.node === 'DoStmt');
+  return commitsInside.has(statement?.node ?? '') && !isAtomicCode;
+}
 
 export class TransactionFate {
   /** In the order in which they were started. */
@@ -116,7 +123,7 @@ export class TransactionFate {
     this.#hasFailed = true;
     if (followed === undefined) return;
     followed.sqlstate = sqlstate;
-    followed.isUncertain ||= commitsInside.has(unit.statements[followed.tags]?.node ?? '');
+    followed.isUncertain ||= mayHaveCommitted(unit, unit.statements[followed.tags]);
     followed.isRunning = false;
     followed.durationMs = nowMs - followed.startedMs;
     this.#settle(followed);

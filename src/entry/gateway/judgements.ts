@@ -7,6 +7,7 @@ import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Parser } from '../../lib/pgsql/parser.ts';
 import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { rowBound, type RowBound } from '../../core/sql/row-bound.ts';
+import { mayEndTransaction } from '../../core/sql/transaction-control.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
 import { keyOfLimits } from '../../core/sql/time-limits.ts';
@@ -103,6 +104,11 @@ export class Judgements {
   /** The most rows that they can change; undefined: not proved. */
   rowBound(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, types: readonly number[]): RowBound | undefined {
     return rowBound({ statements, risk, session: facts, catalog, parser: this.#parser, parameterTypes: types });
+  }
+
+  /** Code of theirs may commit or roll back by itself, outside of a block. */
+  mayEndTransaction(statements: readonly Statement[], { facts, catalog }: Setting): boolean {
+    return statements.some((statement) => mayEndTransaction(statement, facts, catalog));
   }
 
   /** A text as it may be shown. */

@@ -45,7 +45,7 @@ interface Measuring {
   rows: number | undefined;
   /** Tags so far. */
   tags: number;
-  /** What the client does not know yet: its last CommandComplete. */
+  /** What the client does not know yet: its last CommandComplete, or what a FunctionCall returned. */
   message: Buffer | undefined;
   hasFailed: boolean;
   excess: Failure | undefined;
@@ -77,17 +77,17 @@ export class MeasuredRun {
   }
 
   #heldIn({ plan: { frames, expected } }: Work, from: number): number | undefined {
-    const at = expected.findIndex((one, index) => index >= from && isHeld(one, frames.length - index - 1));
+    const at = expected.findIndex((one, index) => index >= from && isHeld(one, frames.length - index - 1, this.#deps.replies.status !== 'idle'));
     return at < 0 ? undefined : at;
   }
 
-  // A simple Query.
+  // A simple Query, or a FunctionCall.
 
   #startQuery(work: Work, before: Buffer): void {
     const { replies, write } = this.#deps;
     const [query] = work.plan.expected;
     const [frame] = work.plan.frames;
-    if (query?.kind !== 'query' || query.unit.ceiling === undefined || frame === undefined) return;
+    if ((query?.kind !== 'query' && query?.kind !== 'function-call') || query.unit.ceiling === undefined || frame === undefined) return;
     const measuring = measuringOf(query, query.unit.ceiling, frame);
     const isOurs = replies.status === 'idle';
     const own = [...(isOurs ? [beginSql] : []), ...(measuring.isCounted ? [changedRowsSql] : [])];
@@ -108,6 +108,10 @@ export class MeasuredRun {
         return hide;
       },
       suspended: () => pass,
+      called: (message) => {
+        measuring.message = message;
+        return hide;
+      },
       failed: () => { measuring.hasFailed = true; },
       ready: (status) => {
         if (isOurs) return hide;
@@ -198,7 +202,7 @@ export class MeasuredRun {
     };
     return {
       ran: (tag, message) => { measuring.rows = rowsOf(tag, measuring.unit.statements[0]); return shown(message); },
-      suspended: shown, failed: () => { measuring.hasFailed = true; }, ready: () => pass,
+      suspended: shown, called: () => pass, failed: () => { measuring.hasFailed = true; }, ready: () => pass,
     };
   }
 
@@ -290,13 +294,13 @@ function measuringOf({ unit, part }: Running, ceiling: Ceiling, frame: Frame): M
 }
 
 /** `behind`: messages after it in its batch. */
-function isHeld(expected: Expected, behind: number): boolean {
-  if (expected.kind !== 'query' && expected.kind !== 'execute') return false;
+function isHeld(expected: Expected, behind: number, isInBlock: boolean): boolean {
+  if (expected.kind !== 'query' && expected.kind !== 'execute' && expected.kind !== 'function-call') return false;
   // A portal that goes on with what it has changed already.
   if (expected.unit.ceiling === undefined || (expected.kind === 'execute' && expected.part === undefined)) return false;
   const { statements } = expected.unit;
   // While the server copies in, messages behind the Execute would break it off.
-  return !(expected.kind === 'execute' && statements[0]?.copy === 'in' && behind > 0) && canBeHeld(statements);
+  return !(expected.kind === 'execute' && statements[0]?.copy === 'in' && behind > 0) && canBeHeld(statements, isInBlock || expected.unit.mayEndTransaction !== true);
 }
 
 const told: ReadonlySet<string> = new Set(['InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt', 'CopyStmt']);

@@ -25,8 +25,10 @@ export interface Held {
   readonly ran: (tag: CommandTag, message: Buffer) => Seen;
   /** It has run and holds back rows that the client has not asked for. */
   readonly suspended: (message: Buffer) => Seen;
+  /** FunctionCallResponse; `message` is the whole of it. */
+  readonly called: (message: Buffer) => Seen;
   readonly failed: () => void;
-  /** The ReadyForQuery of a simple Query. */
+  /** The ReadyForQuery of a simple Query or FunctionCall. */
   readonly ready: (status: TransactionStatus) => Seen;
 }
 
@@ -94,8 +96,8 @@ const noBody = Buffer.alloc(0);
 /** What is held to a ceiling stays uncommitted until someone has looked at it. */
 function mayEnd(expected: Expected): boolean {
   switch (expected.kind) {
-    case 'query': case 'execute': return expected.held === undefined;
-    case 'function-call': case 'own-call': case 'own-query': case 'sync': return true;
+    case 'query': case 'execute': case 'function-call': return expected.held === undefined;
+    case 'own-call': case 'own-query': case 'sync': return true;
     case 'parse': case 'bind': case 'close': case 'describe': case 'refusal': case 'own-batch': return false;
   }
 }
@@ -204,6 +206,8 @@ export class Replies {
   }
 
   #called(body: Buffer): Seen {
+    const head = this.#expected[0];
+    if (head?.kind === 'function-call') return head.held?.called(frameOf(backendType.functionCallResponse, body));
     if (!this.isOwnCall) return pass;
     this.#ownValue = decodeFunctionCallResponse(body)?.toString('utf8') ?? null;
     return hide;
@@ -311,7 +315,7 @@ export class Replies {
     else if (head !== undefined) throw new Bug(`ReadyForQuery came while ${head.kind} was expected`);
     const ended = this.#fate.ready(status);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
-    if (head?.kind === 'query') return head.held?.ready(status);
+    if (head?.kind === 'query' || head?.kind === 'function-call') return head.held?.ready(status);
     if (head?.kind !== 'own-query') return pass;
     const succeeded = !this.#hasOwnFailed;
     this.#hasOwnFailed = false;

@@ -7,7 +7,7 @@ import type { Effect, Risk } from '../risk.ts';
 import { isAtLeast, joinAll, joinRisks, nothing } from '../risk.ts';
 import type { ParsedStatement, Parser } from '../../lib/pgsql/parser.ts';
 import type { Catalog } from './catalog.ts';
-import { distinct, type Mentions } from './mentions.ts';
+import { distinct, nameCount, type Mentions } from './mentions.ts';
 import { withFollowedSetting } from './followed-setting.ts';
 import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
@@ -71,8 +71,7 @@ const sessionNamesMax = 1_000;
 const naming: ReadonlySet<SessionChange['kind']> = new Set(['prepare', 'deallocate', 'declare', 'close', 'temporary-relation']);
 
 function tooMuch(statements: readonly Statement[]): string | undefined {
-  const names = statements.reduce((sum, { mentions: { relations, functions, operators, types, attributes } }) =>
-    sum + 1 + relations.length + functions.length + operators.length + types.length + attributes.length, 0);
+  const names = statements.reduce((sum, { mentions }) => sum + 1 + nameCount(mentions), 0);
   if (names > namesMax) return `more than ${namesMax} statements and names in one text`;
   const made = statements.reduce((sum, { changes }) => sum + changes.filter(({ kind }) => naming.has(kind)).length, 0);
   return made > sessionNamesMax ? `more than ${sessionNamesMax} prepared statements, cursors and temporary tables in one text` : undefined;

@@ -71,6 +71,11 @@ export function distinct({ relations, functions, operators, types, attributes, f
   };
 }
 
+/** How many names there are to look up, which is also what a statement takes in memory beside its text. */
+export function nameCount({ relations, functions, operators, types, attributes }: Mentions): number {
+  return relations.length + functions.length + operators.length + types.length + attributes.length;
+}
+
 function once<T>(items: readonly T[], key: (item: T) => string): readonly T[] {
   return items.length < 2 ? items : [...new Map(items.map((item) => [key(item), item])).values()];
 }

@@ -9,9 +9,10 @@ import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { rowBound, type RowBound } from '../../core/sql/row-bound.ts';
 import { mayEndTransaction } from '../../core/sql/transaction-control.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
+import { nameCount } from '../../core/sql/mentions.ts';
 import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
 import { keyOfLimits } from '../../core/sql/time-limits.ts';
-import { judgedTextLengthMax, judgementsMax } from './limits.ts';
+import { judgedNamesMax, judgedTextLengthMax, judgementsMax } from './limits.ts';
 import { ShapedJudgements } from './shaped-judgements.ts';
 
 export interface Assessment {
@@ -68,7 +69,7 @@ export class Judgements {
     const known = shape === undefined ? undefined : this.#shapes.recall(shape, sql, setting.catalog, placeOf(setting));
     if (known !== undefined) return known;
     const judged = this.judge(sql, setting);
-    if (shape !== undefined) this.#shapes.remember(shape, sql, judged, setting.catalog, placeOf(setting), this.#parser);
+    if (shape !== undefined && isSmall(judged.assessment)) this.#shapes.remember(shape, sql, judged, setting.catalog, placeOf(setting), this.#parser);
     return judged;
   }
 
@@ -79,7 +80,7 @@ export class Judgements {
     const assessment = this.#core.assess(sql, setting.facts, setting.catalog, this.#parser);
     const { redacted, fingerprint } = known?.judged ?? this.#textFacts(sql);
     const judged: Judged = { assessment, redacted, fingerprint };
-    if (setting.isPlain && sql.length <= judgedTextLengthMax && dependsOnTextOnly(assessment)) {
+    if (setting.isPlain && sql.length <= judgedTextLengthMax && isSmall(assessment) && dependsOnTextOnly(assessment)) {
       this.#remember(sql, { judged, catalog: setting.catalog, place });
     }
     return judged;
@@ -150,6 +151,11 @@ export function placeOf({ facts }: Setting): string {
   const place = `${role}\0${keyOfLimits(timeLimits)}\0${searchPath === null ? '?' : `.${searchPath.join('\0')}`}`;
   places.set(facts, place);
   return place;
+}
+
+/** A short text may name thousands of things, each of which takes more room than it does. */
+function isSmall({ statements, risk: { effects, reasons } }: Assessment): boolean {
+  return statements.reduce((sum, { statement: { mentions } }) => sum + 1 + nameCount(mentions), effects.length + reasons.length) <= judgedNamesMax;
 }
 
 function dependsOnTextOnly({ statements }: Assessment): boolean {

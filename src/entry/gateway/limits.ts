@@ -37,14 +37,16 @@ export const batchMessagesMax = 200_000;
 /** What the names of one session may hold in memory: bytes of values, and texts, whose trees are larger than they are. */
 export const namedBytesMax = 32 * 1024 * 1024;
 export const treeBytesPerCharacter = 8;
+export const bytesPerName = 400;
 /** Statements of one transaction whose fate is followed one by one. */
 export const openUnitsMax = 100_000;
 export const savepointsMax = 10_000;
 /** Watched replies (errors, tags, descriptions) are held in memory when a chunk cuts them. */
 export const watchedReplyBytesMax = 16 * 1024 * 1024;
-/** Judgements remembered by text, and the longest text that is remembered. */
+/** Judgements remembered by text, the longest text that is remembered, and the most statements, names, effects and reasons of one. */
 export const judgementsMax = 4_096;
 export const judgedTextLengthMax = 16_384;
+export const judgedNamesMax = 400;
 /** Shapes of simple queries whose SAFE judgement is remembered. */
 export const shapesMax = 2_048;
 /** How long close() waits for statements that run. */

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Failure } from '../../core/failure.ts';
 import { nothing } from '../../core/risk.ts';
 import type { Statement } from '../../core/sql/statement.ts';
-import { namedBytesMax, treeBytesPerCharacter } from './limits.ts';
+import { bytesPerName, namedBytesMax, treeBytesPerCharacter } from './limits.ts';
 import { Registry, type Portal, type Prepared } from './registry.ts';
 
 const noMentions = { relations: [], functions: [], operators: [], types: [], attributes: [], ctes: [] };
@@ -105,6 +105,9 @@ test('what names hold in memory is bounded as well, and given back when they are
   const large = prepared(' '.repeat(namedBytesMax / treeBytesPerCharacter / 4));
   for (const name of ['a', 'b', 'c', 'd']) registry.prepare(name, large);
   assert.throws(() => registry.prepare('e', large), (error) => error instanceof Failure && error.code === 'too_large');
+  const many = statement('SELECT 1');
+  const wide = { ...prepared('SELECT 1'), statement: { ...many, mentions: { ...many.mentions, attributes: Array.from({ length: namedBytesMax / bytesPerName }, () => 'a') } } };
+  assert.throws(() => new Registry().prepare('w', wide), (error) => error instanceof Failure && error.code === 'too_large');
   registry.deallocate('a');
   registry.prepare('e', large);
   assert.throws(() => registry.open('p', { ...portal(''), bind: { prepared: large, values: { formats: [], values: [Buffer.alloc(1)] } } }), Failure);

@@ -5,10 +5,11 @@
  * many is harmless (the server knows no such name), a name with the wrong statement is not: so a change always overwrites.
  */
 import { Failure } from '../../core/failure.ts';
+import { nameCount } from '../../core/sql/mentions.ts';
 import type { SessionChange, Statement } from '../../core/sql/statement.ts';
 import type { BindMessage } from '../../lib/pgwire/frontend-decode.ts';
 import type { PlannedNames } from './planned-names.ts';
-import { gatewayLimitsDefault, namedBytesMax, treeBytesPerCharacter } from './limits.ts';
+import { bytesPerName, gatewayLimitsDefault, namedBytesMax, treeBytesPerCharacter } from './limits.ts';
 
 export interface Prepared {
   /** The text of the message that prepared it, as pg_prepared_statements shows it. */
@@ -170,7 +171,7 @@ const closeSome = 'Close or DEALLOCATE some of them, or DISCARD ALL.';
 /** A portal shares the tree of its statement, unless SQL declared it. */
 function bytesOf(entry: Prepared | Portal | undefined): number {
   if (entry === undefined) return 0;
-  if (!('bind' in entry) || entry.bind === undefined) return entry.source.length * treeBytesPerCharacter;
+  if (!('bind' in entry) || entry.bind === undefined) return entry.source.length * treeBytesPerCharacter + (entry.statement === undefined ? 0 : nameCount(entry.statement.mentions) * bytesPerName);
   return entry.bind.values.values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
 }
 

@@ -37,6 +37,13 @@ test('another value of a known SAFE read is not read again, and its text is its 
   assert.deepEqual([second.redacted, second.fingerprint], [first.redacted, first.fingerprint]);
 });
 
+test('a text that names very much is read again each time, because remembering it takes more room than its length', () => {
+  const { judgements, read, setting } = scene();
+  const [few, many] = [10, 1_000].map((count) => `SELECT ${Array.from({ length: count }, (_, index) => `f${index}()`).join(', ')}`);
+  for (const sql of [few ?? '', few ?? '', many ?? '', many ?? '']) judgements.judge(sql, setting());
+  assert.deepEqual(read, [few, many, many]);
+});
+
 const anew: readonly (readonly [why: string, sql: (value: number) => string, more: (value: number) => Partial<Setting>])[] = [
   ['what is not SAFE', (value) => `DELETE FROM pg_catalog.pg_type WHERE oid = ${value}`, () => ({})],
   ['another catalog', byOid, () => ({ catalog: { ...catalog } })],

@@ -18,7 +18,7 @@ import type { Unit } from './fate.ts';
 import { withDoubt, type Setting } from './judgements.ts';
 import { firstUserOid, quoteIdentifier } from './oid-names.ts';
 import { cutPlan, type Plan } from './plan.ts';
-import { PlannedNames } from './planned-names.ts';
+import { namedBefore, PlannedNames } from './planned-names.ts';
 import { errorOf, failureOf, ownErrors } from './refuse.ts';
 import { nothingToUndo, type Portal, type Prepared, type Undo } from './registry.ts';
 import type { Expected } from './replies.ts';
@@ -231,7 +231,7 @@ export class ExtendedPlan {
     if (assessment.error !== undefined) throw unreadable(assessment.error, portal.source);
     const ofPortal = (under: Setting): Risk => {
       const now = this.#riskOf(portal, under);
-      const own = portal.names?.with(now, under) ?? now;
+      const own = joinRisks(portal.names?.with(now, under) ?? now, portal.statement === undefined ? nothing : namedBefore(portal.statement, this.#context, under));
       const all = casts.map((cast) => this.#context.judgements.judge(cast, under).assessment.risk);
       return all.reduce(joinRisks, isInDoubt ? withDoubt(own) : own);
     };

@@ -4,7 +4,9 @@
  * makes meanwhile, in a schema that comes earlier, is what the judgement of now finds and not what runs. So the risks of
  * all those times count, as long as the path is the same.
  */
-import { joinRisks, type Risk } from '../../core/risk.ts';
+import { joinRisks, nothing, type Risk } from '../../core/risk.ts';
+import type { Statement } from '../../core/sql/statement.ts';
+import type { SessionContext } from './context.ts';
 import { placeOf, withDoubt, type Setting } from './judgements.ts';
 
 /** Different risks that are remembered for one name; with more, nobody knows what it means. */
@@ -40,6 +42,14 @@ export class PlannedNames {
     this.#last = { now, place, joined };
     return joined;
   }
+}
+
+/** What runs by a name of the extended protocol may mean what its names meant when the server looked them up. */
+export function namedBefore({ runs }: Statement, { registry, state }: Pick<SessionContext, 'registry' | 'state'>, setting: Setting): Risk {
+  const named = runs === undefined ? undefined : runs.kind === 'prepared' ? registry.prepared(runs.name) : registry.portal(runs.name);
+  if (named?.names === undefined) return nothing;
+  const isMoved = 'epoch' in named && named.epoch !== state.epoch;
+  return isMoved ? withDoubt(named.names.with(nothing, { ...setting, facts: { ...setting.facts, searchPath: null } })) : named.names.with(nothing, setting);
 }
 
 function isSame(a: Risk, b: Risk): boolean {

@@ -3,7 +3,7 @@
  * judged like `SELECT f(…)` of the function that its OID names (H76).
  */
 import { Failure } from '../../core/failure.ts';
-import { joinRisks, nothing, type Risk } from '../../core/risk.ts';
+import { joinRisks } from '../../core/risk.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import { decodeFrontend } from '../../lib/pgwire/frontend-decode.ts';
 import type { Frame } from '../../lib/pgwire/frame-reader.ts';
@@ -11,8 +11,9 @@ import type { Candidate } from './admission.ts';
 import type { SessionContext } from './context.ts';
 import { digestOf } from './digest.ts';
 import { bodiesOf, shownWith, unreadable } from './extended-plan.ts';
-import { withDoubt, type Setting } from './judgements.ts';
+import type { Setting } from './judgements.ts';
 import { quoteIdentifier } from './oid-names.ts';
+import { namedBefore } from './planned-names.ts';
 
 /** Throws ProtocolError or Failure for what cannot be read. */
 export function queryCandidate(frame: Frame, context: SessionContext, setting: Setting): Candidate {
@@ -41,12 +42,4 @@ function candidateOf(sql: string, context: SessionContext, setting: Setting, dig
     text: sql, facts: { redacted: shownWith(redacted, statements, context), fingerprint }, statements, digest: digest(statements), setting,
     riskUnder: (under) => statements.reduce((risk, statement) => joinRisks(risk, namedBefore(statement, context, under)), (under === setting ? assessment : context.judgements.judge(sql, under).assessment).risk),
   };
-}
-
-/** What runs by a name of the extended protocol may mean what its names meant when the server looked them up. */
-function namedBefore({ runs }: Statement, { registry, state }: SessionContext, setting: Setting): Risk {
-  const named = runs === undefined ? undefined : runs.kind === 'prepared' ? registry.prepared(runs.name) : registry.portal(runs.name);
-  if (named?.names === undefined) return nothing;
-  const isMoved = 'epoch' in named && named.epoch !== state.epoch;
-  return isMoved ? withDoubt(named.names.with(nothing, { ...setting, facts: { ...setting.facts, searchPath: null } })) : named.names.with(nothing, setting);
 }

@@ -2,6 +2,7 @@
  * `backstop log`: the record of statements, as a table or as one JSON object a line; with `--follow` also what comes. It
  * reads the store like any other process, so it works whether Backstop runs or not.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Memory } from '../../app/memory.ts';
 import { columns, printable } from './columns.ts';
 import type { CliDeps, CommandMaker } from './command.ts';
@@ -15,7 +16,7 @@ const followEveryMs = 200;
 /** For people; JSON has all that is kept. */
 const statementCharactersMax = 120;
 
-interface Wanted { readonly agent: string | undefined; readonly limit: number }
+interface Wanted { readonly isWanted: (line: LogLine) => boolean; readonly limit: number }
 
 export const addLogCommand: CommandMaker = (program, deps) => {
   const log = program.command('log').description('Show the record of statements').addHelpText('after', `
@@ -28,22 +29,22 @@ Examples:
     .option('--agent <name>', 'only of this agent')
     .option('--limit <count>', 'at most so many of the past (default 50; with --json all)')
     .action((options: Options) => withMemory(deps, options, async (memory) => {
-      if (options['json'] === true && options['follow'] !== true && options['limit'] === undefined) {
-        await printAll(deps, memory, typeof options['agent'] === 'string' ? options['agent'] : undefined);
+      const { agent, limit } = options;
+      const [isJson, isFollowing] = [options['json'] === true, options['follow'] === true];
+      const isWanted = (line: LogLine): boolean => agent === undefined || line.agent === agent;
+      if (isJson && !isFollowing && limit === undefined) {
+        await printAll(deps, memory, isWanted);
         return;
       }
-      const wanted: Wanted = { agent: typeof options['agent'] === 'string' ? options['agent'] : undefined, limit: wholeNumber(String(options['limit'] ?? limitDefault), '--limit', 0, linesMax) };
-      const show = (lines: readonly LogLine[]): string => (options['json'] === true ? jsonText(lines) : liveText(lines));
-      const isFollowing = options['follow'] === true;
+      const wanted: Wanted = { isWanted, limit: wholeNumber(String(limit ?? limitDefault), '--limit', 0, linesMax) };
       const { lines, past, seq } = await readPast(memory, wanted, !isFollowing);
-      await deps.print(options['json'] === true ? jsonText(past) : pastText(past, isFollowing));
-      if (isFollowing) await follow(deps, memory, { lines, seq, wanted, show });
+      await deps.print(isJson ? jsonText(past) : pastText(past, isFollowing));
+      if (isFollowing) await follow(deps, memory, { lines, seq, wanted, show: isJson ? jsonText : liveText });
     }));
 };
 
 /** From the first entry on, page by page, so that a record of any length can be written out. */
-async function printAll(deps: CliDeps, { ledger }: Memory, agent: string | undefined): Promise<void> {
-  const isWanted = (line: LogLine): boolean => agent === undefined || line.agent === agent;
+async function printAll(deps: CliDeps, { ledger }: Memory, isWanted: Wanted['isWanted']): Promise<void> {
   const lines = new LogLines();
   for (let seq = 0; ;) {
     const page = await ledger.entriesAfter(seq, pageEntries);
@@ -55,7 +56,7 @@ async function printAll(deps: CliDeps, { ledger }: Memory, agent: string | undef
 }
 
 /** Backwards in pages until there are enough lines, then forwards once. */
-async function readPast({ ledger }: Memory, { agent, limit }: Wanted, withOpen: boolean): Promise<{ readonly lines: LogLines; readonly past: readonly LogLine[]; readonly seq: number }> {
+async function readPast({ ledger }: Memory, { isWanted, limit }: Wanted, withOpen: boolean): Promise<{ readonly lines: LogLines; readonly past: readonly LogLine[]; readonly seq: number }> {
   const head = await ledger.head();
   for (let from = head.seq, pages = 1; ; pages *= 2) {
     from = Math.max(0, head.seq - pages * pageEntries);
@@ -63,10 +64,10 @@ async function readPast({ ledger }: Memory, { agent, limit }: Wanted, withOpen: 
     const done: LogLine[] = [];
     for (let seq = from; seq < head.seq;) {
       const page = await ledger.entriesAfter(seq, Math.min(pageEntries, head.seq - seq));
-      for (const entry of page) done.push(...lines.add(entry).filter((line) => agent === undefined || line.agent === agent));
+      for (const entry of page) done.push(...lines.add(entry).filter(isWanted));
       seq = page.at(-1)?.seq ?? head.seq;
     }
-    const open = withOpen ? lines.open().filter((line) => agent === undefined || line.agent === agent) : [];
+    const open = withOpen ? lines.open().filter(isWanted) : [];
     const all = [...done, ...open].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
     if (from === 0 || all.length >= limit) return { lines, past: limit === 0 ? [] : all.slice(-limit), seq: head.seq };
   }
@@ -79,15 +80,11 @@ async function follow(deps: CliDeps, { ledger }: Memory, { lines, seq: start, wa
   const over = deps.interrupted().then(() => { isOver = true; });
   for (let seq = start; !isOver;) {
     const page = await ledger.entriesAfter(seq, pageEntries);
-    const done = page.flatMap((entry) => lines.add(entry)).filter((line) => wanted.agent === undefined || line.agent === wanted.agent);
+    const done = page.flatMap((entry) => lines.add(entry)).filter(wanted.isWanted);
     if (done.length > 0) await deps.print(show(done));
     seq = page.at(-1)?.seq ?? seq;
-    if (page.length < pageEntries) await Promise.race([over, afterMs(followEveryMs)]);
+    if (page.length < pageEntries) await Promise.race([over, pause(followEveryMs)]);
   }
-}
-
-function afterMs(ms: number): Promise<void> {
-  return new Promise((resolve) => { setTimeout(resolve, ms); });
 }
 
 function jsonText(lines: readonly LogLine[]): string {

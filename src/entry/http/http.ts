@@ -1,7 +1,7 @@
 /**
- * The HTTP entry: for now health and metrics. `/livez` says that the process answers, `/readyz` that what it depends on
- * does, each check by name and within its own time, `/healthz` also which policy is in force; errors are problem details (RFC 9457). It decides nothing and shows
- * no statement, agent or credential.
+ * The HTTP entry: health and metrics. `/livez` says that the process answers, `/readyz` that what it depends on does, each
+ * check by name and within its own time, `/healthz` also which policy is in force; errors are problem details (RFC 9457).
+ * It decides nothing and shows no statement, agent or credential.
  */
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';

@@ -3,7 +3,7 @@
  * however many objects it reaches, an entry stays below 64 KiB; a text or list of names that is cut says so.
  */
 import type { VerdictBody } from '../core/ledger/entry.ts';
-import type { Effect } from '../core/risk.ts';
+import type { Effect, Risk } from '../core/risk.ts';
 import type { FiredRule, Verdict } from '../core/verdict.ts';
 import type { GuardRequest } from './guard.ts';
 
@@ -17,14 +17,28 @@ const bytesPerUnitMax = 6;
 
 export function verdictBody({ action, risk, catalogVersion }: GuardRequest, verdict: Verdict, approvalId: string | null): VerdictBody {
   const { id: actionId, sessionId, actor, database, role, searchPath, digest, fingerprint, redacted } = action;
-  const { decision, wouldBe, policyName, policyHash, scope } = verdict;
   return {
     kind: 'verdict', actionId, sessionId, agent: actor.name, database, role, searchPath: listed(searchPath), digest, fingerprint,
-    text: cutToBytes(redacted, textBytesMax), level: risk.level,
-    reasons: listed([...new Set(risk.reasons.map((reason) => reason.rule))]), effects: listed([...new Set(risk.effects.map(named))]),
-    destroys: risk.destroys, recoverability: risk.recoverability, decision, wouldBe, fired: firstThatFit(verdict.fired.map(cutRule), firedBytesMax),
-    policyName, policyHash, ...(scope === undefined ? {} : { scope }), catalogVersion, approvalId,
+    text: cutToBytes(redacted, textBytesMax), ...saidOf(risk, verdict), catalogVersion, approvalId,
   };
+}
+
+type Said = Pick<VerdictBody, 'level' | 'reasons' | 'effects' | 'destroys' | 'recoverability' | 'decision' | 'wouldBe' | 'fired' | 'policyName' | 'policyHash' | 'scope'>;
+
+/** Verdicts that are remembered come again and again. */
+const known = new WeakMap<Verdict, { readonly risk: Risk; readonly said: Said }>();
+
+function saidOf(risk: Risk, verdict: Verdict): Said {
+  const last = known.get(verdict);
+  if (last?.risk === risk) return last.said;
+  const { decision, wouldBe, policyName, policyHash, scope } = verdict;
+  const said: Said = {
+    level: risk.level, reasons: listed([...new Set(risk.reasons.map((reason) => reason.rule))]), effects: listed([...new Set(risk.effects.map(named))]),
+    destroys: risk.destroys, recoverability: risk.recoverability, decision, wouldBe, fired: firstThatFit(verdict.fired.map(cutRule), firedBytesMax),
+    policyName, policyHash, ...(scope === undefined ? {} : { scope }),
+  };
+  known.set(verdict, { risk, said });
+  return said;
 }
 
 function named({ kind, object }: Effect): string { return object === undefined ? kind : `${kind} ${object}`; }

@@ -71,6 +71,8 @@ interface Job {
 }
 
 const flushEveryMs = 50;
+/** So long what became of a permit waits for a verdict to be written with, since nobody waits for it. */
+const outcomeWaitMs = 10;
 const jobsPerWriteMax = 1_000;
 const rowsPerStatement = 100;
 /** Risky verdicts that wait for one write; more means that the store is far behind. */
@@ -97,6 +99,7 @@ class SqlLedger implements Ledger {
   #fault: Error | undefined;
   #isClosed = false;
   readonly #timer: NodeJS.Timeout;
+  #outcomesDue: NodeJS.Timeout | undefined;
 
   constructor({ database, clock, node }: LedgerDeps) {
     this.#database = database;
@@ -163,6 +166,7 @@ class SqlLedger implements Ledger {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#outcomesDue);
     this.#isClosed = true;
     while (this.#writing !== undefined) await this.#writing;
     await this.#writeBatch(true);
@@ -175,8 +179,13 @@ class SqlLedger implements Ledger {
     if (this.#isClosed || this.#jobs.length >= jobsMax) throw unavailable(this.#fault);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#jobs.push({ body, opens, resolve, reject });
-    this.#write();
+    this.#writeWhatWaits();
     return promise;
+  }
+
+  #writeWhatWaits(): void {
+    if (this.#jobs.some(({ body: { entry } }) => entry.kind !== 'outcome')) this.#write();
+    else if (this.#jobs.length > 0) this.#outcomesDue ??= setTimeout(() => { this.#outcomesDue = undefined; this.#write(); }, outcomeWaitMs);
   }
 
   /** One writer at a time; whatever comes while it writes goes into the next transaction together. */
@@ -184,7 +193,7 @@ class SqlLedger implements Ledger {
     if (this.#writing !== undefined) return;
     this.#writing = this.#writeBatch(false).finally(() => {
       this.#writing = undefined;
-      if (this.#jobs.length > 0) this.#write();
+      this.#writeWhatWaits();
     });
   }
 

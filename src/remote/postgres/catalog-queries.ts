@@ -149,7 +149,7 @@ const rowMark = (oid: string, alias: string): string =>
   `bit_xor(hashint8extended((${alias}.xmin::text::int8 << 32) | ${oid}::int8, 7)) || '.' || count(*)`;
 
 const ofOrdinaryRelation = (column: string): string =>
-  `${column} >= ${firstUserOid} AND ${column} IN (SELECT oid FROM pg_class WHERE relpersistence <> 't')`;
+  `${column} >= ${firstUserOid} AND ${column} IN (SELECT oid FROM pg_class WHERE oid >= ${firstUserOid} AND relpersistence <> 't')`;
 
 /** Marks of every catalog whose rows decide a judgement; any DDL on them changes one. Temporary objects do not count. */
 export const versionQuery = `SELECT md5(concat_ws('/', ${[

@@ -108,7 +108,7 @@ export class Admission {
     const { catalogs, database, guard } = this.#context;
     const { catalog } = candidate.setting;
     const isBoundToCommit = this.#isBoundToCommit(candidate, risk);
-    if (isBoundToCommit ? catalogs.cached(database, comparedAgainMs) !== catalog : risk.level !== 'SAFE') return undefined;
+    if (isBoundToCommit ? catalogs.justCompared(database, comparedAgainMs) !== catalog : risk.level !== 'SAFE') return undefined;
     const request = { ...this.#request(candidate, catalog, risk), isBoundToCommit };
     const permitted = guard.admitNow(request);
     if (permitted === undefined) return undefined;

@@ -50,6 +50,18 @@ test('a snapshot serves reads for a bounded time, then is compared, and is read 
   assert.deepEqual([on.loads, on.compares, on.links], [2, 3, 1]);
 });
 
+test('a snapshot counts as just compared from the end of its comparison on, however long that took', async () => {
+  const on = scene();
+  const server = await on.here();
+  assert.equal(server.justCompared('shop', 20), undefined);
+  const comparing = server.current('shop', { fresh: true });
+  on.ms = 500;
+  const catalog = await comparing;
+  assert.equal(server.justCompared('shop', 20), catalog);
+  on.ms = 520;
+  assert.deepEqual([server.justCompared('shop', 20), server.cached('shop')], [undefined, catalog]);
+});
+
 test('callers that come while a comparison waits to begin share it; one that has begun is not fresh for them', async () => {
   const on = scene();
   const server = await on.here();

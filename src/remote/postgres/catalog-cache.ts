@@ -33,8 +33,10 @@ export interface InsideCatalog {
 
 /** Of one server. */
 export interface ServerCatalogs {
-  /** The snapshot if it was compared with the database less than `ageMsMax` ago. */
-  cached(database: string, ageMsMax?: number): Catalog | undefined;
+  /** The snapshot if it was compared with the database less than `staleMsMax` ago. */
+  cached(database: string): Catalog | undefined;
+  /** The snapshot if a comparison with the database has ended less than `msMax` ago. */
+  justCompared(database: string, msMax: number): Catalog | undefined;
   /** `fresh`: compared with the database after the call. Throws Failure when it cannot be read. */
   current(database: string, options: { readonly fresh: boolean }): Promise<Catalog>;
   /** Reads it again, whatever its version says. */
@@ -123,9 +125,10 @@ class OneServer implements ServerCatalogs {
   }
 
   get inside(): InsideCatalog { return this.#deps.inside; }
-  cached(database: string, ageMsMax = staleMsMax): Catalog | undefined { return this.#databases.get(database)?.cached(ageMsMax); }
+  cached(database: string): Catalog | undefined { return this.#databases.get(database)?.cached(); }
+  justCompared(database: string, msMax: number): Catalog | undefined { return this.#databases.get(database)?.justCompared(msMax); }
   async current(database: string, { fresh }: { readonly fresh: boolean }): Promise<Catalog> {
-    return (fresh ? undefined : this.#of(database).cached(staleMsMax)) ?? this.#of(database).compared();
+    return (fresh ? undefined : this.#of(database).cached()) ?? this.#of(database).compared();
   }
   refresh(database: string): Promise<Catalog> { return this.#of(database).read(); }
   query(database: string, sql: string, parameters: readonly string[]): Promise<Rows> { return this.#of(database).ask(sql, parameters); }
@@ -151,7 +154,7 @@ class DatabaseCatalog {
   readonly #database: string;
   readonly #deps: CatalogCacheDeps;
   #link: Promise<Link> | undefined;
-  #snapshot: { readonly catalog: Catalog; readonly version: string; comparedAtMs: number } | undefined;
+  #snapshot: { readonly catalog: Catalog; readonly version: string; comparedAtMs: number; answeredAtMs: number } | undefined;
   /** A comparison that has been asked for but not begun: later callers may join it, since it begins after their call. */
   #next: Promise<Catalog> | undefined;
   #running: Promise<unknown> = Promise.resolve();
@@ -161,9 +164,14 @@ class DatabaseCatalog {
     this.#deps = deps;
   }
 
-  cached(ageMsMax: number): Catalog | undefined {
+  cached(): Catalog | undefined {
     const snapshot = this.#snapshot;
-    return snapshot !== undefined && this.#deps.clock.monotonicMs() - snapshot.comparedAtMs < ageMsMax ? snapshot.catalog : undefined;
+    return snapshot !== undefined && this.#deps.clock.monotonicMs() - snapshot.comparedAtMs < staleMsMax ? snapshot.catalog : undefined;
+  }
+
+  justCompared(msMax: number): Catalog | undefined {
+    const snapshot = this.#snapshot;
+    return snapshot !== undefined && this.#deps.clock.monotonicMs() - snapshot.answeredAtMs < msMax ? snapshot.catalog : undefined;
   }
 
   compared(): Promise<Catalog> {
@@ -217,12 +225,14 @@ class DatabaseCatalog {
   async #compare(mustRead: boolean): Promise<Catalog> {
     const comparedAtMs = this.#deps.clock.monotonicMs();
     const version = await this.#deps.catalogVersion(this.ask);
+    const answeredAtMs = this.#deps.clock.monotonicMs();
     if (!mustRead && this.#snapshot?.version === version) {
       this.#snapshot.comparedAtMs = comparedAtMs;
+      this.#snapshot.answeredAtMs = answeredAtMs;
       return this.#snapshot.catalog;
     }
     const catalog = await this.#deps.loadCatalog(this.ask);
-    this.#snapshot = { catalog, version, comparedAtMs };
+    this.#snapshot = { catalog, version, comparedAtMs, answeredAtMs };
     return catalog;
   }
 }

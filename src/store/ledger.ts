@@ -256,7 +256,7 @@ function checkAllowed({ decision }: VerdictBody): void {
 
 /** The actions that an entry leaves without an outcome. */
 function openedBy(body: EntryBody, opens: boolean): readonly string[] {
-  if (body.kind === 'reads') return body.reads.filter(([, , , , , outcome]) => outcome === 'open').map(([, , actionId]) => actionId);
+  if (body.kind === 'reads') return body.reads.filter((row) => row[5] === 'open').map((row) => row[2]);
   return opens && body.kind === 'verdict' ? [body.actionId] : [];
 }
 

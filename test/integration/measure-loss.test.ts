@@ -4,8 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { noUse } from '../../src/core/policy/budgets.ts';
+import { decide } from '../../src/core/policy/decide.ts';
+import { parsePolicy } from '../../src/core/policy/policy.ts';
 import { assess } from '../../src/core/sql/assess.ts';
 import { measurePlan } from '../../src/core/sql/measure-query.ts';
+import type { Catalog } from '../../src/core/sql/catalog.ts';
 import type { Impact, LossImpact } from '../../src/core/impact.ts';
 import type { SessionFacts } from '../../src/core/sql/statement.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -95,8 +99,23 @@ const others: readonly string[] = [
   'DROP TABLE uses_tool; DROP VIEW over CASCADE',
 ];
 
+let known: Promise<Catalog> | undefined;
+
+/** The same for all, since every statement is taken back. */
+function catalogNow(): Promise<Catalog> {
+  known ??= loadCatalog(async (question, parameters) => (await link.query(question, parameters)).rows);
+  return known;
+}
+
+/** Past what is performed and taken back. */
+async function changeScene(sql: string): Promise<void> {
+  await server.run(sql);
+  known = undefined;
+  knownObjects = undefined;
+}
+
 async function impactOf(sql: string, session: Partial<SessionFacts> = {}, role = 'postgres'): Promise<Impact> {
-  const catalog = await loadCatalog(async (question, parameters) => (await link.query(question, parameters)).rows);
+  const catalog = await catalogNow();
   const facts = { ...freshSession, ...session };
   const { risk, statements } = assess(sql, facts, catalog, parser);
   const plan = measurePlan({ statements: statements.map((one) => one.statement), risk, session: facts, catalog, parser, written: new Set() });
@@ -129,9 +148,12 @@ const objectsSql = `
 
 interface Real { readonly name: string; readonly host: string; readonly isInner: boolean }
 
+let knownObjects: ReadonlyMap<string, Real> | undefined;
 async function objects(): Promise<ReadonlyMap<string, Real>> {
+  if (knownObjects !== undefined) return knownObjects;
   const { rows } = await link.query(objectsSql);
-  return new Map(rows.map(([name, classId, objectId, part, host, inner]) => [`${classId}/${objectId}/${part}`, { name: name ?? '', host: `pg_class/${host}/0`, isInner: inner === 't' }]));
+  knownObjects = new Map(rows.map(([name, classId, objectId, part, host, inner]) => [`${classId}/${objectId}/${part}`, { name: name ?? '', host: `pg_class/${host}/0`, isInner: inner === 't' }]));
+  return knownObjects;
 }
 
 /** By name too, because a dropped column keeps its number and loses its name. */
@@ -158,6 +180,17 @@ async function performed(sql: string): Promise<ReadonlyMap<string, Real> | strin
 
 const isMissing: ReadonlySet<string> = new Set(['42P01', '42704', '42883', '42809']);
 
+/** Every table or view that loses anything but an index is named by the judgement, or it says that it does not know them all. */
+async function assertJudged(sql: string, gone: ReadonlyMap<string, Real>): Promise<void> {
+  const catalog = await catalogNow();
+  const touching = assess(sql, freshSession, catalog, parser).risk.effects.filter(({ kind }) => kind === 'drop' || kind === 'alter');
+  if (touching.some(({ kind, object }) => kind === 'drop' && object === undefined)) return;
+  const all = await objects();
+  const losing = [...gone].filter(([, { isInner, name }]) => !isInner && !name.startsWith('index ')).flatMap(([key, { host }]) => [all.get(key)?.name, all.get(host)?.name]).map((name) => /^(?:table|view|materialized view|foreign table) (\S+)$/.exec(name ?? '')?.[1]);
+  const named = new Set(touching.flatMap(({ object = '', relatives = [] }) => [object, ...relatives]));
+  assert.deepEqual([...new Set(losing)].filter((name) => name !== undefined && !named.has(name)), [], 'loses something, and the judgement does not say so');
+}
+
 for (const sql of [...dropped, ...others]) {
   test(`tells before what is gone after ${sql}`, async () => {
     const impact = await impactOf(sql);
@@ -171,6 +204,21 @@ for (const sql of [...dropped, ...others]) {
     }
     assert.deepEqual(impact.refusedBy, { names: [], count: 0 });
     compare(impact, gone);
+    await assertJudged(sql, gone);
+  });
+}
+
+const guarded = parsePolicy('name: p\ndescription: d\nlevels: { SAFE: allow, LOW: allow, HIGH: allow, CRITICAL: hold }\nrecovery: { required_from: never }\nprotected: { tables: [public.base], on_write: deny }', 'p.yaml').base;
+const protects: readonly (readonly [why: string, sql: string, expected: string])[] = [
+  ['the view of another', 'DROP VIEW shed_view CASCADE', 'hold'], ['another table, on which only a view and a key of others depend', 'DROP TABLE shed.tool CASCADE', 'hold'],
+  ['a type of one of its columns', 'DROP TYPE mood CASCADE', 'deny'], ['the function behind its trigger', 'DROP FUNCTION fire() CASCADE', 'deny'], ['the sequence of its default', 'DROP SEQUENCE base_id_seq CASCADE', 'deny'],
+  ['its schema', 'DROP SCHEMA public CASCADE', 'deny'], ['an extension, whatever depends on it', 'DROP EXTENSION hstore CASCADE', 'deny'], ['a column of another', 'ALTER TABLE shed.tool DROP COLUMN m CASCADE', 'hold'],
+];
+for (const [why, sql, expected] of protects) {
+  test(`a protected table gets ${expected} from a DROP of ${why}`, async () => {
+    const catalog = await catalogNow();
+    const { risk } = assess(sql, freshSession, catalog, parser);
+    assert.equal(decide(guarded, { risk, agent: 'ada', database: 'shop', recovery: 'none', used: noUse }).decision, expected);
   });
 }
 
@@ -232,7 +280,7 @@ test('sequences that are restarted and triggers that fire are named', async () =
 });
 
 test('rows that row security hides are not counted as none', async () => {
-  await server.run('GRANT ALL ON odd TO keeper');
+  await changeScene('GRANT ALL ON odd TO keeper');
   const catalogued = await impactAs('TRUNCATE odd', 'keeper');
   assert.deepEqual(catalogued.rows, { count: 1, isExact: false });
 });
@@ -244,12 +292,12 @@ async function impactAs(sql: string, role: string): Promise<LossImpact> {
 }
 
 test('without a number for one table there is none for all', async () => {
-  await server.run('SET track_counts = off; CREATE TABLE unseen (id int) WITH (autovacuum_enabled = false); INSERT INTO unseen VALUES (1)');
+  await changeScene('SET track_counts = off; CREATE TABLE unseen (id int) WITH (autovacuum_enabled = false); INSERT INTO unseen VALUES (1)');
   try {
     const impact = await impactAs('DROP TABLE unseen, grandchild', 'keeper');
     assert.deepEqual([impact.rows, impact.tables.find(({ table }) => table === 'public.unseen')?.rows], [null, null]);
     assert.deepEqual((await lossOf('DROP TABLE unseen')).rows, { count: 1, isExact: true });
-  } finally { await server.run('DROP TABLE unseen'); }
+  } finally { await changeScene('DROP TABLE unseen'); }
 });
 
 test('who would be waited for is told', async () => {
@@ -267,7 +315,7 @@ const unknowns: readonly (readonly [claim: string, sql: string, session: Partial
   ['a search path that is not known', 'DROP TABLE base', { searchPath: null }, /search path/],
   ['a temporary table of its own', 'DROP TABLE grandchild, mine CASCADE', { temporary: new Set(['mine']) }, /temporary table/],
   ['a write before it in the message', 'INSERT INTO base DEFAULT VALUES; TRUNCATE child', {}, /another statement of it writes/],
-  ['a DROP inside of code', "DO $$ BEGIN DROP TABLE base; END $$", {}, /inside something that it calls/],
+  ['a DROP inside of code', "DO $$ BEGIN DROP TABLE base; END $$", {}, /it runs code/],
 ];
 for (const [claim, sql, session, reason] of unknowns) {
   test(`unknown: ${claim}`, async () => {

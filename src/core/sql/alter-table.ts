@@ -59,7 +59,8 @@ export function isKnownCommand(subtype: string): boolean {
 export function alterTable(tree: Tree, context: RowContext): OwnReading {
   const relation = treeIn(tree, 'relation');
   const name = nameOf(relation);
-  const uses = useOf(relation, 'alter');
+  const cascade = nodesIn(tree, 'cmds').some((node) => stringIn(node.tree, 'behavior') === 'DROP_CASCADE');
+  const uses = useOf(relation, cascade ? ['alter', { cascade }] : 'alter');
   const relname = stringIn(relation ?? {}, 'relname') ?? '';
   const { word } = objectKind(stringIn(tree, 'objtype'));
   if (word === 'table' && context.isTemporary(rangeVarNames(relation ?? {}))) {

@@ -11,7 +11,7 @@ import { distinct, nameCount, type Mentions } from './mentions.ts';
 import { withFollowedSetting } from './followed-setting.ts';
 import { afterOpaqueCode, nextSession } from './next-session.ts';
 import { effect, risk } from './own-reading.ts';
-import { reach, reachDdl } from './reach.ts';
+import { reach, reachDdl, reachDropped } from './reach.ts';
 import type { ReadNested } from './reach.ts';
 import { columnKey, openScope } from './reach-scope.ts';
 import { anyUnsafeType } from './reach-type.ts';
@@ -109,7 +109,7 @@ function riskOf(statement: Statement, given: SessionFacts, catalog: Catalog, par
     own, reached, plannedRisk(statement, session, catalog, read), namedRisk(statement, session, catalog, parser), blockRisk(statement, session, catalog, parser),
   ];
   parts.push(...liftingRisks(statement.changes, session.timeLimits));
-  if (isDdl(statement)) parts.push(reachDdl(session, catalog, read));
+  if (isDdl(statement)) parts.push(reachDdl(session, catalog, read), reachDropped(statement, session, catalog, read));
   return withoutUnqualified(withoutRepeats(joinAll(parts)));
 }
 

@@ -76,6 +76,8 @@ export interface RelationFact {
    * an equality of PostgreSQL's own and no coarser collation than comparing the columns has.
    */
   readonly uniqueKeys?: readonly (readonly string[])[];
+  /** Something else than views, rules, foreign keys, partitions and children depends on it: a function, a column of its row type, a default of another table … */
+  readonly hasOtherDependents?: boolean;
   /** Expressions and predicates of its indexes and exclusion constraints, and partition keys. */
   readonly indexExpressions?: readonly string[];
 }

@@ -78,6 +78,11 @@ export function mentionNamed(names: readonly string[], use: RelationUse, more: P
   return { ...(catalog === undefined ? {} : { catalog }), ...(schema === undefined ? {} : { schema }), name: names.at(-1) ?? '', use, ...more };
 }
 
+/** Somewhere a relation may be dropped, or lose a column, a key or a default: which one, the server alone knows. */
+export function droppedBeyond(why: string): Effect {
+  return { kind: 'drop', objectKind: 'relation', detail: `whatever ${why}` };
+}
+
 /** `CREATE TEMP …`, or a name in pg_temp, which is also called pg_temp_3; nobody can make anything in that of another session. */
 export function isCreatedTemporary(rangeVar: Tree | undefined): boolean {
   return rangeVar !== undefined && (stringIn(rangeVar, 'relpersistence') === 't' || stringIn(rangeVar, 'schemaname')?.startsWith('pg_temp') === true);

@@ -3,9 +3,10 @@
  * and inheritance children, DROP … CASCADE (H69). The closure is walked over the catalog once per relation and use, with
  * each reached relation's own triggers, and every reached relation is an effect that says by which key.
  */
-import { nothing, type Risk } from '../risk.ts';
+import { nothing, type Effect, type Risk } from '../risk.ts';
 import type { ForeignKeyAction, ForeignKeyFact, QualifiedName, RelationFact } from './catalog-facts.ts';
 import { keyOf } from './catalog.ts';
+import { droppedBeyond } from './own-reading.ts';
 import { childrenOf } from './reach-relation.ts';
 import { danger, effectOnly, joinAll, through, type Scope } from './reach-scope.ts';
 import { attachedRisk, type Write } from './reach-write.ts';
@@ -17,6 +18,8 @@ export function cascadeRisk(scope: Scope, fact: RelationFact, write: Write): Ris
     case 'update': return keyActions(scope, fact, 'update', write.columns, visited);
     case 'truncate': return joinAll([truncateClosure(scope, fact, write.cascade === true, visited)]);
     case 'drop': return write.cascade === true ? dropClosure(scope, keyOf(fact), visited) : nothing;
+    // A dropped column or constraint of it takes along at most what depends on the whole.
+    case 'alter': return write.cascade === true ? dependentsRisk(scope, keyOf(fact), [], visited) : nothing;
     case 'insert': return checkedKeys(scope, fact);
     default: return nothing;
   }
@@ -68,21 +71,35 @@ function truncateClosure(scope: Scope, fact: RelationFact, cascade: boolean, vis
   }));
 }
 
-/**
- * What depends on a dropped relation: views, their dependents, and the foreign keys that point to it. Functions, columns and
- * much else may go as well; dropRisk says that this list is not whole.
- */
+/** What depends on a dropped relation: views, their dependents, the foreign keys that point to it, partitions and children. */
 function dropClosure(scope: Scope, key: QualifiedName, visited: Set<string>): Risk {
+  return dependentsRisk(scope, key, scope.catalog.relationNamed(key)?.children ?? [], visited);
+}
+
+function dependentsRisk(scope: Scope, key: QualifiedName, children: readonly QualifiedName[], visited: Set<string>): Risk {
   visited.add(key);
   const constraints = scope.catalog.foreignKeysTo(key).filter((foreign) => foreign.from !== key).map((foreign) => effectOnly(
     { kind: 'alter', object: foreign.from, objectKind: 'table', detail: `loses the foreign key ${foreign.name}` }));
-  const children = scope.catalog.relationNamed(key)?.children ?? [];
+  const others = scope.catalog.relationNamed(key)?.hasOtherDependents === true ? [effectOnly(droppedBeyond(`depends on ${key}`))] : [];
   const dependents = [...scope.catalog.dependents(key), ...children].filter((name) => !visited.has(name));
   const dropped = dependents.map((name) => through(joinAll([
-    danger('CRITICAL', 'reach.drop', `DROP … CASCADE also drops ${name}.`, { kind: 'drop', object: name, objectKind: 'relation' }, { destroys: true, recoverability: 'schema' }),
+    danger('CRITICAL', 'reach.drop', `CASCADE also drops ${name}, or a rule of it.`, { kind: 'drop', object: name, objectKind: 'relation' }, { destroys: true, recoverability: 'schema' }),
     visited.has(name) ? nothing : dropClosure(scope, name, visited),
   ]), `depends on ${key}`));
-  return joinAll([...constraints, ...dropped]);
+  return joinAll([...constraints, ...others, ...dropped]);
+}
+
+/** All that a dropped schema or extension holds, and what depends on that from outside. */
+export function heldRisk(scope: Scope, { objectKind, object, detail }: Effect): Risk {
+  const isHeld = ({ schema, extension, builtin }: RelationFact): boolean => builtin !== true && (objectKind === 'schema' ? schema === object : extension === object);
+  const cascade = detail === 'CASCADE';
+  const visited = new Set<string>();
+  const relations = scope.catalog.facts.relations.filter(isHeld).map((fact) => joinAll([
+    effectOnly({ kind: 'drop', object: keyOf(fact), objectKind: 'relation', via: [`${objectKind ?? ''} ${object ?? ''}`] }), cascade ? dropClosure(scope, keyOf(fact), visited) : nothing,
+  ]));
+  const { functions, types, operators } = scope.catalog.facts;
+  const hasCode = objectKind !== 'schema' || [...functions, ...types.filter(({ kind }) => kind !== 'composite' && kind !== 'array'), ...operators].some(({ schema }) => schema === object);
+  return joinAll([...relations, cascade && hasCode ? effectOnly(droppedBeyond(`depends on what is in ${object ?? 'it'}`)) : nothing]);
 }
 
 /** An INSERT locks and reads the rows it references. */

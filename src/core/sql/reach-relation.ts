@@ -8,6 +8,7 @@ import type { ColumnFact, RelationFact, RelationKind } from './catalog-facts.ts'
 import { keyOf } from './catalog.ts';
 import type { FunctionMention, RelationMention, RelationUse } from './mentions.ts';
 import { readingSetting } from './observing.ts';
+import { droppedBeyond } from './own-reading.ts';
 import { untrustedSession } from './reach-function.ts';
 import { reachBound, reachNested } from './reach-names.ts';
 import { boundScope, danger, effectOnly, joinAll, opaque, pathFor, remember, through, type Scope } from './reach-scope.ts';
@@ -32,7 +33,9 @@ export function reachRelation(scope: Scope, mention: RelationMention): Risk {
   const shown = mention.schema === undefined ? mention.name : `${mention.schema}.${mention.name}`;
   const distrust = untrustedSession(scope, mention.schema, `The relation ${shown}`);
   const permanent = distrust ?? (found === undefined ? unknownRelation(scope, mention, shown) : relationRisk(scope, found, mention));
-  return temporary === null ? permanent : joinRisks(temporary, permanent);
+  const isFollowed = mention.cascade !== true || (distrust === null && found !== undefined);
+  const whole = isFollowed ? permanent : joinRisks(permanent, effectOnly(droppedBeyond(`depends on ${shown}`)));
+  return temporary === null ? whole : joinRisks(temporary, whole);
 }
 
 function temporaryRisk(scope: Scope, mention: RelationMention): Risk | null {

@@ -7,7 +7,7 @@ import { joinAll, joinRisks } from '../risk.ts';
 import { alterTable } from './alter-table.ts';
 import type { FunctionMention } from './mentions.ts';
 import { objectKind, relationKinds } from './object-kinds.ts';
-import { effect, isCreatedTemporary, mentionNamed, nameOf, risk, temporaryWrite, useOf } from './own-reading.ts';
+import { droppedBeyond, effect, isCreatedTemporary, mentionNamed, nameOf, risk, temporaryWrite, useOf } from './own-reading.ts';
 import type { OwnReading, RowContext, StatementRow } from './own-reading.ts';
 import { qualified } from './expressions.ts';
 import type { SessionChange } from './statement.ts';
@@ -194,12 +194,16 @@ function altering(tree: Tree, field: string): OwnReading {
   return { ...ddl(level, 'alter', word, objectName(tree)), uses: useOf(treeIn(tree, 'relation'), 'alter') };
 }
 
+/** Named by their table and their own name. */
+const partKinds: ReadonlySet<string> = new Set(['OBJECT_TRIGGER', 'OBJECT_RULE', 'OBJECT_POLICY']);
+
 function drop(tree: Tree, context: RowContext): OwnReading {
   const type = stringIn(tree, 'removeType');
   const isRelation = relationKinds.has(type ?? '');
   const cascade = stringIn(tree, 'behavior') === 'DROP_CASCADE';
   const names = nodesIn(tree, 'objects').map(namesOf);
-  const relations = isRelation ? names.map((name) => mentionNamed(name, 'drop', { cascade })) : [];
+  const relations = isRelation ? names.map((name) => mentionNamed(name, 'drop', { cascade }))
+    : partKinds.has(type ?? '') ? names.map((name) => mentionNamed(name.slice(0, -1), 'alter')) : [];
   const own = names.map((name) => (isRelation && type !== 'OBJECT_INDEX' && !cascade && context.isTemporary(name)
     ? temporaryWrite('drop', name.join('.')) : dropRisk(type, name.join('.'), cascade)));
   const isLow = own.length > 0 && own.every(({ level }) => level === 'LOW');
@@ -208,11 +212,14 @@ function drop(tree: Tree, context: RowContext): OwnReading {
 
 export function dropRisk(type: string | undefined, name: string, cascade: boolean): Risk {
   const { word, drop: level, lost } = objectKind(type);
-  const effects = [effect('drop', word, name, cascade ? 'CASCADE' : undefined)];
+  const own = effect('drop', word, name, cascade ? 'CASCADE' : undefined);
   const rule = word.replaceAll(/[^a-z]+/g, '-');
   if (cascade) {
-    const own = risk('CRITICAL', `drop.${rule}-cascade`, `It drops a ${word} and everything that depends on it.`, effects, lost ?? 'schema');
-    return { ...own, assumptions: ['the effects name only views, foreign keys, partitions and children; the server alone knows all that depends on it, and the preview of a held statement lists that'] };
+    // Of relations, schemas and extensions the catalog tells more: see reach-cascade.ts.
+    const isFollowed = type !== undefined && type !== 'OBJECT_INDEX' && (relationKinds.has(type) || type === 'OBJECT_SCHEMA' || type === 'OBJECT_EXTENSION');
+    const effects = isFollowed ? [own] : [own, droppedBeyond(`depends on the ${word}`)];
+    return risk('CRITICAL', `drop.${rule}-cascade`, `It drops a ${word} and everything that depends on it.`, effects, lost ?? 'schema');
   }
+  const effects = [own];
   return risk(level, `drop.${rule}`, `It drops a ${word}${lost === undefined ? '' : ' and what it holds'}.`, effects, lost);
 }

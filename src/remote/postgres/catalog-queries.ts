@@ -145,6 +145,19 @@ export const dependenciesQuery = `
   WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid >= ${firstUserOid}
     AND r.ev_class <> d.refobjid`;
 
+/** Relations that something depends on which `dependencies`, foreign keys and children do not tell. What belongs to the relation itself goes with it. */
+export const otherDependentsQuery = `
+  SELECT d.refobjid FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid >= ${firstUserOid} AND d.deptype = 'n' AND CASE d.classid
+    WHEN 'pg_rewrite'::regclass THEN false
+    WHEN 'pg_class'::regclass THEN d.objid <> d.refobjid AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = d.objid AND i.inhparent = d.refobjid)
+    WHEN 'pg_constraint'::regclass THEN EXISTS (SELECT FROM pg_constraint c WHERE c.oid = d.objid AND c.contype <> 'f' AND c.conrelid <> d.refobjid)
+    WHEN 'pg_policy'::regclass THEN EXISTS (SELECT FROM pg_policy p WHERE p.oid = d.objid AND p.polrelid <> d.refobjid)
+    WHEN 'pg_trigger'::regclass THEN EXISTS (SELECT FROM pg_trigger t WHERE t.oid = d.objid AND t.tgrelid <> d.refobjid)
+    WHEN 'pg_attrdef'::regclass THEN EXISTS (SELECT FROM pg_attrdef a WHERE a.oid = d.objid AND a.adrelid <> d.refobjid)
+    ELSE true END
+  UNION SELECT t.typrelid FROM pg_type t JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n'
+  WHERE t.typrelid >= ${firstUserOid}`;
+
 const rowMark = (oid: string, alias: string): string =>
   `bit_xor(hashint8extended((${alias}.xmin::text::int8 << 32) | ${oid}::int8, 7)) || '.' || count(*)`;
 

@@ -18,6 +18,7 @@ export interface RelationRows {
   readonly checks: readonly Row[];
   readonly indexes: readonly Row[];
   readonly uniqueKeys: readonly Row[];
+  readonly otherDependents: readonly Row[];
 }
 
 const columnsSchema = z.array(z.tuple([z.string(), z.number(), z.string(), z.string().nullable()]));
@@ -28,6 +29,7 @@ export function readRelations(rows: RelationRows, names: Names): readonly Relati
   const attached = {
     triggers: of(rows.triggers), rules: of(rows.rules), policies: of(rows.policies), checks: of(rows.checks), indexes: of(rows.indexes), uniqueKeys: of(rows.uniqueKeys),
   };
+  const depended = new Set(rows.otherDependents.map(([oid]) => oid));
   return rows.relations.map((row) => {
     const oid = text(row[0]);
     const children = oids(row[8]).filter((child) => names.hasRelation(child)).map((child) => names.relation(child));
@@ -43,6 +45,7 @@ export function readRelations(rows: RelationRows, names: Names): readonly Relati
       rules: (attached.rules.get(oid) ?? []).map(readRule),
       policies: (attached.policies.get(oid) ?? []).map(readPolicy),
       checks: (attached.checks.get(oid) ?? []).map((check) => text(check[1])),
+      ...(depended.has(oid) ? { hasOtherDependents: true } : {}),
       uniqueKeys: (attached.uniqueKeys.get(oid) ?? []).map((key) => texts(key[1])),
       indexExpressions: [row[10], ...(attached.indexes.get(oid) ?? []).flatMap((index) => [index[1], index[2]])]
         .filter((sql) => sql !== null && sql !== undefined).map((sql) => `(${sql})`),

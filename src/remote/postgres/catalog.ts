@@ -10,7 +10,7 @@ import type { CatalogFacts } from '../../core/sql/catalog-facts.ts';
 import { loadBuiltinFacts, majors, type BuiltinFacts } from './builtin-catalog.ts';
 import {
   builtinFunctionDigestQuery, castsQuery, checksQuery, dependenciesQuery, eventTriggersQuery, firstUserOid,
-  foreignKeysQuery, functionNamesQuery, functionsQuery, indexExpressionsQuery, operatorClassQuery, operatorsQuery,
+  foreignKeysQuery, functionNamesQuery, functionsQuery, indexExpressionsQuery, operatorClassQuery, operatorsQuery, otherDependentsQuery,
   policiesQuery, relationsQuery, rulesQuery, schemasQuery, triggersQuery, typesQuery, uniqueKeysQuery, versionQuery,
 } from './catalog-queries.ts';
 import { ServerError } from './server-error.ts';
@@ -124,7 +124,7 @@ async function readFacts(query: CatalogQuery, builtin: BuiltinFacts): Promise<Ca
     operatorClassFunctions: (await query(operatorClassQuery)).map((row) => names.function(row[0])),
     relations: [...ownRelations, ...readRelations({
       relations: relationRows, triggers: await query(triggersQuery), rules: await query(rulesQuery),
-      policies: await query(policiesQuery), checks: await query(checksQuery), indexes: await query(indexExpressionsQuery), uniqueKeys: await query(uniqueKeysQuery),
+      policies: await query(policiesQuery), checks: await query(checksQuery), indexes: await query(indexExpressionsQuery), uniqueKeys: await query(uniqueKeysQuery), otherDependents: await query(otherDependentsQuery),
     }, names)],
     // Temporary tables have keys too, to each other.
     foreignKeys: (await query(foreignKeysQuery)).filter(([, from, , to]) => names.hasRelation(from) && names.hasRelation(to)).map((row) => readForeignKey(row, names)),

@@ -28,8 +28,10 @@ function toldOf({ type, data }: TestEvent): Told | undefined {
     case 'test:dequeue': return { kind: 'begun', id: data.testId, name: data.name };
     case 'test:complete': return { kind: 'over', id: data.testId, name: data.name };
     case 'test:pass':
+      // Of a group that is skipped nothing more is told, so it counts as one; of any other its tests are told.
+      if (data.skip !== undefined) return { kind: 'skipped' };
       if (data.details.type === 'suite') return undefined;
-      return { kind: data.skip !== undefined || data.todo !== undefined ? 'skipped' : 'passed' };
+      return { kind: data.todo !== undefined ? 'skipped' : 'passed' };
     case 'test:fail':
       if (isCausedByChild(data.details.error)) return undefined;
       if (data.todo !== undefined) return { kind: 'skipped' };

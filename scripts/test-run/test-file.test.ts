@@ -34,6 +34,8 @@ const rows: readonly (readonly [what: string, text: string, counts: readonly [pa
   ['passes', `${good} describe('group', () => { ${good} });`, [2, 0, 0], /^$/],
   ['fails in a test inside another: the outer one is not counted', `test('outer', async (t) => { await t.test('inner', () => { ${fails} }); });`, [0, 1, 0], /inner: Error: broken/],
   ['skips, and has a test to be done that fails', `test('skipped', { skip: true }, () => {}); test('later', { todo: true }, () => { ${fails} });`, [0, 0, 2], /^$/],
+  ['skips a whole group, as where a program is not installed', `describe('group', { skip: 'not installed' }, () => { ${good} ${good} });`, [0, 0, 1], /^$/],
+  ['has a group to be done', `describe('group', { todo: true }, () => { ${good} });`, [0, 0, 1], /^$/],
   ['fails in a hook after its tests', `describe('group', () => { after(() => { ${fails} }); ${good} });`, [1, 1, 0], /group: Error: broken/],
   ['fails in a hook before its tests: none of them has run', `describe('group', () => { before(() => { ${fails} }); ${good} });`, [0, 2, 0], /group: Error: broken/],
   ['fails in a hook of the file, which node ends with code 0', `after(() => { ${fails} }); ${good}`, [1, 1, 0], /Error: broken/],

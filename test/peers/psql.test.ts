@@ -16,11 +16,12 @@ const skip = missing('psql');
 const folder = mkdtempSync(join(tmpdir(), 'backstop-psql-'));
 let backstop: BackstopProcess;
 let url: string;
-before(async () => {
-  if (skip !== false) return;
-  backstop = await startBackstopProcess({ flags: ['--approval-wait', '6'] });
+async function start(waitSeconds: number): Promise<void> {
+  backstop = await startBackstopProcess({ flags: ['--approval-wait', String(waitSeconds)] });
   url = /postgres(?:ql)?:\/\/[^\s'"]+/.exec(backstop.printed())?.[0] ?? 'none was printed';
-});
+}
+// Long enough for the command line of a busy machine.
+before(async () => { if (skip === false) await start(50); });
 after(async () => {
   await backstop?.stop();
   rmSync(folder, { recursive: true, force: true });
@@ -81,22 +82,6 @@ describe('a newcomer’s session in psql', { skip }, () => {
     assert.match(stderr, /HINT/);
     assert.equal(stdout.trim(), before, 'nothing changed, and the session went on');
   });
-
-  for (const [reply, outcome] of [['approve', 'runs'], ['deny', 'is refused']] as const) {
-    it(`${outcome} when the same statement is sent again after the wait and the answer was to ${reply}`, async () => {
-      const statement = `UPDATE payments SET amount = amount + ${reply === 'approve' ? 1 : 2} WHERE id = 2 RETURNING id;`;
-      const first = psql(statement);
-      const { id } = await nextHold();
-      const { stderr } = await first;
-      assert.match(stderr, /ERROR: {2}55000/);
-      assert.match(stderr, new RegExp(id));
-      assert.match(stderr, /same statement again/);
-      await answer(reply, id);
-      const again = await psql(statement);
-      if (reply === 'approve') assert.equal(noError(again), '2');
-      else assert.match(again.stderr, /ERROR: {2}42501/);
-    });
-  }
 
   for (const statement of ['DELETE FROM payments', 'DROP TABLE customers']) {
     it(`is refused ${statement} with the reason, and the session goes on`, async () => {
@@ -172,4 +157,27 @@ describe('a newcomer’s session in psql', { skip }, () => {
     assert.equal(broken.code, 5);
     assert.match(`${broken.stdout}${broken.stderr}`, /entry \d+/);
   });
+});
+
+describe('a statement that nobody answers while it waits', { skip }, () => {
+  before(async () => {
+    await backstop.stop();
+    await start(1);
+  });
+
+  for (const [reply, outcome] of [['approve', 'runs'], ['deny', 'is refused']] as const) {
+    it(`${outcome} when the same statement is sent again after the wait and the answer was to ${reply}`, async () => {
+      const statement = `UPDATE payments SET amount = amount + ${reply === 'approve' ? 1 : 2} WHERE id = 2 RETURNING id;`;
+      const first = psql(statement);
+      const { id } = await nextHold();
+      const { stderr } = await first;
+      assert.match(stderr, /ERROR: {2}55000/);
+      assert.match(stderr, new RegExp(id));
+      assert.match(stderr, /same statement again/);
+      await answer(reply, id);
+      const again = await psql(statement);
+      if (reply === 'approve') assert.equal(noError(again), '2');
+      else assert.match(again.stderr, /ERROR: {2}42501/);
+    });
+  }
 });

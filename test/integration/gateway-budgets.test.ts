@@ -84,6 +84,26 @@ describe('a budget of rows read', () => {
     assert.match(await refusal(client.query('SELECT 1')), /has used 100 of 100 rows read/);
   }));
 
+  const failing = 'SELECT id, 1 / (n + CASE id WHEN 101 THEN 0 ELSE 1 END) FROM (SELECT id, 0 AS n FROM many ORDER BY id) q';
+  for (const [agent, how, before, sql] of [
+    ['read-4', 'by a read', '', failing], ['read-5', 'by a COPY', '', `COPY (${failing}) TO STDOUT`], ['read-6', 'with the session', 'SET exit_on_error = on', failing],
+  ] as const) {
+    it(`counts the rows that were shown before an error ends it ${how}`, async () => {
+      const { url } = await backstop.addAgent(agent);
+      const read = async (...texts: readonly string[]): Promise<string> => {
+        const client = new pg.Client({ connectionString: url });
+        client.on('error', () => undefined);
+        await client.connect();
+        try {
+          for (const text of texts.slice(0, -1)) await client.query(text);
+          return await refusal(client.query(texts.at(-1) ?? ''));
+        } finally { await client.end(); }
+      };
+      assert.match(await read(...(before === '' ? [] : [before]), sql), /division by zero/);
+      assert.match(await read('SELECT 1'), /has used 100 of 100 rows read/);
+    });
+  }
+
   it('counts what is fetched from a cursor', () => as('read-3', async (client) => {
     await client.query('BEGIN; DECLARE c CURSOR FOR SELECT * FROM many; FETCH 70 FROM c; FETCH 30 FROM c; COMMIT');
     assert.match(await refusal(client.query('SELECT 1')), /has used 100 of 100 rows read/);

@@ -69,6 +69,8 @@ export interface ReplyEvents {
   readonly onParameter: (name: string, value: string) => boolean;
   /** Whether rows must be seen from now on: they belong to a question of our own. */
   readonly onWatchRows: (isWatched: boolean) => void;
+  /** How many rows the server has sent since it was asked last, also such as no command tag will name. */
+  readonly rowsSent: () => number;
   /** The server says that it will close the connection. */
   readonly onFatal: () => void;
 }
@@ -228,6 +230,7 @@ export class Replies {
     this.isCopyIn = false;
     if (this.#expected[0]?.kind === 'own-query') return hide;
     const head = this.#runningHead();
+    this.#events.rowsSent();
     const { statement, ended } = this.#fate.ran(head.unit, tag);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
@@ -240,6 +243,7 @@ export class Replies {
 
   #suspended(): Seen {
     const head = this.#runningHead();
+    this.#events.rowsSent();
     if (head.kind === 'execute') {
       head.unit.ran?.(head.rowsMax ?? null);
       this.implicit.executed(undefined, undefined);
@@ -263,6 +267,7 @@ export class Replies {
   #failed(body: Buffer): Seen {
     const { severity, code } = decodeDiagnostic(body);
     this.isCopyIn = false;
+    this.#countShown();
     if (severity === 'FATAL' || severity === 'PANIC') {
       this.#events.onFatal();
       return pass;
@@ -282,6 +287,13 @@ export class Replies {
     }
     this.#dropToSync();
     return head?.kind === 'refusal' ? head.error : shown;
+  }
+
+  /** A statement that fails at its last row has shown all others, and none of them is in a command tag. */
+  #countShown(): void {
+    const head = this.#expected[0];
+    const rows = this.#events.rowsSent();
+    if (rows > 0 && head !== undefined && 'unit' in head) head.unit.ran?.(rows);
   }
 
   /** What follows an error is skipped by the server, and whatever it was to do to names has not happened. */

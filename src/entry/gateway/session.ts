@@ -92,6 +92,7 @@ export class Session {
         onError: (body) => { state.failed(); return errorWithoutValues(body, deps.context.guard.policyFor(deps.context.actor.name, deps.context.database)); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
         onWatchRows: (isWatched) => { this.#scanner.watch(backendType.dataRow, isWatched); },
+        rowsSent: () => this.#scanner.takeCount(),
         onFatal: () => { this.#isFatalSeen = true; },
       },
     });
@@ -117,7 +118,7 @@ export class Session {
     this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, fate: this.#fate, nowMs, onFull: () => { deps.socket.pause(); } });
     this.#cancelling = new Cancelling({ link: deps.link, replies: this.#replies, judging: deps.context.judging, log: deps.log, onSent: () => { this.#pump(); } });
     this.#scanner = new FrameScanner({
-      limits: serverLimits, watched: watchedReplies, watchedBytesMax: watchedReplyBytesMax,
+      limits: serverLimits, watched: watchedReplies, counted: [backendType.dataRow, backendType.copyData], watchedBytesMax: watchedReplyBytesMax,
       onFrame: (type, bytes, start, end) => { this.#see(type, bytes, start + headerBytes, end); },
       write: (bytes) => { this.#toClient(bytes); },
     });

@@ -158,3 +158,21 @@ test('random bytes pass unchanged as far as they are messages, and are refused o
     assert.ok(bytes.subarray(0, written.length).equals(written));
   }), { numRuns: 300 });
 });
+
+test('counted messages are counted once, wherever they are cut, and not while they are watched', () => {
+  fc.assert(fc.property(fc.array(fc.nat(stream.length), { maxLength: 20 }), (cuts) => {
+    let rows = 0;
+    const scanner: FrameScanner = new FrameScanner({
+      limits: serverLimits, watched, counted: [backendType.dataRow], watchedBytesMax: 100_000, write: () => {},
+      onFrame: (type) => { if (type === backendType.commandComplete) rows = scanner.takeCount(); },
+    });
+    const places = [0, ...cuts.toSorted((a, b) => a - b), stream.length];
+    for (const [index, place] of places.entries()) scanner.push(stream.subarray(place, places[index + 1] ?? place));
+    assert.deepEqual([rows, scanner.takeCount(), scanner.takeCount()], [2, 1, 0]);
+    scanner.watch(backendType.dataRow, true);
+    scanner.push(row);
+    scanner.watch(backendType.dataRow, false);
+    scanner.push(row);
+    assert.equal(scanner.takeCount(), 1);
+  }));
+});

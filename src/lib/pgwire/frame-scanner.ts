@@ -15,6 +15,8 @@ import { typeName } from './message-type.ts';
 export interface FrameScannerOptions {
   readonly limits: FrameLimits;
   readonly watched: readonly number[];
+  /** Of these nothing is seen but how many there were. */
+  readonly counted?: readonly number[];
   /** Watched messages are held in memory when cut, so they have a bound of their own. */
   readonly watchedBytesMax: number;
   readonly onFrame: (type: number, bytes: Buffer, start: number, end: number) => void;
@@ -24,9 +26,14 @@ export interface FrameScannerOptions {
 
 const noBytes = Buffer.alloc(0);
 
+/** What is done with a type of message; 0: nothing. */
+const watchedMark = 1;
+const countedMark = 2;
+
 export class FrameScanner {
   readonly #options: FrameScannerOptions;
-  readonly #isWatched = new Uint8Array(256);
+  readonly #marks = new Uint8Array(256);
+  #count = 0;
   /** The first bytes of a message that was cut: less than a header, or a watched one. */
   #held: Buffer = noBytes;
   #heldBytes = 0;
@@ -45,7 +52,8 @@ export class FrameScanner {
 
   constructor(options: FrameScannerOptions) {
     this.#options = options;
-    for (const type of options.watched) this.#isWatched[type] = 1;
+    for (const type of options.counted ?? []) this.#marks[type] = countedMark;
+    for (const type of options.watched) this.#marks[type] = watchedMark;
   }
 
   /** True when all that was pushed ended with a complete message. */
@@ -75,8 +83,17 @@ export class FrameScanner {
     else this.#options.write(bytes);
   }
 
-  /** From the next message on. */
-  watch(type: number, isWatched: boolean): void { this.#isWatched[type] = isWatched ? 1 : 0; }
+  /** From the next message on; afterwards it is counted again if it was. */
+  watch(type: number, isWatched: boolean): void {
+    this.#marks[type] = isWatched ? watchedMark : this.#options.counted?.includes(type) === true ? countedMark : 0;
+  }
+
+  /** How many counted messages there were since it was asked for last. */
+  takeCount(): number {
+    const count = this.#count;
+    this.#count = 0;
+    return count;
+  }
 
   /** Leaves the present message out. */
   drop(): void {
@@ -102,12 +119,16 @@ export class FrameScanner {
     let at = begin;
     while (chunk.length - at >= headerBytes) {
       const end = at + checkedSize(chunk, at, this.#options.limits);
-      if (this.#isWatched[chunk[at] ?? 0] === 1) {
+      const mark = this.#marks[chunk[at] ?? 0];
+      if (mark === watchedMark) {
         if (end > chunk.length) return this.#checkWatched(chunk, at, end);
         this.#tell(chunk, at, end);
-      } else if (end > chunk.length) {
-        this.#skip = end - chunk.length;
-        return chunk.length;
+      } else {
+        if (mark === countedMark) this.#count += 1;
+        if (end > chunk.length) {
+          this.#skip = end - chunk.length;
+          return chunk.length;
+        }
       }
       at = end;
     }
@@ -125,7 +146,9 @@ export class FrameScanner {
     }
     const size = checkedSize(this.#held, 0, this.#options.limits);
     const missing = size - this.#heldBytes;
-    if (this.#isWatched[this.#held[0] ?? 0] !== 1) {
+    const mark = this.#marks[this.#held[0] ?? 0];
+    if (mark !== watchedMark) {
+      if (mark === countedMark) this.#count += 1;
       this.#options.write(this.#takeHeld());
       this.#isCut = true;
       const end = Math.min(at + missing, chunk.length);

@@ -24,6 +24,8 @@ export interface SessionContext {
   /** `ses_…` */
   readonly sessionId: string;
   readonly database: string;
+  /** As the server reports it; empty where it does not. */
+  readonly serverEncoding: string;
   readonly guard: Guard;
   readonly catalogs: Catalogs;
   /** Once the session's open transaction has changed the catalog. */

@@ -15,6 +15,7 @@ import type { Admission, Candidate } from './admission.ts';
 import type { SessionContext } from './context.ts';
 import { digestOf } from './digest.ts';
 import type { Unit } from './fate.ts';
+import { refuseForeignNames } from './foreign-names.ts';
 import { withDoubt, type Setting } from './judgements.ts';
 import { firstUserOid, quoteIdentifier } from './oid-names.ts';
 import { cutPlan, type Plan } from './plan.ts';
@@ -93,6 +94,7 @@ export class ExtendedPlan {
 
   /** Readable, or refused here; its verdict falls at Execute, where the values are known. */
   #parse(message: ParseMessage, at: number): Step {
+    refuseForeignNames(message.sql, this.#context.serverEncoding);
     const setting = this.#newSetting();
     const { assessment } = this.#context.judgements.judge(message.sql, setting);
     // Whatever becomes of a Parse without a name, the statement without a name before it is gone.

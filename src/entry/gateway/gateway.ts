@@ -306,7 +306,7 @@ class PostgresGateway implements Gateway {
     this.#oids.set(catalogs, oids);
     const state = new SessionState(registry, '', this.#deps.core.nextSession, limits);
     return {
-      actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database,
+      actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database, serverEncoding: link.parameters.get('server_encoding') ?? '',
       guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), judging: new Judging(), registry,
       measure: (request) => measure({ ...request, database: entered.database, address: link.address, processId: link.processId }),
       state, ownCatalog: new TransactionCatalog({ link, state, inside: catalogs.inside, nowMs: () => clock.monotonicMs() }), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),

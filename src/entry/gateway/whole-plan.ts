@@ -11,6 +11,7 @@ import type { Candidate } from './admission.ts';
 import type { SessionContext } from './context.ts';
 import { digestOf } from './digest.ts';
 import { bodiesOf, shownWith, unreadable } from './extended-plan.ts';
+import { refuseForeignNames } from './foreign-names.ts';
 import type { Setting } from './judgements.ts';
 import { quoteIdentifier } from './oid-names.ts';
 import { namedBefore } from './planned-names.ts';
@@ -19,6 +20,7 @@ import { namedBefore } from './planned-names.ts';
 export function queryCandidate(frame: Frame, context: SessionContext, setting: Setting): Candidate {
   const message = decodeFrontend(frame);
   if (message.kind !== 'query') throw new Failure('protocol_violation', `Backstop did not expect a ${message.kind} message here.`);
+  refuseForeignNames(message.sql, context.serverEncoding);
   return candidateOf(message.sql, context, setting, (statements) => digestOf({ sql: message.sql, bodies: bodiesOf(statements, context) }));
 }
 

@@ -36,6 +36,7 @@ export const failureKinds = {
   protocol_violation: { sqlstate: '08P01', httpStatus: 400, exitCode: 9, hint: 'The client sent a message that the protocol does not allow here.' },
   cancelled: { sqlstate: '57014', httpStatus: 409, exitCode: 9, hint: 'It did not run. Send it again if it is still wanted.' },
   too_many_connections: { sqlstate: '53300', httpStatus: 429, exitCode: 9, hint: 'Close connections that are idle, or use a smaller pool.' },
+  too_many_requests: { sqlstate: '53400', httpStatus: 429, exitCode: 9, hint: 'Wait until an operator has answered some of them.' },
   too_large: { sqlstate: '54000', httpStatus: 413, exitCode: 9, hint: 'Send it in smaller parts.' },
   feature_not_supported: { sqlstate: '0A000', httpStatus: 501, exitCode: 9, hint: 'See the documentation for what Backstop supports.' },
   internal: { sqlstate: 'XX000', httpStatus: 500, exitCode: 70, hint: 'This is a fault in Backstop; please report it with the log.' },

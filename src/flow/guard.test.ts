@@ -9,7 +9,8 @@ import type { EntryBody } from '../core/ledger/entry.ts';
 import { parsePolicy, type Policy } from '../core/policy/policy.ts';
 import type { Level, Risk } from '../core/risk.ts';
 import { systemClock } from '../lib/clock.ts';
-import { withStore, type TestStore } from '../../test/fixtures/store.ts';
+import { pendingMax } from '../store/approvals.ts';
+import { wanted, withStore, type TestStore } from '../../test/fixtures/store.ts';
 import { createBudgets, type Budgets } from '../store/budgets.ts';
 import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type AskHooks, type Guard, type GuardRequest } from './guard.ts';
@@ -80,6 +81,12 @@ function codeOf(admission: Admission): string { return admission.kind === 'refus
 test('what is SAFE and allowed passes at once; anything else does not', () => scene(async ({ guard }) => {
   assert.equal(guard.admitNow(request('SAFE'))?.kind, 'permitted');
   for (const level of ['LOW', 'HIGH', 'CRITICAL'] as const) assert.equal(guard.admitNow(request(level)), undefined);
+}));
+
+test('what nobody can be asked about any more is refused, and on record', () => scene(async (at) => {
+  for (let index = 0; index < pendingMax; index += 1) await at.store.approvals.request(wanted(`apr_x${index}`, `b${index}`));
+  assert.equal(codeOf(await at.guard.admit(request('HIGH'), quiet)), 'too_many_requests');
+  assert.deepEqual((await entries(at, 'verdict')).map((body) => body.kind === 'verdict' && body.decision), ['hold']);
 }));
 
 test('a SAFE risk that was let through before obeys the policy and the agent of now', () => scene(async ({ guard, setPolicy }) => {

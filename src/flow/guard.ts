@@ -248,7 +248,11 @@ async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hoo
     database: request.action.database, redacted: request.action.redacted, risk: request.risk, verdict,
     impact: request.impact ?? notMeasured(request.risk),
     expiresAt: new Date(deps.clock.now().getTime() + times.expires * 1000).toISOString(),
+  }).catch((error: unknown) => {
+    if (error instanceof Failure && error.code === 'too_many_requests') return error;
+    throw error;
   });
+  if (approval instanceof Failure) return refuse(deps, request, verdict, approval);
   if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
   const waitMs = approval.state === 'pending' ? times.wait * 1000 : 0;
   if (waitMs > 0) hooks.onHold(approval, waitMs);

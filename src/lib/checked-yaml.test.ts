@@ -33,6 +33,7 @@ const rows: readonly (readonly [why: string, text: string, line: number, column:
   ['a tab as indentation', 'name: a\nlimits:\n\trows: 1\n', 3, 1, /not valid YAML/],
   ['a second document', 'name: a\n---\nname: b\n', 2, 1, /not valid YAML/],
   ['an unknown tag', 'name: !!js/function a\n', 1, 7, /not valid YAML/],
+  ['another version, in which `<<` brings keys of its own', '%YAML 1.1\n---\nname: a\n<<: { mode: observe }\n', 1, 1, /only YAML 1\.2/],
   ['a list at the top', '- name\n', 1, 1, /must be a mapping of keys/],
 ];
 for (const [why, text, line, column, message] of rows) {

@@ -31,6 +31,9 @@ export function parseCheckedYaml<T>(text: string, schema: z.ZodType<T>): Checked
   };
   const [syntax] = [...document.errors, ...document.warnings];
   if (syntax !== undefined) return { kind: 'invalid', mistakes: [at(syntax.pos[0], `not valid YAML: ${syntax.message}`)] };
+  if (document.directives?.yaml.explicit === true && document.directives.yaml.version !== '1.2') {
+    return { kind: 'invalid', mistakes: [at(0, 'only YAML 1.2 is taken here; in other versions keys and words mean other things')] };
+  }
   const alias = firstAlias(document);
   if (alias !== undefined) return { kind: 'invalid', mistakes: [at(alias, 'aliases (`*name`) are not taken here; write the value out')] };
 

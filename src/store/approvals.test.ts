@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
 import { openStore, wanted, withStore } from '../../test/fixtures/store.ts';
+import { pendingMax } from './approvals.ts';
 
 const yes = { answer: 'approved', by: 'olga', reason: null } as const;
 const no = { answer: 'denied', by: 'olga', reason: 'not today' } as const;
@@ -20,6 +21,15 @@ test('the same binding asks once, another binding asks again', () => withStore(a
   assert.equal((await approvals.request(wanted('apr_2', 'x'))).id, 'apr_1');
   assert.equal((await approvals.request(wanted('apr_3', 'y'))).id, 'apr_3');
   assert.deepEqual((await approvals.list('pending', 10)).map(({ id }) => id).sort(), ['apr_1', 'apr_3']);
+}));
+
+test('an agent that asks without end is stopped, and hinders no other', () => withStore(async ({ approvals }) => {
+  for (let index = 0; index < pendingMax; index += 1) await approvals.request(wanted(`apr_${index}`, `b${index}`));
+  await assert.rejects(approvals.request(wanted('apr_more', 'more')), failsWith('too_many_requests'));
+  assert.equal((await approvals.request(wanted('apr_again', 'b7'))).id, 'apr_7', 'what waits already is found');
+  assert.equal((await approvals.request({ ...wanted('apr_other', 'other'), agent: 'bob' })).state, 'pending');
+  await approvals.answer('apr_3', no);
+  assert.equal((await approvals.request(wanted('apr_more', 'more'))).state, 'pending');
 }));
 
 test('an approval is used once, by the binding it was given for, and never when denied', () => withStore(async ({ approvals }) => {

@@ -16,7 +16,8 @@ import { appendEntries } from './ledger-append.ts';
 export interface Approvals {
   /**
    * A new pending approval, or what stands for the same binding: the live one, or a denial whose time is not over, so
-   * that whoever sends the statement again hears the no, and nobody is asked the same thing twice.
+   * that whoever sends the statement again hears the no, and nobody is asked the same thing twice. Throws Failure
+   * `too_many_requests`: more would bury the others, and who must answer them.
    */
   request(wanted: Wanted): Promise<Approval>;
   /** As it is now: one whose time is over is marked expired first. Throws Failure `not_found`. */
@@ -30,6 +31,9 @@ export interface Approvals {
   /** The approval once it is no longer pending, or as it is when the time is over or the signal aborts. */
   waitForAnswer(id: string, limits: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Approval>;
 }
+
+/** Of one agent, at a time. */
+export const pendingMax = 200;
 
 export type Wanted = Omit<Approval, 'state' | 'answeredAt' | 'answeredBy' | 'reason' | 'requestedAt'>;
 
@@ -55,11 +59,18 @@ class SqlApprovals implements Approvals {
       if (live !== undefined) return live;
       const denial = await findDenial(changes, wanted.binding, this.#clock.now());
       if (denial !== undefined) return denial;
+      await this.#checkRoom(changes, wanted.agent);
       const approval: Approval = { ...wanted, state: 'pending', requestedAt: this.#clock.now().toISOString(), answeredAt: null, answeredBy: null, reason: null };
       await changes.insertInto('approval').values(toRow(approval)).execute();
       await this.#record(changes, 'requested', approval);
       return approval;
     });
+  }
+
+  async #checkRoom(changes: Changes, agent: string): Promise<void> {
+    const waiting = await changes.selectFrom('approval').select(({ fn }) => fn.countAll().as('count')).where('agent', '=', agent)
+      .where('state', '=', 'pending').where('expires_at', '>', this.#clock.now().toISOString()).executeTakeFirst();
+    if (Number(waiting?.count ?? 0) >= pendingMax) throw new Failure('too_many_requests', `Backstop: ${pendingMax} statements of agent ${agent} wait for an answer already, so nobody is asked about another`);
   }
 
   async get(id: string): Promise<Approval> {

@@ -88,9 +88,10 @@ const statisticsOfValues: ReadonlySet<string> = new Set([
   'pg_catalog.pg_statistic', 'pg_catalog.pg_stats', 'pg_catalog.pg_statistic_ext_data', 'pg_catalog.pg_stats_ext', 'pg_catalog.pg_stats_ext_exprs',
 ]);
 
-/** A function that reads relations which nobody has named may read each of them, and TOAST holds values of some table. */
+/** A function that reads relations which nobody has named may read each of them; TOAST and statistics hold values of some table. */
 function touchedPlaces({ kind, object, objectKind, relatives = [] }: Effect): readonly Place[] {
-  if ((kind === 'read' && objectKind === 'function') || object?.startsWith('pg_toast.') === true) return [{ kind: 'relation' }];
+  if (kind === 'read' && (objectKind === 'function' || statisticsOfValues.has(object ?? ''))) return [{ kind: 'relation' }];
+  if (object?.startsWith('pg_toast.') === true) return [{ kind: 'relation' }];
   return [placeOf(object, objectKind), ...relatives.map((relative) => placeOf(relative, 'table'))];
 }
 

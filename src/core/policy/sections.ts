@@ -12,7 +12,7 @@ const secondsMax = 24 * 3600;
 
 const decision = z.enum(['allow', 'hold', 'deny']);
 const refusal = z.enum(['hold', 'deny']);
-const name = z.string().min(1).max(200);
+const name = z.string().max(200).refine((text) => splitName(text).some((part) => part !== ''), 'names nothing');
 const count = z.int().min(0).max(countMax).optional();
 const seconds = z.int().min(1).max(secondsMax).optional();
 const column = name.refine((text) => splitName(text).length >= 2, 'name the table too: `users.password`, `public.users.password`, or `*.password` for every table');

@@ -69,7 +69,6 @@ export interface ReplyEvents {
   readonly onParameter: (name: string, value: string) => boolean;
   /** Whether rows must be seen from now on: they belong to a question of our own. */
   readonly onWatchRows: (isWatched: boolean) => void;
-  /** How many rows the server has sent since it was asked last, also such as no command tag will name. */
   readonly rowsSent: () => number;
   /** The server says that it will close the connection. */
   readonly onFatal: () => void;
@@ -267,7 +266,9 @@ export class Replies {
   #failed(body: Buffer): Seen {
     const { severity, code } = decodeDiagnostic(body);
     this.isCopyIn = false;
-    this.#countShown();
+    // A statement that fails at its last row has shown all others, and none of them is in a command tag.
+    const rows = this.#events.rowsSent();
+    if (rows > 0) this.running?.ran?.(rows);
     if (severity === 'FATAL' || severity === 'PANIC') {
       this.#events.onFatal();
       return pass;
@@ -287,13 +288,6 @@ export class Replies {
     }
     this.#dropToSync();
     return head?.kind === 'refusal' ? head.error : shown;
-  }
-
-  /** A statement that fails at its last row has shown all others, and none of them is in a command tag. */
-  #countShown(): void {
-    const head = this.#expected[0];
-    const rows = this.#events.rowsSent();
-    if (rows > 0 && head !== undefined && 'unit' in head) head.unit.ran?.(rows);
   }
 
   /** What follows an error is skipped by the server, and whatever it was to do to names has not happened. */

@@ -26,6 +26,7 @@ for (const [name, value, sent] of passing) {
 }
 
 const refused: readonly (readonly [name: string, value: string, why: string])[] = [
+  ['database', 'd'.repeat(64), 'the server would cut it and open another'],
   ['search_path', 'evil', 'names would resolve elsewhere before anything is judged (CVE-2025-12819)'],
   ['options', '-c search_path=evil', 'the same through options'],
   ['options', '-csession_replication_role=replica', 'triggers off'],

@@ -20,6 +20,8 @@ const allowed: ReadonlyMap<string, string> = new Map([
   ['intervalstyle', 'IntervalStyle'], ['extra_float_digits', 'extra_float_digits'],
 ]);
 const valueLengthMax = 256;
+/** NAMEDATALEN: names are shorter than this. */
+const nameBytesEnd = 64;
 
 export function readStartupParameters(given: ReadonlyMap<string, string>): UpstreamStartup {
   const user = given.get('user') ?? '';
@@ -31,7 +33,10 @@ export function readStartupParameters(given: ReadonlyMap<string, string>): Upstr
     else if (name === 'options') for (const [option, optionValue] of readOptions(value)) add(parameters, option, optionValue);
     else add(parameters, name, value);
   }
-  return { user, database: given.get('database') || null, parameters };
+  const database = given.get('database') || null;
+  // The server would cut it and open another database than the one that the policy was asked about.
+  if (database !== null && Buffer.byteLength(database) >= nameBytesEnd) throw new Failure('too_large', `The name of a database has at most ${nameBytesEnd - 1} bytes.`);
+  return { user, database, parameters };
 }
 
 function add(parameters: Map<string, string>, name: string, value: string): void {

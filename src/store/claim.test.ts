@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
@@ -17,6 +17,15 @@ test('one process serves from a folder at a time, and its end frees it', () => {
   assert.throws(() => claimFolder(folder), failsWith('conflict'));
   first.release();
   claimFolder(folder).release();
+  rmSync(folder, { recursive: true });
+});
+
+test('nobody else can open what is locked', () => {
+  const folder = newFolder();
+  const [claim, share] = [claimFolder(folder), shareClaim(folder)];
+  assert.deepEqual(['serving.lock', 'workers.lock'].map((name) => statSync(join(folder, name)).mode & 0o077), [0, 0]);
+  share.release();
+  claim.release();
   rmSync(folder, { recursive: true });
 });
 

@@ -2,7 +2,7 @@
  * The claim of a data folder: one Backstop serves from it at a time, whatever kind of store it has. The kernel drops the
  * lock when the process ends, however it ends; so whoever holds it knows that every earlier one is dead.
  */
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Failure } from '../core/failure.ts';
@@ -34,6 +34,8 @@ function lockFile(folder: string, name: string, kind: 'EXCLUSIVE' | 'SHARED', wa
   let lock: DatabaseSync | undefined;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // Whoever can read it could lock it, and keep Backstop from starting.
+    closeSync(openSync(join(folder, name), 'a', 0o600));
     lock = new DatabaseSync(join(folder, name), { timeout: waitMsMax });
     // A transaction that has read holds the shared lock until it ends.
     lock.exec(kind === 'EXCLUSIVE' ? 'BEGIN EXCLUSIVE' : 'BEGIN; SELECT * FROM sqlite_schema');

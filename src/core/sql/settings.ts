@@ -18,12 +18,12 @@ const harmlessNames: ReadonlySet<string> = new Set([
   'constraint_exclusion', 'cpu_index_tuple_cost', 'cpu_operator_cost', 'cpu_tuple_cost', 'cursor_tuple_fraction', 'datestyle',
   'debug_pretty_print', 'default_statistics_target', 'default_transaction_isolation', 'effective_cache_size',
   'effective_io_concurrency', 'escape_string_warning', 'exit_on_error', 'extra_float_digits', 'from_collapse_limit', 'geqo', 'geqo_effort',
-  'geqo_generations', 'geqo_pool_size', 'geqo_seed', 'geqo_selection_bias', 'geqo_threshold', 'gin_fuzzy_search_limit', 'hash_mem_multiplier',
+  'geqo_generations', 'geqo_pool_size', 'geqo_seed', 'geqo_selection_bias', 'geqo_threshold', 'gin_fuzzy_search_limit',
   'icu_validation_level', 'intervalstyle', 'jit', 'jit_above_cost', 'jit_inline_above_cost', 'jit_optimize_above_cost', 'join_collapse_limit',
-  'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'logical_decoding_work_mem', 'max_parallel_maintenance_workers',
+  'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'max_parallel_maintenance_workers',
   'max_parallel_workers_per_gather', 'min_parallel_index_scan_size', 'min_parallel_table_scan_size', 'parallel_leader_participation',
   'parallel_setup_cost', 'parallel_tuple_cost', 'plan_cache_mode', 'quote_all_identifiers', 'random_page_cost', 'recursive_worktable_factor', 'seed',
-  'seq_page_cost', 'temp_buffers', 'timezone', 'timezone_abbreviations', 'transaction_deferrable', 'transaction_isolation', 'work_mem',
+  'seq_page_cost', 'timezone', 'timezone_abbreviations', 'transaction_deferrable', 'transaction_isolation',
   'xmlbinary', 'xmloption',
 ]);
 
@@ -32,6 +32,11 @@ const limits: ReadonlySet<string> = new Set([
   'statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'temp_file_limit',
 ]);
 const timeoutMsMax = 60 * 60 * 1000;
+
+/** Memory that one step of one statement may take, by the bytes that a bare number counts: one session could take all there is. */
+const memory: ReadonlyMap<string, number> = new Map([['work_mem', 1024], ['logical_decoding_work_mem', 1024], ['temp_buffers', 8192]]);
+const memoryBytesMax = 1024 ** 3;
+const memoryUnits: ReadonlyMap<string, number> = new Map([['b', 1], ['kb', 1024], ['mb', 1024 ** 2], ['gb', 1024 ** 3], ['tb', 1024 ** 4]]);
 
 /** Harmless with this value only. */
 const onlyWith: ReadonlyMap<string, { readonly values: ReadonlySet<string>; readonly otherwise: Finding }> = new Map([
@@ -93,9 +98,18 @@ function findingOf(name: string, value: string | undefined, how: 'set' | 'reset'
   if (name.startsWith('log_')) return { level: 'HIGH', rule: 'session.logging', message: 'It changes what the server logs of this session.' };
   if (name === 'search_path') return { level: 'LOW', rule: 'session.search-path', message: 'It changes where unqualified names are looked up; later statements are judged by it.' };
   if (limits.has(name)) return limit(value, how);
+  const unit = memory.get(name);
+  if (unit !== undefined) return how === 'reset' || isModest(value ?? '', unit) ? harmless : memoryTaken;
   const only = onlyWith.get(name);
   if (only !== undefined) return how === 'reset' || (value !== undefined && only.values.has(value)) ? harmless : only.otherwise;
   return harmlessNames.has(name) || name.startsWith('enable_') ? harmless : unreviewed;
+}
+
+const memoryTaken: Finding = { level: 'HIGH', rule: 'session.memory', message: 'It lets a statement of this session take more memory than the server may have to spare.' };
+
+function isModest(value: string, bareUnit: number): boolean {
+  const [, digits, unit] = /^(\d{1,15})\s*([kmgt]?b)?$/.exec(value) ?? [];
+  return digits !== undefined && Number(digits) * (unit === undefined ? bareUnit : memoryUnits.get(unit) ?? Number.NaN) <= memoryBytesMax;
 }
 
 function limit(value: string | undefined, how: 'set' | 'reset'): Finding {

@@ -182,7 +182,9 @@ describe('a read of a protected column is denied (H89)', () => {
 });
 
 describe('a protected table is protected under every name that its rows have', () => {
-  for (const sql of ['SELECT id FROM audit', 'SELECT id FROM audit_1', 'SELECT id FROM all_audits', 'UPDATE audit_1 SET id = 2 WHERE id = 1', 'SELECT count(*) FROM all_audits', "SELECT database_to_xml(true, true, '')", 'SELECT most_common_vals FROM pg_stats']) {
+  for (const sql of ['SELECT id FROM audit', 'SELECT id FROM audit_1', 'SELECT id FROM all_audits', 'UPDATE audit_1 SET id = 2 WHERE id = 1', 'SELECT count(*) FROM all_audits', "SELECT database_to_xml(true, true, '')", 'SELECT most_common_vals FROM pg_stats',
+    'DROP TRIGGER t ON audit', 'DROP RULE r ON public.audit', 'DROP POLICY p ON audit', 'ALTER TABLE all_audits DETACH PARTITION audit', 'ALTER TABLE events ATTACH PARTITION audit FOR VALUES IN (1)',
+    'CREATE TABLE more PARTITION OF audit FOR VALUES IN (1)', 'ALTER TABLE orders INHERIT audit', 'CREATE PUBLICATION p FOR ALL TABLES', 'ALTER PUBLICATION p ADD TABLES IN SCHEMA public', 'ALTER EXTENSION e ADD TABLE audit', 'REASSIGN OWNED BY a TO b']) {
     test(sql, () => { assert.ok(found(sql).rules.includes('protected.table')); });
   }
 });

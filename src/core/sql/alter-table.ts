@@ -6,9 +6,9 @@ import type { Level, Recoverability, Risk } from '../risk.ts';
 import { joinAll, joinRisks } from '../risk.ts';
 import { objectKind } from './object-kinds.ts';
 import { effect, nameOf, risk, temporaryWrite, useOf } from './own-reading.ts';
-import type { OwnReading, RowContext } from './own-reading.ts';
-import { nodesIn, rangeVarNames, stringIn, treeIn } from './tree.ts';
-import type { Tree } from './tree.ts';
+import type { OwnReading, RangeVarUse, RowContext } from './own-reading.ts';
+import { nodeIn, nodesIn, rangeVarNames, stringIn, treeIn } from './tree.ts';
+import type { Node, Tree } from './tree.ts';
 
 interface Command {
   readonly level: Exclude<Level, 'SAFE' | 'LOW'>;
@@ -69,8 +69,15 @@ export function alterTable(tree: Tree, context: RowContext): OwnReading {
   }
   const risks = nodesIn(tree, 'cmds').map((node) => commandRisk(node.tree, name, word));
   // A composite type is altered with the same commands; its name is no relation.
-  const ownUses = word === 'type' ? useOf(relation) : uses;
+  const ownUses = [...(word === 'type' ? useOf(relation) : uses), ...nodesIn(tree, 'cmds').flatMap(joinedBy)];
   return { risk: risks.length === 0 ? risk('HIGH', plain.rule, plain.message, [effect('alter', word, name)]) : joinAll(risks), uses: ownUses, changes: [{ kind: 'catalog' }] };
+}
+
+/** A partition or a parent: attached or detached it shows other rows, or is shown elsewhere. */
+function joinedBy({ tree }: Node): readonly RangeVarUse[] {
+  const definition = nodeIn(tree, 'def');
+  if (definition?.type === 'PartitionCmd') return useOf(treeIn(definition.tree, 'name'), 'alter', 'read');
+  return definition?.type === 'RangeVar' ? useOf(definition.tree, 'alter', 'read') : [];
 }
 
 function commandRisk(tree: Tree, table: string, word: string): Risk {

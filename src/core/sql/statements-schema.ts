@@ -113,7 +113,9 @@ function createTable(tree: Tree, context: RowContext): OwnReading {
     const adopting = risk('HIGH', 'temporary.inherits', 'It makes a permanent table the parent of a temporary one.', parents.map((parent) => effect('alter', 'table', nameOf(parent))));
     return { ...made, risk: joinRisks(made.risk, adopting), uses: [...made.uses ?? [], ...parents.flatMap((parent) => useOf(parent, 'alter'))] };
   }
-  return { ...ddl('HIGH', 'create', 'table', nameOf(relation)), uses: useOf(relation) };
+  // What it is a part of shows its rows from now on.
+  const parents = nodesIn(tree, 'inhRelations').flatMap((parent) => useOf(parent.tree, 'alter', 'read'));
+  return { ...ddl('HIGH', 'create', 'table', nameOf(relation)), uses: [...useOf(relation), ...parents] };
 }
 
 const builtinTypes: ReadonlySet<string> = new Set([

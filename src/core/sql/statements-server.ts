@@ -5,8 +5,8 @@
  */
 import type { EffectKind, Level, Recoverability } from '../risk.ts';
 import { joinAll, joinRisks } from '../risk.ts';
-import { objectKind } from './object-kinds.ts';
-import { effect, nameOf, risk, useOf } from './own-reading.ts';
+import { objectKind, relationKinds } from './object-kinds.ts';
+import { effect, mentionNamed, nameOf, risk, useOf } from './own-reading.ts';
 import type { OwnReading, StatementRow } from './own-reading.ts';
 import { catalogChange, ddl, dropRisk } from './statements-schema.ts';
 import { flagIn, namesOf, nodeIn, nodesIn, numberIn, rangeVarNames, stringIn, treeIn } from './tree.ts';
@@ -45,7 +45,7 @@ function privilegeRows(): Readonly<Record<string, StatementRow>> {
     AlterRoleStmt: role('It changes what a role may do or how it logs in.'),
     AlterRoleSetStmt: (tree, context) => ({ ...role('It changes the settings of every later session of a role.')(tree, context), inner: 'stored' }),
     DropRoleStmt: () => ({ risk: risk('CRITICAL', 'privilege.role', 'It drops roles.', [effect('drop', 'role'), effect('privilege', 'role')]), changes: catalogChange }),
-    ReassignOwnedStmt: () => ({ risk: risk('CRITICAL', 'privilege.owner', 'It gives everything that a role owns to another.', [effect('privilege', 'role')]), changes: catalogChange }),
+    ReassignOwnedStmt: () => ({ risk: risk('CRITICAL', 'privilege.owner', 'It gives everything that a role owns to another.', [effect('privilege', 'role'), effect('privilege', 'table')]), changes: catalogChange }),
     DropOwnedStmt: () => ({
       risk: risk('CRITICAL', 'drop.owned', 'It drops everything that a role owns, and its privileges.', [effect('drop', 'schema'), effect('drop', 'table'), effect('privilege', 'role')], 'point-in-time'),
       changes: catalogChange,
@@ -68,11 +68,20 @@ function grant(tree: Tree): OwnReading {
 function replicationRows(): Readonly<Record<string, StatementRow>> {
   const row = (object: string, field: string, message: string): StatementRow => critical('replication', object, field, `replication.${object}`, message);
   return {
-    CreatePublicationStmt: row('publication', 'pubname', 'It offers tables to other servers.'),
-    AlterPublicationStmt: row('publication', 'pubname', 'It changes which tables other servers get.'),
+    CreatePublicationStmt: publication('It offers tables to other servers.'),
+    AlterPublicationStmt: publication('It changes which tables other servers get.'),
     CreateSubscriptionStmt: row('subscription', 'subname', 'It fetches tables from another server.'),
     AlterSubscriptionStmt: row('subscription', 'subname', 'It changes what is fetched from another server.'),
     DropSubscriptionStmt: row('subscription', 'subname', 'It ends the replication from another server.'),
+  };
+}
+
+/** Those of a schema, or of the whole database, are not named. */
+function publication(message: string): StatementRow {
+  return (tree) => {
+    const isWide = flagIn(tree, 'for_all_tables') || nodesIn(tree, 'pubobjects').some((one) => stringIn(one.tree, 'pubobjtype') !== 'PUBLICATIONOBJ_TABLE');
+    const effects = [effect('replication', 'publication', stringIn(tree, 'pubname')), ...(isWide ? [effect('read', 'table')] : [])];
+    return { risk: risk('CRITICAL', 'replication.publication', message, effects), changes: catalogChange };
   };
 }
 
@@ -96,7 +105,10 @@ function outsideRows(): Readonly<Record<string, StatementRow>> {
     AlterEventTrigStmt: server('event trigger', 'trigname', 'It switches an event trigger on or off.'),
     CreateExtensionStmt: made('CRITICAL', 'create', 'extension', 'extname'),
     AlterExtensionStmt: made('CRITICAL', 'alter', 'extension', 'extname'),
-    AlterExtensionContentsStmt: made('CRITICAL', 'alter', 'extension', 'extname'),
+    AlterExtensionContentsStmt: (tree) => {
+      const isRelation = relationKinds.has(stringIn(tree, 'objtype') ?? '');
+      return { ...ddl('CRITICAL', 'alter', 'extension', stringIn(tree, 'extname') ?? ''), relations: isRelation ? [mentionNamed(namesOf(nodeIn(tree, 'object')), 'alter')] : [] };
+    },
     CreatePLangStmt: made('CRITICAL', 'create', 'language', 'plname'),
     CreateAmStmt: made('CRITICAL', 'create', 'access method', 'amname'),
     CreateTransformStmt: () => ddl('CRITICAL', 'create', 'transform'),

@@ -9,11 +9,13 @@ import { hasBudgets, isCounted, type BudgetUse } from '../core/policy/budgets.ts
 import type { Policy } from '../core/policy/policy.ts';
 import type { Risk } from '../core/risk.ts';
 import { changesRows } from '../core/sql/changes-rows.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { Budgets } from '../store/budgets.ts';
 
 export interface SpendingDeps {
   readonly budgets: Budgets;
   readonly policy: () => Policy;
+  readonly clock: Pick<Clock, 'now'>;
 }
 
 export interface Spending {
@@ -29,24 +31,26 @@ export interface Spending {
 const nothingCounted: Spending = { used: undefined, ran: () => undefined, settled: () => undefined, giveBack: () => undefined };
 
 /** For what may wait: the count is exact. */
-export async function spend({ budgets, policy }: SpendingDeps, agent: string, risk: Risk, impact: Impact): Promise<Spending> {
+export async function spend({ budgets, policy, clock }: SpendingDeps, agent: string, risk: Risk, impact: Impact): Promise<Spending> {
   if (!hasBudgets(policy()) || !isCounted(risk)) return nothingCounted;
   const reserved = impact.kind === 'measured' || impact.kind === 'bounded' ? countedRows(impact)?.total ?? 0 : 0;
+  // Before it is counted, so that nothing is ever given back to a later window than it was taken from.
+  const takenAt = clock.now();
   // Without an answer of the store nothing is known of the budget, and the rule denies.
   const used = await budgets.take(agent, { statements: 1, rowsChanged: reserved, rowsRead: 0 }).catch(() => undefined);
-  return used === undefined ? nothingCounted : spendingOf(budgets, agent, risk, used, reserved);
+  return used === undefined ? nothingCounted : spendingOf(budgets, agent, risk, used, { rows: reserved, takenAt });
 }
 
 /** For a SAFE read, at once: what is known is at most a second old. */
-export function spendNow({ budgets, policy }: SpendingDeps, agent: string, risk: Risk): Spending | undefined {
+export function spendNow({ budgets, policy, clock }: SpendingDeps, agent: string, risk: Risk): Spending | undefined {
   if (!hasBudgets(policy()) || !isCounted(risk)) return undefined;
   const used = budgets.used(agent);
   if (used === undefined) return nothingCounted;
   budgets.add(agent, { statements: 1 });
-  return spendingOf(budgets, agent, risk, used, 0);
+  return spendingOf(budgets, agent, risk, used, { rows: 0, takenAt: clock.now() });
 }
 
-function spendingOf(budgets: Budgets, agent: string, risk: Risk, used: BudgetUse, reservedAtFirst: number): Spending {
+function spendingOf(budgets: Budgets, agent: string, risk: Risk, used: BudgetUse, { rows: reservedAtFirst, takenAt }: { readonly rows: number; readonly takenAt: Date }): Spending {
   const isChange = changesRows(risk);
   let reserved = reservedAtFirst;
   let tags = 0;
@@ -65,10 +69,11 @@ function spendingOf(budgets: Budgets, agent: string, risk: Risk, used: BudgetUse
     settled: ({ elsewhere = 0 }) => {
       const more = elsewhere - reserved;
       reserved = 0;
-      if (more !== 0) budgets.add(agent, { rowsChanged: more });
+      if (more > 0) budgets.add(agent, { rowsChanged: more });
+      if (more < 0) budgets.add(agent, { rowsChanged: more }, takenAt);
     },
     giveBack: () => {
-      budgets.add(agent, { statements: -1, rowsChanged: -reserved });
+      budgets.add(agent, { statements: -1, rowsChanged: -reserved }, takenAt);
       reserved = 0;
     },
   };

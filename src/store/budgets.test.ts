@@ -66,6 +66,18 @@ test('each window begins anew on its own boundary', () => withStore(async ({ dat
   });
 }));
 
+test('what is given back leaves the window that it was counted in, and no later one', () => withStore(async ({ database }) => {
+  const clock = clockAt(noon);
+  await withBudgets(database, clock, async (budgets) => {
+    await budgets.take('ada', { ...one, rowsChanged: 50 });
+    const takenAt = clock.now();
+    clock.ms = Date.UTC(2026, 2, 2, 12, 31, 0);
+    budgets.add('ada', { statements: -1, rowsChanged: -50 }, takenAt);
+    const { minute, hour } = await budgets.take('ada', noAmounts);
+    assert.deepEqual([minute, hour], [noAmounts, noAmounts]);
+  });
+}));
+
 test('what was known is not known any more after a second without news', () => withStore(async ({ database }) => {
   const clock = clockAt(noon);
   await withBudgets(database, clock, async (budgets) => {

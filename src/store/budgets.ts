@@ -14,8 +14,8 @@ export interface Budgets {
   used(agent: string): BudgetUse | undefined;
   /** Counts it and returns what was used before, exactly. Throws Failure `store_unavailable`. */
   take(agent: string, amounts: Amounts): Promise<BudgetUse>;
-  /** Counts what has been done, or takes back what was not; it is written soon. */
-  add(agent: string, amounts: Partial<Amounts>): void;
+  /** Counts what has been done; it is written soon. `takenAt`: takes back what was counted then, in the windows of that moment. */
+  add(agent: string, amounts: Partial<Amounts>, takenAt?: Date): void;
   /** Writes what is left. */
   close(): Promise<void>;
 }
@@ -80,8 +80,7 @@ class SqlBudgets implements Budgets {
     }));
   }
 
-  add(agent: string, amounts: Partial<Amounts>): void {
-    const at = this.#deps.clock.now();
+  add(agent: string, amounts: Partial<Amounts>, at = this.#deps.clock.now()): void {
     const mine = this.#pending.get(agent) ?? new Map<string, Amounts>();
     for (const window of windows) {
       const key = keyOf(window, windowSince(window, at));

@@ -1,6 +1,7 @@
 /**
  * Redaction: a statement's text without anything that could be a value, so that it may be stored and shown. Literals
- * become `?`, comments go, whitespace folds; names and `$1` parameters stay. Text that the grammar does not accept is
+ * become `?`, comments go, whitespace folds; names and `$1` parameters stay, and so does the code of DO blocks and functions,
+ * without its own literals, because whoever approves it must see what it does. Text that the grammar does not accept is
  * never kept at all, because where its literals end is anybody's guess.
  */
 import { sha256Hex } from '../../lib/sha256.ts';
@@ -17,7 +18,7 @@ export function redact(sql: string, parser: Pick<Parser, 'parse'>): string {
   if (tokens === undefined || tokens.some(({ kind }, at) => kind === 'number' && tokens[at + 1]?.kind === 'string')) {
     return `[unparsable, ${Buffer.byteLength(sql)} bytes]`;
   }
-  const text = withoutLiterals(tokens).join('').trim();
+  const text = withoutLiterals(withCode(tokens)).join('').trim();
   return text.length <= redactedCharsMax ? text : `${cutWhole(text, redactedCharsMax)} … (cut: ${text.length - redactedCharsMax} characters more)`;
 }
 
@@ -25,6 +26,32 @@ export function redact(sql: string, parser: Pick<Parser, 'parse'>): string {
 export function fingerprint(sql: string): string {
   const words = withoutLiterals(tokensOf(sql)).filter((word) => word !== ' ').map((word) => (word.startsWith('"') ? word : word.toLowerCase()));
   return sha256Hex(foldLists(words).join(' ')).slice(0, fingerprintHexChars);
+}
+
+/** Strings that are code in a language with the lexical rules of SQL, as symbols of what may be kept of them. */
+function withCode(tokens: readonly Token[]): readonly Token[] {
+  const said = tokens.flatMap((token, at) => (token.kind === 'space' || token.kind === 'comment' ? [] : [{ at, word: token.text.toLowerCase(), kind: token.kind }]));
+  const code = new Set<number>();
+  let start = 0;
+  for (const [index, { word }] of [...said, { word: ';' }].entries()) {
+    if (word !== ';') continue;
+    const statement = said.slice(start, index);
+    start = index + 1;
+    const words = statement.map((one) => one.word);
+    const isRoutine = words[0] === 'create' && words.slice(1, 4).some((one) => one === 'function' || one === 'procedure');
+    const language = words[words.indexOf('language') + 1]?.replaceAll(/^['"]|['"]$/g, '');
+    if (!(words[0] === 'do' || isRoutine) || (words.includes('language') ? language !== 'plpgsql' && language !== 'sql' : isRoutine)) continue;
+    for (const [place, { at, kind }] of statement.entries()) {
+      if (kind === 'string' && words[place - 1] !== 'language' && (!isRoutine || words[place - 1] === 'as')) code.add(at);
+    }
+  }
+  return code.size === 0 ? tokens : tokens.map((token, at) => (code.has(at) ? codeToken(token) : token));
+}
+
+function codeToken(token: Token): Token {
+  const [opening] = /^\$[^$]*\$/.exec(token.text) ?? [];
+  const inner = opening !== undefined ? token.text.slice(opening.length, -opening.length) : token.text.startsWith("'") ? token.text.slice(1, -1).replaceAll("''", "'") : undefined;
+  return inner === undefined ? token : { kind: 'symbol', text: `$$ ${withoutLiterals(tokensOf(inner)).join('').trim()} $$` };
 }
 
 /** Each token as it may be kept; one space for any run of whitespace and comments. */

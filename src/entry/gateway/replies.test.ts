@@ -13,7 +13,7 @@ function scene(): Scene {
   const seen: string[] = [];
   const answers: (string | null | undefined)[] = [];
   const events = {
-    onQueryRan: () => {}, onWatchRows: () => {}, rowsSent: () => 0, onFatal: () => {}, onError: () => { seen.push('error'); return undefined; },
+    onQueryRan: () => {}, onWatchRows: () => {}, onFatal: () => {}, onError: () => { seen.push('error'); return undefined; },
     onTransactionEnd: (how: string) => { seen.push(how); },
     onParameter: (name: string, value: string) => { seen.push(`${name}=${value}`); return true; },
   };

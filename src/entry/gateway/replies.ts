@@ -69,7 +69,6 @@ export interface ReplyEvents {
   readonly onParameter: (name: string, value: string) => boolean;
   /** Whether rows must be seen from now on: they belong to a question of our own. */
   readonly onWatchRows: (isWatched: boolean) => void;
-  readonly rowsSent: () => number;
   /** The server says that it will close the connection. */
   readonly onFatal: () => void;
 }
@@ -229,7 +228,6 @@ export class Replies {
     this.isCopyIn = false;
     if (this.#expected[0]?.kind === 'own-query') return hide;
     const head = this.#runningHead();
-    this.#events.rowsSent();
     const { statement, ended } = this.#fate.ran(head.unit, tag);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
     if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
@@ -242,7 +240,6 @@ export class Replies {
 
   #suspended(): Seen {
     const head = this.#runningHead();
-    this.#events.rowsSent();
     if (head.kind === 'execute') {
       head.unit.ran?.(head.rowsMax ?? null);
       this.implicit.executed(undefined, undefined);
@@ -266,9 +263,6 @@ export class Replies {
   #failed(body: Buffer): Seen {
     const { severity, code } = decodeDiagnostic(body);
     this.isCopyIn = false;
-    // A statement that fails at its last row has shown all others, and none of them is in a command tag.
-    const rows = this.#events.rowsSent();
-    if (rows > 0) this.running?.ran?.(rows);
     if (severity === 'FATAL' || severity === 'PANIC') {
       this.#events.onFatal();
       return pass;

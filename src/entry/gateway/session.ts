@@ -47,6 +47,7 @@ export interface SessionDeps {
   readonly onEnd: () => void;
 }
 
+const endsRows: ReadonlySet<number> = new Set([backendType.commandComplete, backendType.portalSuspended, backendType.errorResponse]);
 const valueSettings: ReadonlySet<string> = new Set(['TimeZone', 'DateStyle', 'IntervalStyle']);
 
 export class Session {
@@ -92,7 +93,6 @@ export class Session {
         onError: (body) => { state.failed(); return errorWithoutValues(body, deps.context.guard.policyFor(deps.context.actor.name, deps.context.database)); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
         onWatchRows: (isWatched) => { this.#scanner.watch(backendType.dataRow, isWatched); },
-        rowsSent: () => this.#scanner.takeCount(),
         onFatal: () => { this.#isFatalSeen = true; },
       },
     });
@@ -339,6 +339,9 @@ export class Session {
 
   #see(type: number, bytes: Buffer, at: number, end: number): void {
     const brokenEnd = type === backendType.errorResponse ? this.#brokenCopy.endFor(bytes.subarray(at, end)) : undefined;
+    // A statement that fails at its last row has shown all others, and none of them is in a command tag.
+    const rows = endsRows.has(type) ? this.#scanner.takeCount() : 0;
+    if (rows > 0 && type === backendType.errorResponse) this.#replies.running?.ran?.(rows);
     const seen = this.#replies.see(type, bytes, at, end);
     const replacement = brokenEnd ?? seen;
     if (replacement === undefined) return;

@@ -187,12 +187,12 @@ describe('the session itself (H29, H33)', () => {
     assert.match(schema, /^pg_temp_\d+$/);
     await lets(`CREATE TABLE ${schema}.lines (id int, note text CHECK (note <> 'f'))`);
     await denies("UPDATE lines SET note = 'e' WHERE id = 1");
-    await lets(`CREATE DOMAIN ${schema}.made AS text`);
-    await direct.query("CREATE TYPE made AS ENUM ('a')");
+    await lets(`CREATE DOMAIN ${schema}.coined AS text`);
+    await direct.query("CREATE TYPE coined AS ENUM ('a')");
     try {
-      await denies("SELECT 'a'::made");
+      await denies("SELECT 'a'::coined");
     } finally {
-      await direct.query('DROP TYPE public.made');
+      await direct.query('DROP TYPE public.coined');
     }
   });
 

@@ -210,7 +210,7 @@ describe('while it waits for a person', () => {
     for (let round = 0; round < 40; round += 1) {
       await client.send(query("SET statement_timeout = '1ms'")).until('Z');
       const lines = await client.send(query('SELECT 1')).until('Z');
-      assert.ok(lines.includes('D:1') || lines[0] === 'E:57014', lines.join(' '));
+      assert.ok(lines.includes('D:1') || lines.includes('E:57014'), lines.join(' '));
     }
     for (const { message } of client.errors) assert.equal(message, 'canceling statement due to statement timeout');
     client.end();

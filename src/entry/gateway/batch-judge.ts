@@ -16,7 +16,7 @@ import type { Setting } from './judgements.ts';
 import { cancelled } from './judging.ts';
 import { keepTimeLimits, learnNames, learnPath } from './learn.ts';
 import type { Plan } from './plan.ts';
-import { errorOf, failureOf } from './refuse.ts';
+import { errorOf, refusalOf } from './refuse.ts';
 import type { Replies } from './replies.ts';
 import { blockOf } from './transaction-debts.ts';
 import { functionCandidate, queryCandidate } from './whole-plan.ts';
@@ -154,5 +154,5 @@ function unsynced(): Failure {
 
 /** Throws what is neither a Failure nor the client's mistake. */
 function refusedBy(error: unknown): Judged {
-  return { kind: 'refused', error: errorOf(failureOf(error)) };
+  return { kind: 'refused', error: refusalOf(error) };
 }

@@ -20,7 +20,7 @@ import { withDoubt, type Setting } from './judgements.ts';
 import { firstUserOid, quoteIdentifier } from './oid-names.ts';
 import { cutPlan, type Plan } from './plan.ts';
 import { namedBefore, PlannedNames } from './planned-names.ts';
-import { errorOf, failureOf, ownErrors } from './refuse.ts';
+import { ownErrors, refusalOf, SyntaxRefusal } from './refuse.ts';
 import { nothingToUndo, type Portal, type Prepared, type Undo } from './registry.ts';
 import type { Expected } from './replies.ts';
 import { runsUnreadCode } from './session-state.ts';
@@ -99,7 +99,7 @@ export class ExtendedPlan {
     const { assessment } = this.#context.judgements.judge(message.sql, setting);
     // Whatever becomes of a Parse without a name, the statement without a name before it is gone.
     if (message.statement === '' && (assessment.error !== undefined || assessment.statements.length > 1)) this.#context.registry.deallocate('');
-    if (assessment.error !== undefined) throw unreadable(assessment.error, message.sql);
+    if (assessment.error !== undefined) throw unreadable(message.sql, assessment.error, this.#context);
     if (assessment.statements.length > 1) throw new Failure('statement_unreadable', 'cannot insert multiple commands into a prepared statement');
     const names = new PlannedNames();
     const prepared: Prepared = { source: message.sql, statement: assessment.statements[0]?.statement, parameterTypes: message.parameterTypes, names };
@@ -230,7 +230,7 @@ export class ExtendedPlan {
     const setting = this.#settingOf(portal);
     const isInDoubt = this.#isInDoubt;
     const { assessment, redacted, fingerprint } = this.#context.judgements.judge(portal.source, setting);
-    if (assessment.error !== undefined) throw unreadable(assessment.error, portal.source);
+    if (assessment.error !== undefined) throw unreadable(portal.source, assessment.error, this.#context);
     const ofPortal = (under: Setting): Risk => {
       const now = this.#riskOf(portal, under);
       const own = joinRisks(portal.names?.with(now, under) ?? now, portal.statement === undefined ? nothing : namedBefore(portal.statement, this.#context, under));
@@ -304,7 +304,7 @@ function startsWith(frame: Frame, portal: string): boolean {
 }
 
 function refusedBy(error: unknown): Refused {
-  return { kind: 'refused', error: errorOf(failureOf(error)) };
+  return { kind: 'refused', error: refusalOf(error) };
 }
 
 /** undefined: there are no values. */
@@ -343,7 +343,9 @@ export function shownWith(redacted: string, statements: readonly Statement[], { 
   return [redacted, ...bodies].join(' ');
 }
 
-export function unreadable(message: string, sql: string): Failure {
+export function unreadable(sql: string, message: string, { judgements }: Pick<SessionContext, 'judgements'>): Failure | SyntaxRefusal {
+  const syntax = judgements.syntaxErrorOf(sql);
+  if (syntax !== undefined) return new SyntaxRefusal(syntax);
   if (Buffer.byteLength(sql) > sqlBytesMax) return new Failure('too_large', `Backstop reads statements of up to ${sqlBytesMax} bytes; this one is longer, so it was not sent.`);
   return new Failure('statement_unreadable', `Backstop cannot read this statement, so it was not sent: ${message}`);
 }

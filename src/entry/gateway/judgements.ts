@@ -4,7 +4,7 @@
  * an open transaction, names of prepared statements) is judged anew each time. Bounded by count and by text length.
  */
 import type { Catalog } from '../../core/sql/catalog.ts';
-import type { Parser } from '../../lib/pgsql/parser.ts';
+import type { Parser, SyntaxError } from '../../lib/pgsql/parser.ts';
 import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { rowBound, type RowBound } from '../../core/sql/row-bound.ts';
 import { mayEndTransaction } from '../../core/sql/transaction-control.ts';
@@ -96,6 +96,9 @@ export class Judgements {
     if (isShared) this.#byStatement.set(statement, { risk, catalog: setting.catalog, place });
     return risk;
   }
+
+  /** Why a text cannot be read, as the server would tell who sent it; undefined where that is not known. */
+  syntaxErrorOf(sql: string): SyntaxError | undefined { return this.#parser.syntaxErrorOf(sql); }
 
   /** How to count what these statements would change. `written`: see MeasureInput. */
   measurePlan(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, written: ReadonlySet<string> | undefined): MeasurePlan {

@@ -8,7 +8,7 @@ import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { Frame } from '../../lib/pgwire/frame-reader.ts';
 import { decodeFrontend } from '../../lib/pgwire/frontend-decode.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
-import { errorOf, failingExecute, failureOf, holdNotice, ownErrors } from './refuse.ts';
+import { errorOf, failingExecute, holdNotice, ownErrors, refusalOf, SyntaxRefusal } from './refuse.ts';
 
 const read = (message: Buffer) => decodeDiagnostic(message.subarray(5));
 
@@ -40,8 +40,13 @@ test('the notice of a hold names the approval and how to answer it', () => {
   assert.match(`${fields.message} ${fields.detail} ${fields.hint}`, /apr_7.*55 seconds.*It writes\..*backstop approvals approve apr_7/);
 });
 
+test('a syntax error is what the server would say of it', () => {
+  const fields = read(refusalOf(new SyntaxRefusal({ message: 'syntax error at or near "FRM"', position: 10 })));
+  assert.deepEqual(fields, { severity: 'ERROR', code: '42601', message: 'syntax error at or near "FRM"', position: '10' });
+});
+
 test('a malformed message is a failure of the client, and anything unknown stays a fault', () => {
-  assert.equal(failureOf(new ProtocolError('not-utf8', 'text')).code, 'statement_unreadable');
-  assert.equal(failureOf(new ProtocolError('malformed', 'text')).code, 'protocol_violation');
-  assert.throws(() => failureOf(new TypeError('a bug')), TypeError);
+  assert.equal(read(refusalOf(new ProtocolError('not-utf8', 'text'))).code, '42601');
+  assert.equal(read(refusalOf(new ProtocolError('malformed', 'text'))).code, '08P01');
+  assert.throws(() => refusalOf(new TypeError('a bug')), TypeError);
 });

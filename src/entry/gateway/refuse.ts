@@ -8,6 +8,8 @@ import type { Approval } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
 import { impactSentence } from '../../core/impact.ts';
 import { encodeErrorResponse, encodeNoticeResponse } from '../../lib/pgwire/backend-encode.ts';
+import type { SyntaxError } from '../../lib/pgsql/parser.ts';
+import type { DiagnosticFields } from '../../lib/pgwire/diagnostic.ts';
 import { encodeExecute } from '../../lib/pgwire/frontend-encode.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 
@@ -66,8 +68,23 @@ export function holdNotice(approval: Approval, waitMs: number): Buffer {
   });
 }
 
+/** A text that PostgreSQL's grammar refuses, in the words of PostgreSQL, which quote it. */
+export class SyntaxRefusal extends Error {
+  readonly fields: DiagnosticFields;
+
+  constructor({ message, position }: SyntaxError) {
+    super('syntax error');
+    this.fields = { severity: 'ERROR', code: '42601', message, position: String(position) };
+  }
+}
+
+/** The answer to a message that is refused for what it is. Throws what is no fault of the client's. */
+export function refusalOf(error: unknown): Buffer {
+  return error instanceof SyntaxRefusal ? encodeErrorResponse(error.fields) : errorOf(failureOf(error));
+}
+
 /** A malformed message of which the frames around are intact. */
-export function failureOf(error: unknown): Failure {
+function failureOf(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof ProtocolError) {
     return new Failure(error.fault === 'not-utf8' ? 'statement_unreadable' : 'protocol_violation', `Backstop cannot read this message: ${error.message}`, { cause: error });

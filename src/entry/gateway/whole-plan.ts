@@ -38,7 +38,7 @@ export async function functionCandidate(frame: Frame, context: SessionContext, s
 
 function candidateOf(sql: string, context: SessionContext, setting: Setting, digest: (statements: readonly Statement[]) => string): Candidate {
   const { assessment, redacted, fingerprint } = context.judgements.judgeQuery(sql, setting);
-  if (assessment.error !== undefined) throw unreadable(assessment.error, sql);
+  if (assessment.error !== undefined) throw unreadable(sql, assessment.error, context);
   const statements = assessment.statements.map(({ statement }) => statement);
   return {
     text: sql, facts: { redacted: shownWith(redacted, statements, context), fingerprint }, statements, digest: digest(statements), setting,

@@ -84,6 +84,17 @@ test('a message says where and never quotes the text', () => {
   }
 });
 
+test('what the server says of a syntax error is known, and of nothing else', () => {
+  for (const major of [15, 18]) {
+    const parser = parserOf(major);
+    assert.deepEqual(parser.syntaxErrorOf("SELECT 'ü' FRM t x"), { message: 'syntax error at or near "t"', position: 16 });
+    assert.deepEqual(parser.syntaxErrorOf('SELECT 1 +'), { message: 'syntax error at end of input', position: 11 });
+    assert.deepEqual(parser.syntaxErrorOf("SELECT 'open"), { message: "unterminated quoted string at or near \"'open\"", position: 8 });
+    // These have a SQLSTATE or a hint of their own.
+    for (const sql of ["SELECT E'\\u00'", 'CREATE ASSERTION a CHECK (true)', "SELECT E'\\xff'", 'SELECT 1\0', '\ud800', 'SELECT 1']) assert.equal(parser.syntaxErrorOf(sql), undefined, sql);
+  }
+});
+
 test('parsing never throws, whatever the text', () => {
   const words = fc.constantFrom('select', 'delete', 'from', 't', '(', ')', "'", '"', '$$', '$a$', '--', '/*', '*/', ';', ',', '::', 'E\'\\', '\n', '1', '.', 'é', '\u{1f418}', '\0', '\ud800');
   fc.assert(fc.property(fc.oneof(fc.array(words, { maxLength: 30 }).map((parts) => parts.join(' ')), fc.string({ unit: 'binary' })), (sql) => {

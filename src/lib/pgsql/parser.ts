@@ -18,9 +18,14 @@ export type ParseResult =
   | { readonly kind: 'parsed'; readonly statements: readonly ParsedStatement[] }
   | { readonly kind: 'unparsable'; readonly message: string; /** 1-based character, when known */ readonly position?: number };
 
+/** As the server shows it, with the place in the text quoted. */
+export interface SyntaxError { readonly message: string; /** 1-based character */ readonly position: number }
+
 export interface Parser {
   readonly major: number;
   parse(sql: string): ParseResult;
+  /** What the server says of a text that is unparsable, if that is known. It may quote a literal: for who sent the text, and nobody else. */
+  syntaxErrorOf(sql: string): SyntaxError | undefined;
   /** The SQL texts inside a PL/pgSQL function given as its CREATE FUNCTION statement; null when it cannot be read or runs dynamic SQL. */
   readPlpgsql(createFunction: string): readonly string[] | null;
 }
@@ -52,6 +57,7 @@ export async function loadParser(major: ParserMajor): Promise<Parser> {
       if (last?.sql !== text) last = { sql: text, result: parseWith(sql, text) };
       return last.result;
     },
+    syntaxErrorOf: (text) => syntaxErrorOf(sql, text),
     readPlpgsql(createFunction) {
       if (refusal(createFunction) !== undefined) return null;
       try {
@@ -107,16 +113,35 @@ function opensTooManyComments(sql: string): boolean {
   return false;
 }
 
-interface SyntaxFailure extends Error { readonly sqlDetails: { readonly cursorPosition?: number } }
+interface SyntaxFailure extends Error { readonly sqlDetails: { readonly cursorPosition?: number; readonly functionName?: string } }
 
 function isSyntaxError(error: unknown): error is SyntaxFailure {
   return error instanceof Error && 'sqlDetails' in error && typeof error.sqlDetails === 'object' && error.sqlDetails !== null;
 }
 
 function syntaxError(error: SyntaxFailure, sql: string): ParseResult {
-  const at = error.sqlDetails.cursorPosition;
-  const position = at === undefined || at < 0 || at > [...sql].length ? undefined : at + 1;
+  const position = positionOf(error, sql);
   return { kind: 'unparsable', message: withoutQuotation(error.message), ...(position === undefined ? {} : { position }) };
+}
+
+function positionOf({ sqlDetails: { cursorPosition: at } }: SyntaxFailure, sql: string): number | undefined {
+  return at === undefined || at < 0 || at > [...sql].length ? undefined : at + 1;
+}
+
+/** Only of what its scanner reports is it known that the server gives it the SQLSTATE of syntax errors, and nothing besides. */
+function syntaxErrorOf(slot: GrammarSlot, sql: string): SyntaxError | undefined {
+  if (refusal(sql) !== undefined) return undefined;
+  try {
+    slot.current.parseSync(sql);
+    return undefined;
+  } catch (error) {
+    if (!isSyntaxError(error)) {
+      slot.replace();
+      return undefined;
+    }
+    const position = positionOf(error, sql);
+    return position === undefined || error.sqlDetails.functionName !== 'scanner_yyerror' ? undefined : { message: error.message, position };
+  }
 }
 
 /** PostgreSQL quotes the offending text, which may be a literal: `syntax error at or near "…"`. */

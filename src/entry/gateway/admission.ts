@@ -34,13 +34,16 @@ export interface Candidate {
   /** Its risk under a catalog; the rest of the setting is the session as planned up to it. */
   readonly riskUnder: (setting: Setting) => Risk;
   readonly setting: Setting;
+  /** Behind an Execute of its batch that ends a failed transaction, or takes it back to a savepoint. */
+  readonly isRevived?: boolean;
   /** The values of an Execute. */
   readonly bind?: MeasureRequest['bind'];
 }
 
 export type Admitted =
   | { readonly kind: 'permitted'; readonly unit: Unit; readonly risk: Risk }
-  | { readonly kind: 'refused'; readonly error: Buffer };
+  /** `isAborted`: because of the transaction, in which its Bind cannot run anything either. */
+  | { readonly kind: 'refused'; readonly error: Buffer; readonly isAborted?: boolean };
 
 export interface AdmissionHooks {
   readonly inTransaction: () => boolean;
@@ -99,7 +102,7 @@ export class Admission {
     } catch (error) {
       return { kind: 'refused', error: errorOf(asFailure(error)) };
     }
-    if (this.#hooks.isAborted() && !endsTransaction(candidate.statements[0])) return { kind: 'refused', error: ownErrors.abortedTransaction() };
+    if (this.#hooks.isAborted() && candidate.isRevived !== true && !endsTransaction(candidate.statements[0])) return { kind: 'refused', error: ownErrors.abortedTransaction(), isAborted: true };
     return this.#ask(candidate);
   }
 
@@ -291,7 +294,7 @@ function castsUnseen(): Failure {
 }
 
 /** What an aborted transaction still accepts. */
-function endsTransaction(statement: Statement | undefined): boolean {
+export function endsTransaction(statement: Statement | undefined): boolean {
   const verb = statement?.transaction?.verb;
   return verb === 'commit' || verb === 'rollback' || verb === 'rollback-to' || verb === 'prepare';
 }

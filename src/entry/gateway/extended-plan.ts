@@ -11,7 +11,7 @@ import {
 import { headerBytes, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { sqlBytesMax } from '../../lib/pgsql/parser.ts';
 import { frontendType } from '../../lib/pgwire/message-type.ts';
-import type { Admission, Candidate } from './admission.ts';
+import { endsTransaction, type Admission, type Candidate } from './admission.ts';
 import type { SessionContext } from './context.ts';
 import { digestOf } from './digest.ts';
 import type { Unit } from './fate.ts';
@@ -27,7 +27,7 @@ import { runsUnreadCode } from './session-state.ts';
 
 /** A message that may go on, or the error in its place. */
 type Step = Expected | Refused;
-interface Refused { readonly kind: 'refused'; readonly error: Buffer }
+interface Refused { readonly kind: 'refused'; readonly error: Buffer; readonly isAborted?: boolean }
 
 export class ExtendedPlan {
   readonly #context: SessionContext;
@@ -41,6 +41,8 @@ export class ExtendedPlan {
   readonly #parseAt = new Map<string, number>();
   /** Something that nobody read runs earlier in this batch. */
   #isInDoubt = false;
+  /** A transaction that has failed is over, or taken back, by then. */
+  #isRevived = false;
 
   constructor(context: SessionContext, admission: Admission, frames: readonly Frame[], newSetting: () => Setting) {
     this.#context = context;
@@ -66,7 +68,8 @@ export class ExtendedPlan {
 
   /** The plan, if this is where it ends. */
   #append(step: Step, at: number, skipped: (unit: Unit) => void): Plan | undefined {
-    if (step.kind === 'refused') return cutPlan(this.#frames, this.#expected, this.#cutFor(at), step.error, skipped);
+    // In a failed transaction the server refuses the Bind itself, and says what is wrong with it.
+    if (step.kind === 'refused') return cutPlan(this.#frames, this.#expected, step.isAborted === true ? at : this.#cutFor(at), step.error, skipped);
     this.#expected.push(step);
     return undefined;
   }
@@ -203,6 +206,7 @@ export class ExtendedPlan {
     const { statement } = portal;
     if (statement === undefined) return { kind: 'execute', unit, undo: nothingToUndo, part };
     this.#isInDoubt ||= runsUnreadCode(statement, risk);
+    this.#isRevived ||= endsTransaction(statement);
     const undoNames = this.#context.registry.apply(statement.changes, portal.source, this.#context.state.epoch, portal, boundDigestOf(portal));
     this.#context.state.letThrough(statement, risk);
     // Skipped behind an error, it has not begun: its portal may outlive that, and is then judged when it is executed.
@@ -228,7 +232,7 @@ export class ExtendedPlan {
 
   #candidateWith(portal: Portal<Unit>, rowsMax: number, casts: readonly string[]): Candidate {
     const setting = this.#settingOf(portal);
-    const isInDoubt = this.#isInDoubt;
+    const [isInDoubt, isRevived] = [this.#isInDoubt, this.#isRevived];
     const { assessment, redacted, fingerprint } = this.#context.judgements.judge(portal.source, setting);
     if (assessment.error !== undefined) throw unreadable(portal.source, assessment.error, this.#context);
     const ofPortal = (under: Setting): Risk => {
@@ -240,7 +244,7 @@ export class ExtendedPlan {
     const statements = portal.statement === undefined ? [] : [portal.statement];
     return {
       text: portal.source, facts: { redacted: shownWith(redacted, statements, this.#context), fingerprint }, statements,
-      digest: this.#digestOf(portal, rowsMax), setting, ...bindOf(portal), riskUnder: ofPortal,
+      digest: this.#digestOf(portal, rowsMax), setting, isRevived, ...bindOf(portal), riskUnder: ofPortal,
     };
   }
 

@@ -15,11 +15,14 @@ export class ImplicitTransaction {
   #isInBlock = false;
   #isEmpty = true;
   #hasRun = false;
+  #isRevived = false;
 
   /** Nothing is lost if it ends now. */
   get isEmpty(): boolean { return this.#isEmpty; }
   /** It holds what was executed. */
   get hasRun(): boolean { return this.#hasRun; }
+  /** The transaction that had failed at the last ReadyForQuery is over, or taken back to a savepoint. */
+  get isRevived(): boolean { return this.#isRevived; }
 
   sent(kind: Expected['kind']): void {
     if (!withoutTrace.has(kind)) this.#isEmpty = false;
@@ -30,12 +33,13 @@ export class ImplicitTransaction {
     if (ended !== undefined) this.#isInBlock = statement?.transaction?.chain === true;
     else if (statement?.transaction?.verb === 'begin') this.#isInBlock = true;
     this.#hasRun = ended === undefined && !this.#isInBlock;
+    this.#isRevived ||= ended !== undefined || statement?.transaction?.verb === 'rollback-to';
   }
 
   /** ReadyForQuery. */
   ended(status: TransactionStatus): void {
     this.#isInBlock = status !== 'idle';
     this.#isEmpty = true;
-    this.#hasRun = false;
+    this.#hasRun = this.#isRevived = false;
   }
 }

@@ -98,7 +98,7 @@ export class Session {
     });
     this.#admission = new Admission(deps.context, {
       inTransaction: () => this.#replies.status !== 'idle',
-      isAborted: () => this.#replies.status === 'failed',
+      isAborted: () => this.#replies.status === 'failed' && !this.#replies.implicit.isRevived,
       isTextPinned: () => this.#isTextPinned,
       valueSettings: () => this.#valueSettings,
       notify: (notice) => {

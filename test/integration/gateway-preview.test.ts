@@ -7,6 +7,8 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Impact } from '../../src/core/impact.ts';
 import { startMeasuredScene, type MeasuredScene } from '../fixtures/measured-scene.ts';
 import { bind, execute, parse, query, sync } from '../fixtures/unnamed-messages.ts';
+import { until } from '../fixtures/until.ts';
+import type { WireClient } from '../fixtures/wire-client.ts';
 
 let scene: MeasuredScene;
 before(async () => { scene = await startMeasuredScene(); });
@@ -162,4 +164,29 @@ describe('the preview counts what would happen', () => {
     const { impact } = await scene.heldFor(client, query('DELETE FROM parent p USING generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = -p.id'));
     assert.match((impact as Extract<Impact, { kind: 'unknown' }>).reason, /longer than 2 s/);
   }));
+
+  const slow = 'DELETE FROM child c USING generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = -c.id';
+  const isCounting = async (): Promise<boolean> => (await scene.backstop.upstream.run("SELECT FROM pg_stat_activity WHERE state = 'active' AND query ~ 'generate_series' AND pid <> pg_backend_pid()")).length > 0;
+  const pending = async (): Promise<number> => (await scene.backstop.memory.approvals.list('pending', 1_000)).length;
+
+  /** What takes too long to count would be held, after 2 s: whatever ends the count has to come before. */
+  async function whileCounting(client: WireClient, end: () => Promise<readonly string[]>): Promise<void> {
+    const before = await pending();
+    const startedMs = performance.now();
+    client.send(query(slow));
+    await until('it is counted', isCounting);
+    const lines = await end();
+    await until('the count is over', async () => !await isCounting());
+    if (performance.now() - startedMs < 2_000) assert.deepEqual([lines.filter((line) => line !== 'E:57014' && line !== 'Z:I'), await pending()], [[], before]);
+  }
+
+  it('a cancel request ends the count, and nobody is asked', () => scene.withClient((client) => whileCounting(client, async () => {
+    await scene.cancel(client);
+    return client.until('Z');
+  })));
+
+  it('a connection that breaks ends the count, and nobody is asked', () => scene.withClient((client) => whileCounting(client, () => {
+    client.socket.resetAndDestroy();
+    return client.untilClosed();
+  })));
 });

@@ -62,7 +62,11 @@ export function createMeasurer(deps: MeasurerDeps): Measurer {
   return {
     measure: async (request) => {
       let link: Link | undefined;
-      const stop = (): void => { link?.destroy(); };
+      // A server that counts does not see that nobody listens any more.
+      const stop = (): void => {
+        link?.cancel().catch(() => { /* its own time-out ends the count all the same */ });
+        link?.destroy();
+      };
       try {
         link = await links.take(request);
         request.signal?.addEventListener('abort', stop, { once: true });

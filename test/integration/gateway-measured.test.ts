@@ -174,6 +174,14 @@ describe('what changes too much is rolled back, with both numbers (H74)', () => 
     assert.deepEqual([await scene.count("audited WHERE v = 'w'"), await scene.count('audit')], [0, 0]);
   }));
 
+  it('behind a BEGIN that was executed without its Sync, in the transaction that it began', () => scene.withClient(async (client) => {
+    client.send(whole('BEGIN'), query("UPDATE audited SET v = 'w' WHERE id = 1"), query('ROLLBACK'), sync);
+    const lines = [];
+    for (let at = 0; at < 3; at += 1) lines.push(...await client.until('Z'));
+    assert.deepEqual(lines, ['1', '2', 'C:BEGIN', 'C:UPDATE 1', 'Z:T', 'C:ROLLBACK', 'Z:I', 'Z:I']);
+    assert.deepEqual([await scene.count("audited WHERE v = 'w'"), await scene.count('audit')], [0, 0]);
+  }));
+
   it('the true effect of what committed is on record', () => scene.withClient(async (client) => {
     client.send(query("UPDATE audited SET v = 'w' WHERE id = 1"));
     assert.deepEqual(await client.until('Z'), ['C:UPDATE 1', 'Z:I']);

@@ -6,40 +6,31 @@
  */
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import type { Statement } from '../../core/sql/statement.ts';
-import type { TransactionEnd } from './fate.ts';
 import type { Expected } from './replies.ts';
 
 const withoutTrace: ReadonlySet<Expected['kind']> = new Set(['parse', 'describe', 'close', 'sync', 'own-call']);
 
 export class ImplicitTransaction {
-  #isInBlock = false;
   #isEmpty = true;
   #hasRun = false;
-  #isRevived = false;
 
   /** Nothing is lost if it ends now. */
   get isEmpty(): boolean { return this.#isEmpty; }
   /** It holds what was executed. */
   get hasRun(): boolean { return this.#hasRun; }
-  /** The transaction that had failed at the last ReadyForQuery is over, or taken back to a savepoint. */
-  get isRevived(): boolean { return this.#isRevived; }
 
   sent(kind: Expected['kind']): void {
     if (!withoutTrace.has(kind)) this.#isEmpty = false;
   }
 
-  /** An Execute has run, perhaps in a transaction block, perhaps beginning or ending one. */
-  executed(statement: Statement | undefined, ended: TransactionEnd | undefined): void {
-    if (ended !== undefined) this.#isInBlock = statement?.transaction?.chain === true;
-    else if (statement?.transaction?.verb === 'begin') this.#isInBlock = true;
-    this.#hasRun = ended === undefined && !this.#isInBlock;
-    this.#isRevived ||= ended !== undefined || statement?.transaction?.verb === 'rollback-to';
+  /** An Execute has run; `status` is that of the session behind it. */
+  executed(statement: Statement | undefined, status: TransactionStatus): void {
+    this.#hasRun = status === 'idle' && statement?.transaction === undefined;
   }
 
   /** ReadyForQuery. */
-  ended(status: TransactionStatus): void {
-    this.#isInBlock = status !== 'idle';
+  ended(): void {
     this.#isEmpty = true;
-    this.#hasRun = this.#isRevived = false;
+    this.#hasRun = false;
   }
 }

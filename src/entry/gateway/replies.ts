@@ -16,6 +16,7 @@ import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
 import type { Candidate } from './admission.ts';
 import type { TransactionFate, TransactionEnd, Unit } from './fate.ts';
 import { ImplicitTransaction } from './implicit-transaction.ts';
+import { mayCommit } from './may-commit.ts';
 import type { Undo } from './registry.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 
@@ -93,16 +94,8 @@ type Running = Extract<Expected, { readonly unit: Unit }>;
 const bringsItsEnd: ReadonlySet<Expected['kind']> = new Set(['query', 'function-call', 'own-call', 'own-query']);
 const noBody = Buffer.alloc(0);
 
-/** What is held to a ceiling stays uncommitted until someone has looked at it. */
-function mayEnd(expected: Expected): boolean {
-  switch (expected.kind) {
-    case 'query': case 'execute': case 'function-call': return expected.held === undefined;
-    case 'own-call': case 'own-query': case 'sync': return true;
-    case 'parse': case 'bind': case 'close': case 'describe': case 'refusal': case 'own-batch': return false;
-  }
-}
-
 export class Replies {
+  /** As the server last told it, and as the statements that have run since then changed it. */
   status: TransactionStatus = 'idle';
   /** The server waits for CopyData. */
   isCopyIn = false;
@@ -143,14 +136,7 @@ export class Replies {
   }
 
   /** Something that is owed could end the transaction by committing it. */
-  get mayCommit(): boolean {
-    if (this.#expected.some((expected) => expected.kind === 'own-query' && expected.commits)) return true;
-    const units = this.#expected.flatMap((expected) => ('unit' in expected ? [expected.unit] : []));
-    // Whatever is said next to a failed transaction, it does not commit: a COMMIT rolls back. Only what comes after could.
-    if (this.status === 'failed' && units.reduce((sum, { statements }) => sum + statements.length, 0) <= 1) return false;
-    if (this.status === 'idle' && this.#expected.some(mayEnd)) return true;
-    return units.some((unit) => unit.statements.some(({ transaction }) => transaction?.verb === 'commit' || transaction?.verb === 'prepare'));
-  }
+  get mayCommit(): boolean { return mayCommit(this.#expected, this.status); }
 
   expect(expected: Expected): void {
     if ('unit' in expected) this.#fate.start(expected.unit, this.#now());
@@ -230,19 +216,27 @@ export class Replies {
     const head = this.#runningHead();
     const { statement, ended } = this.#fate.ran(head.unit, tag);
     if (ended !== undefined) this.#events.onTransactionEnd(ended);
+    this.#followTransaction(statement, ended);
     if (head.kind === 'query' && statement !== undefined) this.#events.onQueryRan(head.unit, statement);
     if (head.kind === 'execute') {
-      this.implicit.executed(statement, ended);
+      this.implicit.executed(statement, this.status);
       this.#finish(head.unit);
     }
     return head.held?.ran(tag, frameOf(backendType.commandComplete, bytes.subarray(at, end)));
+  }
+
+  /** The server tells it only with the next ReadyForQuery, and what stands before that is judged and performed by it too. */
+  #followTransaction(statement: Statement | undefined, ended: TransactionEnd | undefined): void {
+    const { verb, chain } = statement?.transaction ?? {};
+    if (ended !== undefined && chain !== true) this.status = 'idle';
+    else if (ended !== undefined || verb === 'begin' || verb === 'rollback-to') this.status = 'in-transaction';
   }
 
   #suspended(): Seen {
     const head = this.#runningHead();
     if (head.kind === 'execute') {
       head.unit.ran?.(head.rowsMax ?? null);
-      this.implicit.executed(undefined, undefined);
+      this.implicit.executed(undefined, this.status);
     }
     this.#ranWithoutTag();
     return head.held?.suspended(frameOf(backendType.portalSuspended, noBody));
@@ -326,7 +320,7 @@ export class Replies {
   #synced(status: TransactionStatus): void {
     this.status = status;
     this.isSkipping = this.isUnsynced = false;
-    this.implicit.ended(status);
+    this.implicit.ended();
     for (const behind of this.#expected.slice(1)) this.#sent(behind);
   }
 

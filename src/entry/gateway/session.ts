@@ -98,7 +98,7 @@ export class Session {
     });
     this.#admission = new Admission(deps.context, {
       inTransaction: () => this.#replies.status !== 'idle',
-      isAborted: () => this.#replies.status === 'failed' && !this.#replies.implicit.isRevived,
+      isAborted: () => this.#replies.status === 'failed',
       isTextPinned: () => this.#isTextPinned,
       valueSettings: () => this.#valueSettings,
       notify: (notice) => {

@@ -19,6 +19,8 @@ export const failureKinds = {
   store_unavailable: { sqlstate: '58030', httpStatus: 503, exitCode: 4, hint: 'Check the disk and the permissions of the data folder.' },
   ledger_unavailable: { sqlstate: '58030', httpStatus: 503, exitCode: 4, hint: 'The record cannot be written, so nothing runs. An operator must restore it; then send the statement again.' },
   ledger_broken: { sqlstate: 'XX001', httpStatus: 500, exitCode: 5, hint: 'The record was changed after it was written. Keep the file, and compare it with a copy.' },
+  bucket_unavailable: { sqlstate: '58030', httpStatus: 503, exitCode: 4, hint: 'What would undo this cannot be kept, so nothing that destroys runs. Check the storage of recovery points and its credentials.' },
+  recovery_point_broken: { sqlstate: 'XX001', httpStatus: 500, exitCode: 5, hint: 'The object was changed after it was verified. Keep it, and look for another copy.' },
   upstream_unavailable: { sqlstate: '08006', httpStatus: 502, exitCode: 4, hint: 'Check that the database server runs and that its address is right.' },
   upstream_unsupported: { sqlstate: '0A000', httpStatus: 502, exitCode: 4, hint: 'Backstop guards PostgreSQL 15 to 18.' },
   authentication_failed: { sqlstate: '28P01', httpStatus: 401, exitCode: 6, hint: 'Use the agent name as user and its token as password; an operator can issue one with `backstop agents add`.' },

@@ -1,0 +1,135 @@
+/**
+ * What lies in a bucket is what was put there, or a failure says that it is not; nothing is promised before it was read back.
+ */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { zstdDecompressSync } from 'node:zlib';
+import { generateX25519Identity, identityToRecipient } from 'age-encryption';
+import { Failure } from '../../core/failure.ts';
+import { sha256Hex } from '../../lib/sha256.ts';
+import { asObjectName, digestOf, getChecked, objectName, putVerified, type Bucket, type ObjectName } from './bucket.ts';
+import { ChunkWriter } from './chunk-writer.ts';
+import { openFolderBucket } from './folder.ts';
+import { Packs } from './packs.ts';
+import { createOpener, createSeal } from './seal.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'bucket-'));
+after(() => { rmSync(folder, { recursive: true }); });
+let folders = 0;
+const newBucket = async (): Promise<Bucket & { readonly at: string }> => {
+  const at = join(folder, String(folders += 1));
+  return { ...await openFolderBucket(at), at };
+};
+const all = async (bucket: Bucket): Promise<readonly string[]> => {
+  const names: string[] = [];
+  for await (const { name } of bucket.list()) names.push(name);
+  return names.sort();
+};
+const failsWith = (code: string) => (error: unknown): boolean => error instanceof Failure && error.code === code;
+
+test('an object is named by what is in it, and names of anything else are refused', () => {
+  const name = objectName(Buffer.from('a'), '.zst');
+  assert.equal(digestOf(name), sha256Hex('a'));
+  assert.equal(asObjectName(name), name);
+  for (const text of ['objects/../x', `objects/00/${sha256Hex('a')}.zst`, `objects/ca/${sha256Hex('a')}`, `../${name}`, `${name}.tmp`]) assert.equal(asObjectName(text), undefined, text);
+});
+
+test('a folder keeps what is put, for its owner only, and never overwrites it', async () => {
+  const bucket = await newBucket();
+  const name = await putVerified(bucket, Buffer.from('one'), '.zst');
+  writeFileSync(join(bucket.at, name), 'changed');
+  await bucket.put(name, Buffer.from('one'));
+  assert.equal(readFileSync(join(bucket.at, name), 'utf8'), 'changed', 'putting it again changes nothing');
+  await assert.rejects(getChecked(bucket, name), failsWith('recovery_point_broken'));
+  assert.equal(statSync(join(bucket.at, name)).mode & 0o777, 0o600);
+  assert.equal(statSync(bucket.at).mode & 0o077, 0);
+  assert.deepEqual(readdirSync(join(bucket.at, 'unfinished')), []);
+  assert.deepEqual(await all(bucket), [name]);
+  await bucket.remove(name);
+  await bucket.remove(name);
+  await assert.rejects(bucket.get(name), failsWith('not_found'));
+});
+
+test('a folder that is a file, or cannot be written, is a failure that names it', { skip: process.getuid?.() === 0 && 'root may write everywhere' }, async () => {
+  const bucket = await newBucket();
+  chmodSync(join(bucket.at, 'unfinished'), 0o500);
+  await assert.rejects(putVerified(bucket, Buffer.from('x'), '.zst'), failsWith('bucket_unavailable'));
+});
+
+test('where a folder cannot be made, it is a failure that names the place', async () => {
+  writeFileSync(join(folder, 'file'), '');
+  await assert.rejects(openFolderBucket(join(folder, 'file')), (error: unknown) => failsWith('bucket_unavailable')(error) && error instanceof Error && error.message.includes(join(folder, 'file')));
+});
+
+test('rows become chunks at rows, and all chunks together are the text that came', async () => {
+  const bucket = await newBucket();
+  const seal = await createSeal([]);
+  const writer = new ChunkWriter({ bucket, seal, chunkBytes: 64 });
+  const rows = Array.from({ length: 100 }, (_, index) => `${index}\t${'x'.repeat(index === 50 ? 300 : index % 7)}\n`);
+  for (let index = 0; index < rows.length; index += 3) await writer.write(Buffer.from(rows.slice(index, index + 3).join('')));
+  const written = await writer.finish();
+  const text = rows.join('');
+  assert.deepEqual([written.rows, written.bytes, written.sha256], [100, text.length, sha256Hex(text)]);
+  const plain = written.chunks.map(({ name }) => zstdDecompressSync(readFileSync(join(bucket.at, name))).toString());
+  assert.equal(plain.join(''), text);
+  assert.ok(plain.every((chunk) => chunk.endsWith('\n')) && plain.length > 5);
+  assert.deepEqual(written.chunks.map(({ rows: count, bytes }) => [count, bytes]), plain.map((chunk) => [chunk.split('\n').length - 1, chunk.length]));
+});
+
+test('no rows are no chunks', async () => {
+  const written = await new ChunkWriter({ bucket: await newBucket(), seal: await createSeal([]) }).finish();
+  assert.deepEqual(written, { rows: 0, bytes: 0, sha256: sha256Hex(''), chunks: [] });
+});
+
+/** What a disk, a network or somebody with access may do to an object. */
+const faults: readonly { readonly what: string; readonly code: string; readonly get?: (bytes: Buffer) => Buffer; readonly put?: () => void }[] = [
+  { what: 'one bit is another when it is read back', code: 'recovery_point_broken', get: (bytes) => { const changed = Buffer.from(bytes); changed[3] = (changed[3] ?? 0) ^ 1; return changed; } },
+  { what: 'its end is missing when it is read back', code: 'recovery_point_broken', get: (bytes) => bytes.subarray(0, -1) },
+  { what: 'the disk is full', code: 'bucket_unavailable', put: () => { throw new Failure('bucket_unavailable', 'full'); } },
+];
+for (const { what, code, get, put } of faults) {
+  test(`nothing is promised when ${what}`, async () => {
+    const real = await newBucket();
+    let puts = 0;
+    const bucket: Bucket = {
+      ...real,
+      put: (name, bytes) => { puts += 1; if (puts > 1) put?.(); return real.put(name, bytes); },
+      get: async (name) => { const bytes = await real.get(name); return puts > 1 ? get?.(bytes) ?? bytes : bytes; },
+    };
+    const seal = await createSeal([]);
+    const writer = new ChunkWriter({ bucket, seal, chunkBytes: 8 });
+    await assert.rejects((async () => { for (let row = 0; row < 20; row += 1) await writer.write(Buffer.from(`row ${row}\n`)); await writer.finish(); })(), failsWith(code));
+    await assert.rejects(writer.finish(), failsWith(code));
+    await assert.rejects(new Packs({ bucket, seal }).add('{"another":"line"}'), failsWith(code));
+  });
+}
+
+test('what comes at the same time is one object, and each line is told where it is', async () => {
+  const bucket = await newBucket();
+  const packs = new Packs({ bucket, seal: await createSeal([]) });
+  const lines = Array.from({ length: 50 }, (_, index) => JSON.stringify({ action: index }));
+  const packed = await Promise.all(lines.map((line) => packs.add(line)));
+  assert.equal(new Set(packed.map(({ pack }) => pack)).size, 1);
+  assert.deepEqual(packed.map(({ line }) => line), lines.map((line) => sha256Hex(line)));
+  const [first] = packed;
+  assert.deepEqual((await (await createOpener([])).open(await getChecked(bucket, first?.pack ?? ('' as ObjectName)), '.zst')).toString().trimEnd().split('\n'), lines);
+  assert.notEqual((await packs.add('later')).pack, first?.pack);
+  await assert.rejects(packs.add('two\nlines'), failsWith('internal'));
+});
+
+test('what is encrypted opens with its identity only, and the ending says so', async () => {
+  const identity = await generateX25519Identity();
+  const seal = await createSeal([await identityToRecipient(identity)]);
+  const sealed = await seal.close(Buffer.from('secret rows\n'));
+  assert.equal(seal.ending, '.zst.age');
+  assert.ok(!sealed.includes('secret') && sealed.subarray(0, 21).toString() === 'age-encryption.org/v1');
+  assert.equal((await (await createOpener([identity])).open(sealed, '.zst.age')).toString(), 'secret rows\n');
+  await assert.rejects((await createOpener([])).open(sealed, '.zst.age'), failsWith('not_permitted'));
+  await assert.rejects((await createOpener([await generateX25519Identity()])).open(sealed, '.zst.age'), failsWith('not_permitted'));
+  await assert.rejects(createSeal(['age1nonsense']), failsWith('config_invalid'));
+  await assert.rejects(createOpener(['nonsense']), failsWith('config_invalid'));
+  await assert.rejects((await createOpener([])).open(Buffer.from('no zstd'), '.zst'), failsWith('recovery_point_broken'));
+});

@@ -1,0 +1,65 @@
+/**
+ * Bucket: where recovery points are kept, outside the blast radius of the database: a local folder, or storage that speaks
+ * S3. Whatever is in it never changes: an object is named by the SHA-256 of its bytes, is never overwritten, and goes away
+ * only by a purge. A name says what must be behind it, so whoever reads an object can tell whether it is still the same.
+ */
+import { Failure } from '../../core/failure.ts';
+import { sha256Hex } from '../../lib/sha256.ts';
+
+export interface Bucket {
+  /** For messages; holds no credential. */
+  readonly place: string;
+  /** Resolves once it is durable; what is there already under this name stays as it is. Throws Failure `bucket_unavailable`. */
+  put(name: ObjectName, bytes: Buffer): Promise<void>;
+  /** As they lie there, whatever they are. Throws Failure `bucket_unavailable`, or `not_found`. */
+  get(name: ObjectName): Promise<Buffer>;
+  /** In no order. Throws Failure `bucket_unavailable`. */
+  list(): AsyncIterable<StoredObject>;
+  /** Throws Failure `bucket_unavailable` where it is there and does not go, a lock for instance; nothing there is no mistake. */
+  remove(name: ObjectName): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** `objects/ab/abcd….zst`: 64 lower-case hexadecimal digits, and what has to be undone to read it, `.age` the last. */
+export type ObjectName = `objects/${string}`;
+
+export interface StoredObject {
+  readonly name: ObjectName;
+  readonly bytes: number;
+  readonly storedAt: Date;
+}
+
+/** What stands behind the digest: zstd, and then perhaps age. */
+export type Ending = '.zst' | '.zst.age';
+
+const nameForm = /^objects\/([0-9a-f]{2})\/(\1[0-9a-f]{62})\.zst(?:\.age)?$/;
+
+export function objectName(bytes: Uint8Array, ending: Ending): ObjectName {
+  const digest = sha256Hex(bytes);
+  return `objects/${digest.slice(0, 2)}/${digest}${ending}`;
+}
+
+/** undefined: it is nothing of ours. */
+export function asObjectName(text: string): ObjectName | undefined {
+  return nameForm.test(text) ? text as ObjectName : undefined;
+}
+
+/** The SHA-256 that the name claims, hex. */
+export function digestOf(name: ObjectName): string {
+  return nameForm.exec(name)?.[2] ?? '';
+}
+
+/** What lies there, if it is what was put there. Throws Failure: also `recovery_point_broken`. */
+export async function getChecked(bucket: Pick<Bucket, 'get' | 'place'>, name: ObjectName): Promise<Buffer> {
+  const bytes = await bucket.get(name);
+  if (sha256Hex(bytes) === digestOf(name)) return bytes;
+  throw new Failure('recovery_point_broken', `${name} in ${bucket.place} is not what was stored there`);
+}
+
+/** Puts it and reads it back. Throws Failure: then nobody may rely on it. */
+export async function putVerified(bucket: Bucket, bytes: Buffer, ending: Ending): Promise<ObjectName> {
+  const name = objectName(bytes, ending);
+  await bucket.put(name, bytes);
+  await getChecked(bucket, name);
+  return name;
+}

@@ -1,0 +1,71 @@
+/**
+ * Seal: what is done to bytes before they are stored, and how they are read again. They are compressed by zstd, and
+ * encrypted by age where recipients are given: the gateway then holds public keys only, so that whoever takes it over can
+ * write recovery points and read none. Each sealed piece can be opened by itself with the tools `zstd` and `age`.
+ */
+import { promisify } from 'node:util';
+import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
+import { Failure } from '../../core/failure.ts';
+import type { Ending } from './bucket.ts';
+
+export interface Seal {
+  readonly ending: Ending;
+  close(plain: Buffer): Promise<Buffer>;
+}
+
+export interface Opener {
+  /** Throws Failure `recovery_point_broken`, or `not_permitted` where the key is missing or another one. */
+  open(sealed: Buffer, ending: Ending): Promise<Buffer>;
+}
+
+/** Fast: what waits for it is a transaction that holds locks. */
+const compressionLevel = 1;
+const compress = promisify(zstdCompress);
+const decompress = promisify(zstdDecompress);
+
+/** `recipients`: `age1…` each. Throws Failure `config_invalid`. */
+export async function createSeal(recipients: readonly string[]): Promise<Seal> {
+  const pack = (plain: Buffer): Promise<Buffer> => compress(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
+  if (recipients.length === 0) return { ending: '.zst', close: pack };
+  const { Encrypter } = await import('age-encryption');
+  const encrypter = new Encrypter();
+  for (const recipient of recipients) {
+    try {
+      encrypter.addRecipient(recipient);
+    } catch (cause) {
+      throw new Failure('config_invalid', 'a recipient of recovery points is no age public key', { hint: 'It looks like age1…; `age-keygen` makes one.', cause });
+    }
+  }
+  return { ending: '.zst.age', close: async (plain) => Buffer.from(await encrypter.encrypt(await pack(plain))) };
+}
+
+/** `identities`: `AGE-SECRET-KEY-1…` each; empty where nothing is encrypted. Throws Failure `config_invalid`. */
+export async function createOpener(identities: readonly string[]): Promise<Opener> {
+  const decrypt = identities.length === 0 ? undefined : await decrypter(identities);
+  return {
+    open: async (sealed, ending) => {
+      if (ending === '.zst.age' && decrypt === undefined) throw new Failure('not_permitted', 'this recovery point is encrypted', { hint: 'Give the file with the age identity that opens it.' });
+      const packed = ending === '.zst.age' ? await decrypt?.(sealed) ?? sealed : sealed;
+      return decompress(packed).catch((cause: unknown) => { throw new Failure('recovery_point_broken', 'a stored object cannot be decompressed', { cause }); });
+    },
+  };
+}
+
+async function decrypter(identities: readonly string[]): Promise<(sealed: Buffer) => Promise<Buffer>> {
+  const { Decrypter } = await import('age-encryption');
+  const decrypting = new Decrypter();
+  for (const identity of identities) {
+    try {
+      decrypting.addIdentity(identity);
+    } catch (cause) {
+      throw new Failure('config_invalid', 'that is no age identity', { hint: 'It looks like AGE-SECRET-KEY-1…; `age-keygen` makes one.', cause });
+    }
+  }
+  return async (sealed) => {
+    try {
+      return Buffer.from(await decrypting.decrypt(sealed));
+    } catch (cause) {
+      throw new Failure('not_permitted', 'this recovery point is encrypted for somebody else, or was changed', { cause });
+    }
+  };
+}

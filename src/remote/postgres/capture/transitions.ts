@@ -1,0 +1,73 @@
+/**
+ * Before- and after-images of every row that a statement changes, whatever changes it: the statement itself, foreign keys,
+ * triggers. Statement triggers with transition tables gather old and new rows into temporary tables, in the transaction that
+ * they belong to, and are gone before it ends. Which came first need not be known: of one key each version in between is once
+ * a new row and once an old one, so the old rows less the new ones are the rows as they were before, and the new rows less
+ * the old ones are the rows as they are now. Rows are compared by what they print, exactly, and not by what equals what.
+ */
+import type { CapturedTable } from './tables.ts';
+
+export interface TransitionCapture {
+  /** Before the statement, each by itself. Takes SHARE ROW EXCLUSIVE on every table, in one order for all. */
+  readonly begin: readonly string[];
+  /** After the statement, before its images are read: nothing of ours is left on any table. */
+  readonly end: readonly string[];
+  /** One for each table, in the order given. */
+  readonly images: readonly ImageQueries[];
+}
+
+/** SELECTs of the columns of a table, in their order. */
+export interface ImageQueries {
+  readonly before: string;
+  readonly after: string;
+}
+
+/** `mark`: letters and digits that nobody can guess, part of every name of ours. */
+export function captureTransitions(tables: readonly CapturedTable[], mark: string): TransitionCapture {
+  const named = tables.map((table, index) => ({ table, log: `backstop_${mark}_${index}` }));
+  return {
+    begin: [
+      `LOCK TABLE ${tables.map(({ name }) => name).toSorted().join(', ')} IN SHARE ROW EXCLUSIVE MODE`,
+      ...named.flatMap(({ table, log }) => gather(table, log)),
+    ],
+    end: named.flatMap(({ table, log }) => [table.name, ...table.partitions].flatMap((on) => events.map(({ event }) => `DROP TRIGGER ${triggerOf(log, event)} ON ${on}`))),
+    images: named.map(({ table, log }) => ({ before: netRows(table, log, 1), after: netRows(table, log, -1) })),
+  };
+}
+
+/** What `sum` leaves is old where it is above zero. */
+const oldRows = 1;
+const newRows = -1;
+const events = [
+  { event: 'INSERT', reads: [['new_rows', newRows]] },
+  { event: 'UPDATE', reads: [['old_rows', oldRows], ['new_rows', newRows]] },
+  { event: 'DELETE', reads: [['old_rows', oldRows]] },
+] as const;
+
+function triggerOf(log: string, event: string): string { return `${log}_${event.toLowerCase()}`; }
+
+/** ENABLE ALWAYS, or a session that plays a replica would pass them by. Nothing in a body is found by a search path. */
+function gather({ name, columns, partitions }: CapturedTable, log: string): readonly string[] {
+  const list = columns.join(', ');
+  return [
+    `CREATE TEMPORARY TABLE ${log} ON COMMIT DROP AS SELECT 0::pg_catalog.int2 AS ${sign}, ${list} FROM ONLY ${name} WHERE false`,
+    ...events.flatMap(({ event, reads }) => [
+      `CREATE FUNCTION pg_temp.${triggerOf(log, event)}() RETURNS trigger LANGUAGE plpgsql SET search_path TO pg_catalog AS $backstop$ BEGIN ${
+        reads.map(([from, value]) => `INSERT INTO pg_temp.${log} SELECT ${value}, ${list} FROM ${from};`).join(' ')} RETURN NULL; END $backstop$`,
+      ...[name, ...partitions].flatMap((on) => [
+        `CREATE TRIGGER ${triggerOf(log, event)} AFTER ${event} ON ${on} REFERENCING ${reads.map(([from]) => `${from.slice(0, 3).toUpperCase()} TABLE AS ${from}`).join(' ')} FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.${triggerOf(log, event)}()`,
+        `ALTER TABLE ONLY ${on} ENABLE ALWAYS TRIGGER ${triggerOf(log, event)}`,
+      ]),
+    ]),
+  ];
+}
+
+/** No column of a user's is called that. */
+const sign = '"backstop sign"';
+
+function netRows({ columns }: CapturedTable, log: string, wanted: 1 | -1): string {
+  const list = columns.join(', ');
+  const row = `ROW(${list})::pg_catalog.text`;
+  return `SELECT ${list} FROM (SELECT *, pg_catalog.sum(${sign}) OVER (PARTITION BY ${row}) AS "backstop net", pg_catalog.row_number() OVER (PARTITION BY ${row}) AS "backstop place" FROM pg_temp.${log}) net
+    WHERE "backstop net" * ${wanted} >= "backstop place"`;
+}

@@ -14,6 +14,7 @@ import { asObjectName, digestOf, getChecked, objectName, putVerified, type Bucke
 import { ChunkWriter } from './chunk-writer.ts';
 import { openFolderBucket } from './folder.ts';
 import { Packs } from './packs.ts';
+import { parseS3Place } from './s3.ts';
 import { createOpener, createSeal } from './seal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bucket-'));
@@ -132,4 +133,15 @@ test('what is encrypted opens with its identity only, and the ending says so', a
   await assert.rejects(createSeal(['age1nonsense']), failsWith('config_invalid'));
   await assert.rejects(createOpener(['nonsense']), failsWith('config_invalid'));
   await assert.rejects((await createOpener([])).open(Buffer.from('no zstd'), '.zst'), failsWith('recovery_point_broken'));
+});
+
+const places: readonly (readonly [text: string, place: ReturnType<typeof parseS3Place>])[] = [
+  ['s3://undo', { bucket: 'undo', prefix: '', endpoint: undefined }],
+  ['s3://undo/shop', { bucket: 'undo', prefix: 'shop/', endpoint: undefined }],
+  ['s3://undo/a/b/@http://127.0.0.1:9000', { bucket: 'undo', prefix: 'a/b/', endpoint: 'http://127.0.0.1:9000' }],
+  ['s3://undo@https://storage.example', { bucket: 'undo', prefix: '', endpoint: 'https://storage.example' }],
+];
+test('a place in S3 is a bucket, a prefix and an endpoint', () => {
+  for (const [text, place] of places) assert.deepEqual(parseS3Place(text), place, text);
+  for (const text of ['s3://', 's3://Ab', 's3://x', 'http://undo', 's3://undo@storage', 's3://user:secret@undo/x@y']) assert.throws(() => parseS3Place(text), (error: unknown) => failsWith('config_invalid')(error) && !String(error).includes('secret'), text);
 });

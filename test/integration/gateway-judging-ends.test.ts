@@ -111,7 +111,7 @@ describe('a server that', () => {
         await scene.judging();
         scene.backstop.upstream.shutDown(how);
         assert.equal((await client.untilClosed()).at(-1), how === 'fast' ? 'E:57P01' : 'E:08006');
-        assert.equal(await scene.openPermits(), 0);
+        await until('every permit has its outcome', async () => await scene.openPermits() === 0);
       } finally {
         await scene.stop();
       }
@@ -131,7 +131,7 @@ describe('a server that', () => {
       assert.deepEqual(await comparing.until('Z'), ['E:57014', 'Z:I']);
       asking.socket.resetAndDestroy();
       await until('it is forgotten', async () => await scene.ended() === 1, forgottenMsMax);
-      assert.equal(await scene.openPermits(), 0);
+      await until('every permit has its outcome', async () => await scene.openPermits() === 0);
     } finally {
       thaw();
       await scene.stop();

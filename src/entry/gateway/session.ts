@@ -275,13 +275,13 @@ export class Session {
 
   #judged(batch: JudgeableBatch, judged: Judged): void {
     if (judged.kind === 'refused') this.#refuseWhole(batch, judged.error);
-    else if (!this.#isOver) this.#forwarder.forward(judged.work);
+    else if (!this.#isOver && !this.#isFatalSeen) this.#forwarder.forward(judged.work);
     else for (const expected of judged.work.plan.expected) if ('unit' in expected) this.#fate.skipped(expected.unit);
   }
 
-  /** Nothing of it reaches the server. Outside of any transaction that is all; inside, the server is made to fail. */
+  /** Nothing of it reaches the server, and nothing follows a FATAL to the client. Outside of any transaction that is all; inside, the server is made to fail. */
   #refuseWhole(batch: JudgeableBatch, error: Buffer): void {
-    if (this.#isOver) return;
+    if (this.#isOver || this.#isFatalSeen) return;
     const isOne = batch.kind === 'query' || batch.kind === 'function-call';
     // The server drops the statement without a name before it looks at a Query.
     if (batch.kind === 'query') this.#deps.context.registry.beginQuery(false);

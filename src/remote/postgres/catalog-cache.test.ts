@@ -128,3 +128,13 @@ test('servers come and go without end, and few are remembered', async () => {
   assert.notEqual(await on.here(), kept, 'forgotten, so read again');
   assert.equal(seen.size, 100);
 });
+
+test('closing does not fail over a connection that is being opened and cannot be', async () => {
+  const on = scene();
+  const server = await on.here();
+  on.fails = true;
+  const asked = assert.rejects(server.current('shop', { fresh: true }), /no server/);
+  while (on.links === 0) await Promise.resolve();
+  await on.cache.close();
+  await asked;
+});

@@ -195,6 +195,7 @@ const table: readonly (readonly [why: string, sql: string, expected: number | un
   ['a domain', 'DELETE FROM domained WHERE id = 1', undefined],
   ['a key without overlaps', 'DELETE FROM spans WHERE id = 1', undefined],
   ['an index of one table alone', 'DELETE FROM half WHERE id = 1 AND day = 1', undefined],
+  ['moments, of which an hour is skipped', "DELETE FROM moments t WHERE id = '2024-03-10 03:30' AND id IN ($1::timestamptz, '2024-03-10 03:30')", undefined],
   ['moments by instants', "DELETE FROM moments WHERE id = $1", undefined, [1184]],
   ['a rule', 'UPDATE ruled SET v = 1 WHERE id = 1', undefined],
   ['a key that deletes on', 'DELETE FROM guarded WHERE id = 1', undefined],

@@ -129,10 +129,14 @@ function columnOf({ type, tree }: Node, { target, alias }: Place): string | unde
 
 const whole = ['pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.numeric'];
 const texts = ['pg_catalog.text', 'pg_catalog.varchar'];
-/** Types whose equality with these others is the unique index's own, or tells even more apart. */
+/**
+ * Types whose equality with these others is the unique index's own, or tells even more apart. Not dates and times: where an
+ * hour is skipped, timestamps that differ equal one timestamptz, and an index scan that drops one of two conditions
+ * on the same column for the other then finds both rows.
+ */
 const comparable: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(whole.map((type) => [type, whole])), ...Object.fromEntries(texts.map((type) => [type, texts])),
-  ...Object.fromEntries(['bpchar', 'uuid', 'bool', 'bytea', 'date', 'timestamp', 'timestamptz'].map((name) => [`pg_catalog.${name}`, [`pg_catalog.${name}`]])),
+  ...Object.fromEntries(['bpchar', 'uuid', 'bool', 'bytea'].map((name) => [`pg_catalog.${name}`, [`pg_catalog.${name}`]])),
 };
 
 /** A literal, or a parameter of no declared type, becomes what it is compared with. */

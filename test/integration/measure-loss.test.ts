@@ -12,12 +12,12 @@ import { measurePlan } from '../../src/core/sql/measure-query.ts';
 import type { Catalog } from '../../src/core/sql/catalog.ts';
 import type { Impact, LossImpact } from '../../src/core/impact.ts';
 import type { SessionFacts } from '../../src/core/sql/statement.ts';
-import { systemClock } from '../../src/lib/clock.ts';
 import { loadParser } from '../../src/lib/pgsql/parser.ts';
 import { loadCatalog } from '../../src/remote/postgres/catalog.ts';
 import { connectLink, type Link } from '../../src/remote/postgres/link.ts';
 import { parseConnectionString } from '../../src/remote/postgres/link-target.ts';
-import { createMeasurer, type Measurer } from '../../src/remote/postgres/measure.ts';
+import type { Measurer } from '../../src/remote/postgres/measure.ts';
+import { connectMeasuring } from '../fixtures/measuring.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { freshSession } from '../fixtures/corpus.ts';
 
@@ -28,10 +28,7 @@ const parser = await loadParser(18);
 before(async () => {
   server = await startPostgresServer({ wal_level: 'logical' });
   await server.run(scene);
-  const target = parseConnectionString(server.url());
-  const parameters = new Map([['search_path', 'public']]);
-  link = await connectLink(target, { parameters });
-  measurer = createMeasurer({ connect: (database, at) => connectLink(target, { database, at, parameters }), clock: systemClock, timeoutMs: 20_000 });
+  ({ link, measurer } = await connectMeasuring(server));
 });
 after(async () => {
   await measurer?.close();

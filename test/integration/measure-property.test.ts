@@ -10,12 +10,11 @@ import { changesRows } from '../../src/core/sql/changes-rows.ts';
 import { assess } from '../../src/core/sql/assess.ts';
 import { measurePlan } from '../../src/core/sql/measure-query.ts';
 import type { MeasuredImpact } from '../../src/core/impact.ts';
-import { systemClock } from '../../src/lib/clock.ts';
 import { loadParser } from '../../src/lib/pgsql/parser.ts';
 import { loadCatalog } from '../../src/remote/postgres/catalog.ts';
-import { connectLink, type Link } from '../../src/remote/postgres/link.ts';
-import { parseConnectionString } from '../../src/remote/postgres/link-target.ts';
-import { createMeasurer, type Measurer } from '../../src/remote/postgres/measure.ts';
+import type { Link } from '../../src/remote/postgres/link.ts';
+import type { Measurer } from '../../src/remote/postgres/measure.ts';
+import { connectMeasuring } from '../fixtures/measuring.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { freshSession } from '../fixtures/corpus.ts';
 
@@ -25,10 +24,7 @@ let measurer: Measurer;
 const parser = await loadParser(18);
 before(async () => {
   server = await startPostgresServer();
-  const target = parseConnectionString(server.url());
-  const parameters = new Map([['search_path', 'public']]);
-  link = await connectLink(target, { parameters });
-  measurer = createMeasurer({ connect: (database, at) => connectLink(target, { database, at, parameters }), clock: systemClock, timeoutMs: 20_000 });
+  ({ link, measurer } = await connectMeasuring(server));
 });
 after(async () => {
   await measurer?.close();

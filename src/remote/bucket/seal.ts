@@ -29,13 +29,7 @@ export async function createSeal(recipients: readonly string[]): Promise<Seal> {
   if (recipients.length === 0) return { ending: '.zst', close: pack };
   const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
-  for (const recipient of recipients) {
-    try {
-      encrypter.addRecipient(recipient);
-    } catch (cause) {
-      throw new Failure('config_invalid', 'a recipient of recovery points is no age public key', { hint: 'It looks like age1…; `age-keygen` makes one.', cause });
-    }
-  }
+  addKeys(recipients, (recipient) => { encrypter.addRecipient(recipient); }, 'a recipient of recovery points is no age public key', 'age1…');
   return { ending: '.zst.age', close: async (plain) => Buffer.from(await encrypter.encrypt(await pack(plain))) };
 }
 
@@ -54,13 +48,7 @@ export async function createOpener(identities: readonly string[]): Promise<Opene
 async function decrypter(identities: readonly string[]): Promise<(sealed: Buffer) => Promise<Buffer>> {
   const { Decrypter } = await import('age-encryption');
   const decrypting = new Decrypter();
-  for (const identity of identities) {
-    try {
-      decrypting.addIdentity(identity);
-    } catch (cause) {
-      throw new Failure('config_invalid', 'that is no age identity', { hint: 'It looks like AGE-SECRET-KEY-1…; `age-keygen` makes one.', cause });
-    }
-  }
+  addKeys(identities, (identity) => { decrypting.addIdentity(identity); }, 'that is no age identity', 'AGE-SECRET-KEY-1…');
   return async (sealed) => {
     try {
       return Buffer.from(await decrypting.decrypt(sealed));
@@ -68,4 +56,15 @@ async function decrypter(identities: readonly string[]): Promise<(sealed: Buffer
       throw new Failure('not_permitted', 'this recovery point is encrypted for somebody else, or was changed', { cause });
     }
   };
+}
+
+/** The key that is refused is in no message: it may be a secret in the wrong place. */
+function addKeys(keys: readonly string[], add: (key: string) => void, message: string, form: string): void {
+  for (const key of keys) {
+    try {
+      add(key);
+    } catch (cause) {
+      throw new Failure('config_invalid', message, { hint: `It looks like ${form}; \`age-keygen\` makes one.`, cause });
+    }
+  }
 }

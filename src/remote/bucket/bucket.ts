@@ -44,6 +44,8 @@ export function asObjectName(text: string): ObjectName | undefined {
   return nameForm.test(text) ? text as ObjectName : undefined;
 }
 
+export function endingOf(name: ObjectName): Ending { return name.endsWith('.age') ? '.zst.age' : '.zst'; }
+
 /** The SHA-256 that the name claims, hex. */
 export function digestOf(name: ObjectName): string {
   return nameForm.exec(name)?.[2] ?? '';

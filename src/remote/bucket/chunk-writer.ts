@@ -33,7 +33,7 @@ export interface ChunkWriterDeps {
 const chunkBytesDefault = 8 * 1024 * 1024;
 /** Being sealed, put and read back; with the one that fills they bound the memory. */
 const chunksInFlightMax = 3;
-const newline = 0x0a;
+export const newline = 0x0a;
 
 export class ChunkWriter {
   readonly #deps: ChunkWriterDeps;
@@ -94,7 +94,7 @@ export class ChunkWriter {
 }
 
 /** In COPY text a newline inside a value is written as `\n`, so each byte that is one ends a row. */
-function countRows(text: Buffer): number {
+export function countRows(text: Buffer): number {
   let rows = 0;
   for (let at = text.indexOf(newline); at >= 0; at = text.indexOf(newline, at + 1)) rows += 1;
   return rows;

@@ -2,6 +2,7 @@
  * What lies in a bucket is what was put there, or a failure says that it is not; nothing is promised before it was read back.
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -78,6 +79,24 @@ test('rows become chunks at rows, and all chunks together are the text that came
   assert.equal(plain.join(''), text);
   assert.ok(plain.every((chunk) => chunk.endsWith('\n')) && plain.length > 5);
   assert.deepEqual(written.chunks.map(({ rows: count, bytes }) => [count, bytes]), plain.map((chunk) => [chunk.split('\n').length - 1, chunk.length]));
+});
+
+test('what is sealed twice is two objects, so that removing one never takes the other', async () => {
+  const bucket = await newBucket();
+  const identity = await generateX25519Identity();
+  for (const recipients of [[], [await identityToRecipient(identity)]]) {
+    const seal = await createSeal(recipients);
+    const [one, other] = [await putVerified(bucket, await seal.close(Buffer.from('same rows\n')), seal.ending), await putVerified(bucket, await seal.close(Buffer.from('same rows\n')), seal.ending)];
+    assert.notEqual(one, other);
+    await bucket.remove(one);
+    assert.equal((await (await createOpener([identity])).open(await getChecked(bucket, other), seal.ending)).toString(), 'same rows\n');
+  }
+});
+
+test('a sealed object, and several one after another, are what the tool zstd reads', { skip: spawnSync('zstd', ['--version']).error !== undefined && 'zstd is not installed' }, async () => {
+  const seal = await createSeal([]);
+  const input = Buffer.concat([await seal.close(Buffer.from('one\n')), await seal.close(Buffer.from('two\n')), await seal.close(Buffer.from('three\n'))]);
+  assert.equal(spawnSync('zstd', ['-dc'], { input }).stdout.toString(), 'one\ntwo\nthree\n');
 });
 
 test('no rows are no chunks', async () => {

@@ -1,8 +1,11 @@
 /**
  * Seal: what is done to bytes before they are stored, and how they are read again. They are compressed by zstd, and
  * encrypted by age where recipients are given: the gateway then holds public keys only, so that whoever takes it over can
- * write recovery points and read none. Each sealed piece can be opened by itself with the tools `zstd` and `age`.
+ * write recovery points and read none. Each sealed piece can be opened by itself with the tools `zstd` and `age`, and no two
+ * are ever the same: random bytes at its end make each an object of its own, so that what one recovery point needs is never
+ * removed with another one, nor found "there already" by a put while a purge is about to remove it.
  */
+import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { Failure } from '../../core/failure.ts';
@@ -20,17 +23,27 @@ export interface Opener {
 
 /** Fast: what waits for it is a transaction that holds locks. */
 const compressionLevel = 1;
+/** Begins a skippable frame of zstd, whose content no decompressor shows (RFC 8878, 3.1.2); it comes last because Node stops at one. */
+const skippableFrameMagic = 0x184d2a5b;
+const uniqueBytes = 16;
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
 /** `recipients`: `age1…` each. Throws Failure `config_invalid`. */
 export async function createSeal(recipients: readonly string[]): Promise<Seal> {
-  const pack = (plain: Buffer): Promise<Buffer> => compress(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
+  const pack = async (plain: Buffer): Promise<Buffer> => Buffer.concat([await compress(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } }), uniqueFrame()]);
   if (recipients.length === 0) return { ending: '.zst', close: pack };
   const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
   addKeys(recipients, (recipient) => { encrypter.addRecipient(recipient); }, 'a recipient of recovery points is no age public key', 'age1…');
   return { ending: '.zst.age', close: async (plain) => Buffer.from(await encrypter.encrypt(await pack(plain))) };
+}
+
+function uniqueFrame(): Buffer {
+  const head = Buffer.alloc(8);
+  head.writeUInt32LE(skippableFrameMagic, 0);
+  head.writeUInt32LE(uniqueBytes, 4);
+  return Buffer.concat([head, randomBytes(uniqueBytes)]);
 }
 
 /** `identities`: `AGE-SECRET-KEY-1…` each; empty where nothing is encrypted. Throws Failure `config_invalid`. */

@@ -67,6 +67,9 @@ export class OwnQuery {
     this.#name = name;
   }
 
+  /** All of its time is the server's. */
+  get isHeld(): boolean { return false; }
+
   start({ sql, parameterTypes = [], formats = [], values = [], isDescribed = false }: Question): Buffer {
     const [statement, portal] = [this.#name, this.#name];
     const parse = encodeParse({ statement, sql, parameterTypes });
@@ -91,6 +94,8 @@ export class OwnQuery {
         throw new ProtocolError('out-of-order', `message type ${typeName(frame.type)} in answer to a query`);
     }
   }
+
+  flush(): void { /* an answer is handed on whole */ }
 
   #finish(): OwnQueryStep {
     if (this.#error === undefined) {

@@ -23,6 +23,7 @@ import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
 import { sendCancel } from './link-cancel.ts';
 import { findHost, type HostSearch } from './link-hosts.ts';
 import { login, type Login } from './link-login.ts';
+import { OwnCopyIn, OwnCopyOut, type CopyLink, type RowsWriter } from './link-copy.ts';
 import { openThroughPooler } from './link-pooler.ts';
 import { OwnQuery, type Question, type QueryResult } from './link-query.ts';
 import { openSocket, unavailable } from './link-socket.ts';
@@ -88,6 +89,14 @@ export interface Link {
   /** The same with values as a client gave them, or to learn the types of the parameters. */
   ask(question: Question, timeoutMs?: number): Promise<QueryResult>;
   /**
+   * `COPY … TO STDOUT`: hands `write` whole rows as the server prints them, and takes no more while its promise is pending.
+   * Returns how many there were, once all are written. Throws what `write` threw, or as `query` does; `silenceMsMax` is for each
+   * time that the server lets us wait. As for a question, whatever was thrown the link is usable again unless it was lost.
+   */
+  copyOut(sql: string, write: RowsWriter, silenceMsMax?: number): Promise<number>;
+  /** `COPY … FROM STDIN`: sends what `source` yields, cut anywhere, and takes no more while the connection is full. Throws as `copyOut`. */
+  copyIn(sql: string, source: AsyncIterable<Buffer>, silenceMsMax?: number): Promise<number>;
+  /**
    * Asks the server to cancel what runs on this link. Returns when the server has acted on the request: until then
    * nothing new may be written, or the cancel could hit it.
    */
@@ -99,6 +108,8 @@ export interface Link {
 
 const connectMsMax = 10_000;
 const queryMsMax = 60_000;
+/** A COPY can wait for disks, and in the end for the triggers and foreign keys of all its rows. */
+const copySilenceMsMax = 600_000;
 const endMsMax = 5_000;
 
 /**
@@ -165,11 +176,15 @@ interface SocketLinkFacts extends Login {
   readonly isEncrypted: boolean;
 }
 
+type OwnExchange = OwnQuery | OwnCopyOut | OwnCopyIn;
+
 interface Asking {
-  readonly query: OwnQuery;
-  readonly question: Question;
+  readonly exchange: OwnExchange;
+  readonly question: Pick<Question, 'hiddenSetting' | 'isOfLogin'>;
   readonly resolve: (result: QueryResult) => void;
   readonly reject: (error: Error) => void;
+  /** Waits as long again. */
+  readonly moved: () => void;
 }
 
 class SocketLink implements Link {
@@ -187,6 +202,7 @@ class SocketLink implements Link {
   #handlers: LinkHandlers | undefined;
   #isBusy = false;
   #asking: Asking | undefined;
+  #isCopying = false;
   #lastQuestion: Promise<unknown> = Promise.resolve();
   #isClosed = false;
   #error: Error | undefined;
@@ -229,17 +245,25 @@ class SocketLink implements Link {
   pause(): void { this.#socket.pause(); }
   resume(): void { this.#socket.resume(); }
   markIdle(): void { this.#isBusy = false; }
-  get isAsking(): boolean { return this.#asking !== undefined; }
+  get isAsking(): boolean { return this.#asking !== undefined || this.#isCopying; }
 
   query(sql: string, parameters: readonly (string | null)[] = [], timeoutMs = queryMsMax): Promise<QueryResult> {
     return this.ask({ sql, values: parameters.map((value) => (value === null ? null : Buffer.from(value))) }, timeoutMs);
   }
 
   ask(question: Question, timeoutMs = queryMsMax): Promise<QueryResult> {
-    assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
-    const answer = this.#lastQuestion.then(() => this.#ask(question, timeoutMs));
-    this.#lastQuestion = answer.catch(() => { /* who asked is told; the next question does not depend on it */ });
-    return answer;
+    return this.#inTurn(() => {
+      const query = new OwnQuery(ownName());
+      return this.#exchange(query, query.start(question), question, timeoutMs);
+    });
+  }
+
+  copyOut(sql: string, write: RowsWriter, silenceMsMax = copySilenceMsMax): Promise<number> {
+    return this.#copy((link) => new OwnCopyOut(ownName(), sql, write, link), silenceMsMax);
+  }
+
+  copyIn(sql: string, source: AsyncIterable<Buffer>, silenceMsMax = copySilenceMsMax): Promise<number> {
+    return this.#copy((link) => new OwnCopyIn(ownName(), sql, source, link), silenceMsMax);
   }
 
   cancel(): Promise<void> {
@@ -259,19 +283,40 @@ class SocketLink implements Link {
 
   destroy(): void { this.#socket.destroy(); }
 
-  #ask(question: Question, timeoutMs: number): Promise<QueryResult> {
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
+    const answer = this.#lastQuestion.then(work);
+    this.#lastQuestion = answer.catch(() => { /* who asked is told; the next question does not depend on it */ });
+    return answer;
+  }
+
+  #copy(make: (link: CopyLink) => OwnCopyOut | OwnCopyIn, silenceMsMax: number): Promise<number> {
+    return this.#inTurn(async () => {
+      const copy = make({ socket: this.#socket, cancel: () => this.cancel(), moved: () => { this.#asking?.moved(); } });
+      this.#isCopying = true;
+      try {
+        const { command } = await this.#exchange(copy, copy.start(), {}, silenceMsMax).finally(() => copy.written());
+        return command.rows ?? 0;
+      } finally {
+        this.#isCopying = false;
+      }
+    });
+  }
+
+  #exchange(exchange: OwnExchange, start: Buffer, question: Asking['question'], silenceMsMax: number): Promise<QueryResult> {
     if (this.#isClosed) return Promise.reject(this.#lost());
     assert(!this.#isBusy, 'a question of our own is asked while the relay is busy');
-    // Unguessable, so that no client can have prepared a statement under it.
-    const query = new OwnQuery(`own_${randomBytes(8).toString('hex')}`);
     return new Promise<QueryResult>((resolve, reject) => {
-      const timer = setTimeout(() => { this.#giveUp(timeoutMs); }, timeoutMs);
+      const timer = setTimeout(() => {
+        if (exchange.isHeld) timer.refresh();
+        else this.#giveUp(silenceMsMax);
+      }, silenceMsMax);
       this.#asking = {
-        query, question,
+        exchange, question, moved: () => { timer.refresh(); },
         resolve: (result) => { clearTimeout(timer); resolve(result); },
         reject: (error) => { clearTimeout(timer); reject(error); },
       };
-      this.#socket.write(query.start(question));
+      this.#socket.write(start);
       this.#socket.resume();
     });
   }
@@ -298,7 +343,10 @@ class SocketLink implements Link {
   #readAnswers(): void {
     for (let asking = this.#asking; asking !== undefined; asking = this.#asking) {
       const frame = this.#reader.next();
-      if (frame === undefined) return;
+      if (frame === undefined) {
+        asking.exchange.flush();
+        return;
+      }
       if (!this.#passOn(frame, asking)) this.#take(asking, frame);
     }
     const rest = this.#reader.takeRest();
@@ -319,7 +367,7 @@ class SocketLink implements Link {
   }
 
   #take(asking: Asking, frame: Frame): void {
-    const step = asking.query.take(frame);
+    const step = asking.exchange.take(frame);
     switch (step.kind) {
       case 'more': return;
       case 'send': this.#socket.write(step.bytes); return;
@@ -340,6 +388,9 @@ class SocketLink implements Link {
     return unavailable('The connection to the database server was lost', this.address, this.#error ?? new Error('closed'));
   }
 }
+
+/** Unguessable, so that no client can have prepared a statement under it. */
+function ownName(): string { return `own_${randomBytes(8).toString('hex')}`; }
 
 /** Why the server ends the connection: no answer to what was asked, so without what it says of our own text. */
 function farewellIn(frame: Frame): Buffer | undefined {

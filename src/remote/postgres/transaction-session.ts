@@ -1,0 +1,27 @@
+/**
+ * TransactionSession: a transaction on a connection of which somebody else is in charge, as capture and undo see it. They ask
+ * and copy inside it; that it was begun, and how it ends, is not theirs. The adapter from a link gives each step its time.
+ */
+import type { CatalogQuery } from './catalog.ts';
+import type { RowsWriter } from './link-copy.ts';
+import type { Link } from './link.ts';
+
+export interface TransactionSession {
+  /** One statement; values and results as text. Throws ServerError, or Failure when the connection is lost. */
+  readonly query: CatalogQuery;
+  /** `COPY … TO STDOUT`: whole rows to `write`, which may hold back what comes next. Returns how many rows there were. */
+  copyOut(sql: string, write: RowsWriter): Promise<number>;
+  /** `COPY … FROM STDIN`: returns how many rows were taken. */
+  copyIn(sql: string, source: AsyncIterable<Buffer>): Promise<number>;
+}
+
+/** What capture and undo ask can work on millions of rows; longer than this and the connection is given up. */
+const stepMsMax = 600_000;
+
+export function sessionOf(link: Pick<Link, 'query' | 'copyOut' | 'copyIn'>): TransactionSession {
+  return {
+    query: async (sql, parameters) => (await link.query(sql, parameters, stepMsMax)).rows,
+    copyOut: (sql, write) => link.copyOut(sql, write, stepMsMax),
+    copyIn: (sql, source) => link.copyIn(sql, source, stepMsMax),
+  };
+}

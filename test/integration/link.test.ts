@@ -196,6 +196,17 @@ test('questions asked at once are answered in their order', async () => {
   assert.equal((await ask(link, 'select id, name from items')).length, 20_000);
 });
 
+test('several questions asked in one breath are answered each, until one fails, which leaves nothing behind', async () => {
+  const link = await connect();
+  const answers = await link.askAll([{ sql: 'begin' }, { sql: 'select $1::int8', values: [Buffer.from('7')] }, { sql: 'select id from items where id < 3 order by id' }, { sql: 'commit' }]);
+  assert.deepEqual(answers.map(({ command: { command } }) => command), ['BEGIN', 'SELECT', 'SELECT', 'COMMIT']);
+  assert.deepEqual(answers.map(({ rows }) => rows), [[], [['7']], [['1'], ['2']], []]);
+  const failing = ['update items set name = name where id = 1', 'select 1/0', 'update items set name = name where id = 2'];
+  await assert.rejects(link.askAll(failing.map((sql) => ({ sql }))), (error) => error instanceof ServerError && error.code === '22012');
+  await assert.rejects(link.askAll([{ sql: 'select 1' }, { sql: 'select id, name from items' }], 10_000), (error) => error instanceof Failure && error.code === 'too_large');
+  assert.deepEqual(await ask(link, 'select count(*) from pg_prepared_statements'), [['1']]);
+});
+
 test('a question while the relay is busy is a bug, and so is writing while a question is asked', async () => {
   const link = await connect();
   const client = new Client(link);

@@ -1,8 +1,9 @@
 /**
- * OwnQuery: one question of our own on a link that is also a client's. It uses a named statement and a named portal,
- * closed again in the same batch, because the unnamed ones belong to the client and must survive. The answer is read
- * whole, in text format, within a bound. It knows no socket: it is given messages and says what to send.
+ * OwnQuery: questions of our own on a link that is also a client's, sent in one batch. Each uses a named statement and a
+ * named portal, closed again in the same batch, because the unnamed ones belong to the client and must survive. The answers
+ * are read whole, in text format, within a bound. It knows no socket: it is given messages and says what to send.
  */
+import { randomBytes } from 'node:crypto';
 import {
   decodeCommandComplete, decodeDataRow, decodeParameterDescription, decodeReadyForQuery, decodeRowDescription, type CommandTag,
 } from '../../lib/pgwire/backend-decode.ts';
@@ -48,17 +49,31 @@ export type OwnQueryStep =
 
 const more: OwnQueryStep = { kind: 'more' };
 const silentTypes: ReadonlySet<number> = new Set([
-  backendType.parseComplete, backendType.bindComplete, backendType.closeComplete, backendType.noData, backendType.emptyQueryResponse,
+  backendType.parseComplete, backendType.bindComplete, backendType.noData, backendType.emptyQueryResponse,
 ]);
 const resultBytesMax = 256 * 1024 * 1024;
+/** Of its portal and its statement, behind everything else that answers a question. */
+const closesPerQuestion = 2;
+
+interface Answer {
+  columns: readonly string[];
+  rows: (readonly (string | null)[])[];
+  command: CommandTag;
+  parameterTypes: readonly number[];
+}
+
+/** Unguessable, so that no client can have prepared a statement under it. */
+export function ownName(): string { return `own_${randomBytes(8).toString('hex')}`; }
+
+function noAnswer(): Answer { return { columns: [], rows: [], command: { command: '', rows: null }, parameterTypes: [] }; }
 
 export class OwnQuery {
   readonly #name: string;
-  #columns: readonly string[] = [];
-  readonly #rows: (readonly (string | null)[])[] = [];
-  #command: CommandTag = { command: '', rows: null };
-  #parameterTypes: readonly number[] = [];
+  readonly #answers: QueryResult[] = [];
+  #answer = noAnswer();
+  #bytesMax = resultBytesMax;
   #bytes = 0;
+  #closes = 0;
   #error: Error | undefined;
   #isCleaned = false;
 
@@ -70,23 +85,33 @@ export class OwnQuery {
   /** All of its time is the server's. */
   get isHeld(): boolean { return false; }
 
-  start({ sql, parameterTypes = [], formats = [], values = [], isDescribed = false }: Question): Buffer {
+  /** What all questions were answered, in their order. */
+  get answers(): readonly QueryResult[] { return this.#answers; }
+
+  /** The first that fails keeps those behind it from being asked. */
+  start(questions: readonly Question[], bytesMax = resultBytesMax): Buffer {
+    this.#bytesMax = bytesMax;
+    return Buffer.concat([...questions.flatMap((question) => [this.#asking(question), this.#closing()]), encodeSync()]);
+  }
+
+  #asking({ sql, parameterTypes = [], formats = [], values = [], isDescribed = false }: Question): Buffer {
     const [statement, portal] = [this.#name, this.#name];
     const parse = encodeParse({ statement, sql, parameterTypes });
-    if (isDescribed) return Buffer.concat([parse, encodeDescribe({ target: 'statement', name: statement }), this.#closing()]);
+    if (isDescribed) return Buffer.concat([parse, encodeDescribe({ target: 'statement', name: statement })]);
     return Buffer.concat([
       parse, encodeBind({ portal, statement, formats, values, resultFormats: [] }),
-      encodeDescribe({ target: 'portal', name: portal }), encodeExecute({ portal, rowsMax: 0 }), this.#closing(),
+      encodeDescribe({ target: 'portal', name: portal }), encodeExecute({ portal, rowsMax: 0 }),
     ]);
   }
 
   /** Takes every message but notices, notifications and parameter changes, which are not answers. */
   take(frame: Frame): OwnQueryStep {
     switch (frame.type) {
-      case backendType.rowDescription: this.#columns = decodeRowDescription(frame.body).map(({ name }) => name); return more;
-      case backendType.parameterDescription: this.#parameterTypes = decodeParameterDescription(frame.body); return more;
+      case backendType.rowDescription: this.#answer.columns = decodeRowDescription(frame.body).map(({ name }) => name); return more;
+      case backendType.parameterDescription: this.#answer.parameterTypes = decodeParameterDescription(frame.body); return more;
       case backendType.dataRow: this.#addRow(frame); return more;
-      case backendType.commandComplete: this.#command = decodeCommandComplete(frame.body); return more;
+      case backendType.commandComplete: this.#answer.command = decodeCommandComplete(frame.body); return more;
+      case backendType.closeComplete: this.#closed(); return more;
       case backendType.errorResponse: this.#error ??= new ServerError(decodeDiagnostic(frame.body)); return more;
       case backendType.readyForQuery: decodeReadyForQuery(frame.body); return this.#finish();
       default:
@@ -97,27 +122,33 @@ export class OwnQuery {
 
   flush(): void { /* an answer is handed on whole */ }
 
+  #closed(): void {
+    this.#closes += 1;
+    if (this.#closes % closesPerQuestion !== 0) return;
+    this.#answers.push(this.#answer);
+    this.#answer = noAnswer();
+  }
+
   #finish(): OwnQueryStep {
-    if (this.#error === undefined) {
-      return { kind: 'answered', result: { columns: this.#columns, rows: this.#rows, command: this.#command, parameterTypes: this.#parameterTypes } };
-    }
-    if (this.#isCleaned) return { kind: 'failed', error: this.#error };
+    const [result] = this.#answers;
+    if (this.#error === undefined && result !== undefined) return { kind: 'answered', result };
+    if (this.#isCleaned) return { kind: 'failed', error: this.#error ?? new ProtocolError('out-of-order', 'no answer to a query') };
     // After an error the server skipped the closing messages, so the statement may still be there.
     this.#isCleaned = true;
-    return { kind: 'send', bytes: this.#closing() };
+    return { kind: 'send', bytes: Buffer.concat([this.#closing(), encodeSync()]) };
   }
 
   #closing(): Buffer {
     const name = this.#name;
-    return Buffer.concat([encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name }), encodeSync()]);
+    return Buffer.concat([encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name })]);
   }
 
   #addRow(frame: Frame): void {
     this.#bytes += frame.body.length;
-    if (this.#bytes > resultBytesMax) {
-      this.#rows.length = 0;
-      this.#error ??= new Failure('too_large', `An answer of the database server is larger than ${resultBytesMax} bytes.`);
+    if (this.#bytes > this.#bytesMax) {
+      this.#answer.rows.length = 0;
+      this.#error ??= new Failure('too_large', `An answer of the database server is larger than ${this.#bytesMax} bytes.`);
     }
-    if (this.#error === undefined) this.#rows.push(decodeDataRow(frame.body).map((value) => value?.toString('utf8') ?? null));
+    if (this.#error === undefined) this.#answer.rows.push(decodeDataRow(frame.body).map((value) => value?.toString('utf8') ?? null));
   }
 }

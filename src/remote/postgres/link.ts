@@ -8,13 +8,10 @@
  * What a server sends on its own while a question is asked (notifications, parameter changes) goes to onData as whole
  * messages; notices then are about our question and are dropped. A cancel goes over a connection of its own.
  */
-import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Failure } from '../../core/failure.ts';
 import { assert, Bug } from '../../lib/assert.ts';
 import { decodeParameterStatus, type BackendKey } from '../../lib/pgwire/backend-decode.ts';
-import { encodeErrorResponse } from '../../lib/pgwire/backend-encode.ts';
-import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { serverLimits } from '../../lib/pgwire/frame-limits.ts';
 import { FrameReader, type Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodeTerminate } from '../../lib/pgwire/frontend-encode.ts';
@@ -25,10 +22,11 @@ import { findHost, type HostSearch } from './link-hosts.ts';
 import { login, type Login } from './link-login.ts';
 import { OwnCopyIn, OwnCopyOut, type CopyLink, type RowsWriter } from './link-copy.ts';
 import { openThroughPooler } from './link-pooler.ts';
-import { OwnQuery, type Question, type QueryResult } from './link-query.ts';
+import { OwnQuery, ownName, type Question, type QueryResult } from './link-query.ts';
 import { openSocket, unavailable } from './link-socket.ts';
 import { fitsAttributes } from './link-session-attributes.ts';
 import type { LinkAddress, LinkTarget, LoginMethod } from './link-target.ts';
+import { farewellIn } from './server-error.ts';
 
 export interface LinkOptions {
   /** The target's own when left out. */
@@ -88,6 +86,8 @@ export interface Link {
   query(sql: string, parameters?: readonly (string | null)[], timeoutMs?: number): Promise<QueryResult>;
   /** The same with values as a client gave them, or to learn the types of the parameters. */
   ask(question: Question, timeoutMs?: number): Promise<QueryResult>;
+  /** Several in one round trip; none runs behind one that failed. Throws Failure `too_large` also beyond `bytesMax`. */
+  askAll(questions: readonly Question[], bytesMax?: number, timeoutMs?: number): Promise<readonly QueryResult[]>;
   /**
    * `COPY … TO STDOUT`: hands `write` whole rows as the server prints them, and takes no more while its promise is pending.
    * Returns how many there were, once all are written. Throws what `write` threw, or as `query` does; `silenceMsMax` is for each
@@ -254,7 +254,15 @@ class SocketLink implements Link {
   ask(question: Question, timeoutMs = queryMsMax): Promise<QueryResult> {
     return this.#inTurn(() => {
       const query = new OwnQuery(ownName());
-      return this.#exchange(query, query.start(question), question, timeoutMs);
+      return this.#exchange(query, query.start([question]), question, timeoutMs);
+    });
+  }
+
+  askAll(questions: readonly Question[], bytesMax?: number, timeoutMs = queryMsMax): Promise<readonly QueryResult[]> {
+    return this.#inTurn(async () => {
+      const query = new OwnQuery(ownName());
+      await this.#exchange(query, query.start(questions, bytesMax), {}, timeoutMs);
+      return query.answers;
     });
   }
 
@@ -387,14 +395,4 @@ class SocketLink implements Link {
   #lost(): Failure {
     return unavailable('The connection to the database server was lost', this.address, this.#error ?? new Error('closed'));
   }
-}
-
-/** Unguessable, so that no client can have prepared a statement under it. */
-function ownName(): string { return `own_${randomBytes(8).toString('hex')}`; }
-
-/** Why the server ends the connection: no answer to what was asked, so without what it says of our own text. */
-function farewellIn(frame: Frame): Buffer | undefined {
-  if (frame.type !== backendType.errorResponse) return undefined;
-  const { position: _position, internalPosition: _internal, internalQuery: _query, where: _where, ...fields } = decodeDiagnostic(frame.body);
-  return fields.severity === 'FATAL' || fields.severity === 'PANIC' ? encodeErrorResponse(fields) : undefined;
 }

@@ -4,11 +4,14 @@
  */
 import type { CatalogQuery } from './catalog.ts';
 import type { RowsWriter } from './link-copy.ts';
+import type { QueryResult, Question } from './link-query.ts';
 import type { Link } from './link.ts';
 
 export interface TransactionSession {
   /** One statement; values and results as text. Throws ServerError, or Failure when the connection is lost. */
   readonly query: CatalogQuery;
+  /** Several in one round trip, with values as a client gave them; throws as `query`, or Failure `too_large` beyond `bytesMax`. */
+  queries(questions: readonly Question[], bytesMax?: number): Promise<readonly QueryResult[]>;
   /** `COPY … TO STDOUT`: whole rows to `write`, which may hold back what comes next. Returns how many rows there were. */
   copyOut(sql: string, write: RowsWriter): Promise<number>;
   /** `COPY … FROM STDIN`: returns how many rows were taken. */
@@ -18,9 +21,10 @@ export interface TransactionSession {
 /** What capture and undo ask can work on millions of rows; longer than this and the connection is given up. */
 const stepMsMax = 600_000;
 
-export function sessionOf(link: Pick<Link, 'query' | 'copyOut' | 'copyIn'>): TransactionSession {
+export function sessionOf(link: Pick<Link, 'query' | 'askAll' | 'copyOut' | 'copyIn'>): TransactionSession {
   return {
     query: async (sql, parameters) => (await link.query(sql, parameters, stepMsMax)).rows,
+    queries: (questions, bytesMax) => link.askAll(questions, bytesMax, stepMsMax),
     copyOut: (sql, write) => link.copyOut(sql, write, stepMsMax),
     copyIn: (sql, source) => link.copyIn(sql, source, stepMsMax),
   };

@@ -30,6 +30,8 @@ export interface TriggerFact {
   readonly isBefore?: boolean;
   readonly isForStatement?: boolean;
   readonly enabled: boolean;
+  /** A constraint trigger that may wait until its transaction ends. */
+  readonly isDeferrable?: boolean;
   /** ENABLE ALWAYS or ENABLE REPLICA; absent: neither. */
   readonly fires?: 'always' | 'replica';
   /** `schema.name` of the trigger function, which takes no arguments. */
@@ -76,6 +78,8 @@ export interface RelationFact {
    * an equality of PostgreSQL's own and no coarser collation than comparing the columns has.
    */
   readonly uniqueKeys?: readonly (readonly string[])[];
+  /** Which of them is the primary key; absent: none is. */
+  readonly primaryKey?: readonly string[];
   /** Something else than views, rules, foreign keys, partitions and children depends on it: a function, a column of its row type, a default of another table … */
   readonly hasOtherDependents?: boolean;
   /** Expressions and predicates of its indexes and exclusion constraints, and partition keys. */

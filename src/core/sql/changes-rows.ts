@@ -67,6 +67,6 @@ function isWrite(effect: Effect): boolean { return writes.has(effect.kind) && is
 function isLoss(effect: Effect): boolean { return (effect.kind === 'drop' || effect.kind === 'truncate') && isPermanent(effect); }
 
 /** A temporary table is nobody else's. */
-function isPermanent({ object }: Effect): boolean { return object?.startsWith('pg_temp.') !== true; }
+export function isPermanent({ object }: Effect): boolean { return object?.startsWith('pg_temp.') !== true; }
 
 function isCode({ kind }: Effect): boolean { return kind === 'call' || kind === 'unknown'; }

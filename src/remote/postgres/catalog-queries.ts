@@ -97,7 +97,7 @@ export const relationsQuery = (where: string): string => `
 export const triggersQuery = `
   SELECT t.tgrelid, t.tgname, t.tgtype, t.tgenabled, t.tgfoid,
     (SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr::int2[])),
-    CASE WHEN t.tgqual IS NOT NULL THEN pg_get_triggerdef(t.oid) END
+    CASE WHEN t.tgqual IS NOT NULL THEN pg_get_triggerdef(t.oid) END, t.tgdeferrable
   FROM pg_trigger t WHERE NOT t.tgisinternal`;
 
 export const rulesQuery = `
@@ -125,7 +125,7 @@ const columnNames = (relation: string, numbers: string): string => `(SELECT json
  * the coarser of the two only where that of the column is not deterministic.
  */
 export const uniqueKeysQuery = `
-  SELECT i.indrelid, (SELECT json_agg(a.attname) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, ord) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.ord <= i.indnkeyatts)
+  SELECT i.indrelid, (SELECT json_agg(a.attname) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, ord) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.ord <= i.indnkeyatts), i.indisprimary
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
   WHERE i.indexrelid >= ${firstUserOid} AND m.amname = 'btree' AND i.indisunique AND i.indisvalid AND i.indisready AND i.indislive AND i.indimmediate
     AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (

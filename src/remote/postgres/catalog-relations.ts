@@ -33,6 +33,8 @@ export function readRelations(rows: RelationRows, names: Names): readonly Relati
   return rows.relations.map((row) => {
     const oid = text(row[0]);
     const children = oids(row[8]).filter((child) => names.hasRelation(child)).map((child) => names.relation(child));
+    const keys = attached.uniqueKeys.get(oid) ?? [];
+    const primaryKey = keys.find(([, , isPrimary]) => isPrimary === 't');
     const foreign = row[9] === null ? undefined : foreignSchema.parse(json(row[9]));
     return {
       schema: text(row[1]), name: text(row[2]), kind: relationKind(text(row[3])), owner: text(row[4]), rowSecurity: row[5] === 't',
@@ -46,7 +48,7 @@ export function readRelations(rows: RelationRows, names: Names): readonly Relati
       policies: (attached.policies.get(oid) ?? []).map(readPolicy),
       checks: (attached.checks.get(oid) ?? []).map((check) => text(check[1])),
       ...(depended.has(oid) ? { hasOtherDependents: true } : {}),
-      uniqueKeys: (attached.uniqueKeys.get(oid) ?? []).map((key) => texts(key[1])),
+      uniqueKeys: keys.map((key) => texts(key[1])), ...(primaryKey === undefined ? {} : { primaryKey: texts(primaryKey[1]) }),
       indexExpressions: [row[10], ...(attached.indexes.get(oid) ?? []).flatMap((index) => [index[1], index[2]])]
         .filter((sql) => sql !== null && sql !== undefined).map((sql) => `(${sql})`),
     };
@@ -76,13 +78,14 @@ const insteadBit = 64;
 const beforeBit = 2;
 const rowBit = 1;
 
-function readTrigger([, name, bits, enabled, fn, columns, definition]: Row, names: Names): TriggerFact {
+function readTrigger([, name, bits, enabled, fn, columns, definition, deferrable]: Row, names: Names): TriggerFact {
   const type = Number(text(bits));
   const when = definition === null || definition === undefined ? undefined : conditionOf(definition);
   return {
     name: text(name), events: eventBits.filter(([bit]) => (type & bit) !== 0).map(([, event]) => event),
     insteadOf: (type & insteadBit) !== 0, enabled: enabled !== 'D', function: names.functionName(fn),
     ...((type & beforeBit) === 0 ? {} : { isBefore: true }), ...((type & rowBit) === 0 ? { isForStatement: true } : {}),
+    ...(deferrable === 't' ? { isDeferrable: true } : {}),
     ...(enabled === 'A' ? { fires: 'always' } : enabled === 'R' ? { fires: 'replica' } : {}),
     ...(columns === null || columns === undefined ? {} : { columns: texts(columns) }), ...(when === undefined ? {} : { when }),
   };

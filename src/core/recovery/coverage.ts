@@ -11,14 +11,9 @@ import type { SessionFacts, Statement } from '../sql/statement.ts';
 import { changesDefinition, outlives, refused } from './covered.ts';
 import { coveredImages } from './covered-images.ts';
 import { coveredTables } from './covered-tables.ts';
+import type { CaptureMethod } from './manifest.ts';
 
 export type RecoveryScope = Recoverability;
-
-/**
- * `rows`: read before and after by the statement's own WHERE. `transitions`: gathered by triggers, whatever changes them.
- * `tables`: definitions and all rows. `tombstone`: nothing is copied, what is dropped is only put away.
- */
-export type CaptureMethod = 'rows' | 'transitions' | 'tables' | 'tombstone';
 
 export interface Coverage {
   readonly scope: RecoveryScope;

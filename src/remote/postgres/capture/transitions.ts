@@ -10,7 +10,7 @@ import type { CapturedTable } from './tables.ts';
 export interface TransitionCapture {
   /** Before the statement, each by itself. Takes SHARE ROW EXCLUSIVE on every table, in one order for all. */
   readonly begin: readonly string[];
-  /** After the statement, before its images are read: nothing of ours is left on any table. */
+  /** After the statement, before its images are read: nothing of ours is left on any table or in the session. */
   readonly end: readonly string[];
   /** One for each table, in the order given. */
   readonly images: readonly ImageQueries[];
@@ -30,7 +30,11 @@ export function captureTransitions(tables: readonly CapturedTable[], mark: strin
       `LOCK TABLE ${tables.map(({ name }) => name).toSorted().join(', ')} IN SHARE ROW EXCLUSIVE MODE`,
       ...named.flatMap(({ table, log }) => gather(table, log)),
     ],
-    end: named.flatMap(({ table, log }) => [table.name, ...table.partitions].flatMap((on) => events.map(({ event }) => `DROP TRIGGER ${triggerOf(log, event)} ON ${on}`))),
+    end: named.flatMap(({ table, log }) => [
+      ...[table.name, ...table.partitions].flatMap((on) => events.map(({ event }) => `DROP TRIGGER ${triggerOf(log, event)} ON ${on}`)),
+      // A temporary table goes with its transaction, a function would stay as long as the session.
+      `DROP FUNCTION ${events.map(({ event }) => `pg_temp.${triggerOf(log, event)}()`).join(', ')}`,
+    ]),
     images: named.map(({ table, log }) => ({ before: netRows(table, log, 1), after: netRows(table, log, -1) })),
   };
 }

@@ -35,6 +35,10 @@ export interface UndoChoices {
   readonly forces: boolean;
 }
 
+/** No column of a user's is called that. */
+const step = '"backstop step"';
+const why = '"backstop why"';
+
 /** `mark`: letters and digits that nobody can guess. Every step is settled by text, so that equal means the same to the last digit. */
 export function undoRows(table: CapturedTable, mark: string, { merges, forces }: UndoChoices): RowUndo {
   const { name, columns, key } = table;
@@ -43,13 +47,14 @@ export function undoRows(table: CapturedTable, mark: string, { merges, forces }:
   const keyList = key.join(', ');
   const sameKey = (a: string, b: string): string => key.map((column) => `${a}.${column} = ${b}.${column}`).join(' AND ');
   const row = (alias: string): string => `ROW(${columns.map((column) => `${alias}.${column}`).join(', ')})::pg_catalog.text`;
-  const there = (alias: string): string => `(${alias}.${key[0] ?? ''} IS NOT NULL)`;
+  // Not IS NOT NULL, which asks of a key that is a record whether all its fields are.
+  const there = (alias: string): string => `(${alias}.${key[0] ?? ''} IS DISTINCT FROM NULL)`;
   const changed = (column: string, a: string, b: string): string => `${a}.${column}::pg_catalog.text IS DISTINCT FROM ${b}.${column}::pg_catalog.text`;
   const others = columns.filter((column) => !key.includes(column));
   const clash = others.map((column) => `(${changed(column, 'a', 'b')} AND ${changed(column, 'l', 'a')})`).join(' OR ');
-  const doable = `step IN ('insert', 'delete', 'put-back'${merges ? ", 'merge'" : ''}${forces ? ", 'conflict'" : ''})`;
-  const replaced = `(step IN ('delete', 'put-back')${forces ? " OR step = 'conflict'" : ''})`;
-  const given = `(step IN ('insert', 'put-back')${forces ? " OR step = 'conflict'" : ''})`;
+  const doable = `${step} IN ('insert', 'delete', 'put-back'${merges ? ", 'merge'" : ''}${forces ? ", 'conflict'" : ''})`;
+  const replaced = `(${step} IN ('delete', 'put-back')${forces ? " OR ${step} = 'conflict'" : ''})`;
+  const given = `(${step} IN ('insert', 'put-back')${forces ? " OR ${step} = 'conflict'" : ''})`;
   const empty = (target: string): string => `CREATE TEMPORARY TABLE ${target} ON COMMIT DROP AS SELECT ${list} FROM ONLY ${name} WHERE false`;
   return {
     begin: [empty(before), empty(after)], before, after,
@@ -59,23 +64,23 @@ export function undoRows(table: CapturedTable, mark: string, { merges, forces }:
           WHEN ${there('b')} AND NOT ${there('a')} THEN CASE WHEN ${there('l')} THEN 'conflict' ELSE 'insert' END
           WHEN NOT ${there('l')} THEN 'conflict'
           WHEN ${row('l')} = ${row('a')} THEN CASE WHEN ${there('b')} THEN 'put-back' ELSE 'delete' END
-          WHEN NOT ${there('b')} OR ${clash === '' ? 'true' : clash} THEN 'conflict' ELSE 'merge' END AS step,
+          WHEN NOT ${there('b')} OR ${clash === '' ? 'true' : clash} THEN 'conflict' ELSE 'merge' END AS ${step},
         CASE WHEN ${there('b')} AND NOT ${there('a')} THEN 'its key is in use again' WHEN NOT ${there('l')} THEN 'it was deleted since'
-          WHEN NOT ${there('b')} THEN 'it was edited since' ELSE 'what the action had changed was edited since' END AS why
+          WHEN NOT ${there('b')} THEN 'it was edited since' ELSE 'what the action had changed was edited since' END AS ${why}
         FROM ${before} b FULL JOIN ${after} a ON ${sameKey('a', 'b')} LEFT JOIN ${name} l ON ${key.map((column) => `l.${column} = coalesce(b.${column}, a.${column})`).join(' AND ')}`,
       `ALTER TABLE ${plan} ADD PRIMARY KEY (${keyList})`, `ANALYZE ${plan}`,
     ],
-    count: `SELECT step, pg_catalog.count(*) FROM ${plan} GROUP BY step`,
-    conflicts: (most) => `SELECT ROW(${key.map((column) => `p.${column}`).join(', ')})::pg_catalog.text, ${['b', 'a', 'l'].map((alias) => `CASE WHEN ${there(alias)} THEN ${row(alias)} END`).join(', ')}, p.why
+    count: `SELECT ${step}, pg_catalog.count(*) FROM ${plan} GROUP BY ${step}`,
+    conflicts: (most) => `SELECT ROW(${key.map((column) => `p.${column}`).join(', ')})::pg_catalog.text, ${['b', 'a', 'l'].map((alias) => `CASE WHEN ${there(alias)} THEN ${row(alias)} END`).join(', ')}, p.${why}
       FROM ${plan} p LEFT JOIN ${before} b ON ${sameKey('b', 'p')} LEFT JOIN ${after} a ON ${sameKey('a', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
-      WHERE p.step = 'conflict' ORDER BY ${key.map((column) => `p.${column}`).join(', ')} LIMIT ${most}`,
+      WHERE p.${step} = 'conflict' ORDER BY ${key.map((column) => `p.${column}`).join(', ')} LIMIT ${most}`,
     remove: [`DELETE FROM ${name} l USING ${plan} p WHERE ${sameKey('l', 'p')} AND ${replaced}`],
     put: [
       `INSERT INTO ${name} (${list}) OVERRIDING SYSTEM VALUE SELECT ${columns.map((column) => `b.${column}`).join(', ')} FROM ${before} b JOIN ${plan} p ON ${sameKey('b', 'p')} WHERE ${given}`,
       ...(merges && others.length > 0 ? [`UPDATE ${name} l SET ${others.map((column) => `${column} = CASE WHEN ${changed(column, 'a', 'b')} THEN b.${column} ELSE l.${column} END`).join(', ')}
-        FROM ${plan} p, ${before} b, ${after} a WHERE ${sameKey('l', 'p')} AND ${sameKey('b', 'p')} AND ${sameKey('a', 'p')} AND p.step = 'merge'`] : []),
+        FROM ${plan} p, ${before} b, ${after} a WHERE ${sameKey('l', 'p')} AND ${sameKey('b', 'p')} AND ${sameKey('a', 'p')} AND p.${step} = 'merge'`] : []),
     ],
     unlike: `SELECT pg_catalog.count(*) FROM ${plan} p LEFT JOIN ${before} b ON ${sameKey('b', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
-      WHERE (${doable} OR step = 'done') AND step <> 'merge' AND NOT (${there('b')} IS NOT DISTINCT FROM ${there('l')} AND (NOT ${there('b')} OR ${row('b')} = ${row('l')}))`,
+      WHERE (${doable} OR ${step} = 'done') AND ${step} <> 'merge' AND NOT (${there('b')} IS NOT DISTINCT FROM ${there('l')} AND (NOT ${there('b')} OR ${row('b')} = ${row('l')}))`,
   };
 }

@@ -15,6 +15,7 @@ import { openDatabase, type StoreDatabase, type StorePlace } from '../store/data
 import { createIdentities, type Identities } from '../store/identities.ts';
 import { createLedger, type Ledger } from '../store/ledger.ts';
 import { joinNodes, resolveLeft, type Node, type NodeDeps } from '../store/nodes.ts';
+import { createRecoveryPoints, type RecoveryPoints } from '../store/recovery-points.ts';
 import { placeOf } from './data-folder.ts';
 import type { Started } from './start-whole.ts';
 
@@ -23,6 +24,7 @@ export interface Memory {
   readonly database: StoreDatabase;
   readonly ledger: Ledger;
   readonly approvals: Approvals;
+  readonly recoveryPoints: RecoveryPoints;
   readonly identities: Identities;
   /** Needs an operator's token. */
   answer(token: string, id: string, given: Pick<Answer, 'answer' | 'reason'>): Promise<Approval>;
@@ -52,12 +54,13 @@ async function remember(database: StoreDatabase, { serving }: MemoryOptions): Pr
   const node = serving === undefined ? undefined : await enterNodes(database, clock, serving);
   const ledger = createLedger({ database, clock, ...(node === undefined ? {} : { node }) });
   const approvals = createApprovals({ database, clock });
+  const recoveryPoints = createRecoveryPoints({ database, ledger, clock });
   const identities = createIdentities({
     database, clock, randomBytes,
     makeVerifier: async (token) => formatVerifier(await makeVerifier(token, { salt: randomBytes(saltBytesDefault) })),
   });
   return {
-    database, ledger, approvals, identities,
+    database, ledger, approvals, recoveryPoints, identities,
     answer: (token, id, given) => answerApproval({ identities, approvals }, token, id, given),
     close: async () => {
       try {

@@ -40,7 +40,7 @@ async function scene(change: Partial<Bucket> = {}, seal: () => Promise<void> = (
   const [sealed, settled]: [SealedPoint[], string[]] = [[], []];
   const protector = createProtector({
     openRows: () => new RowsWriter(closing), packs: new Packs(closing), clock: { now: () => new Date('2026-11-21T19:00:00.000Z') }, newId: () => `rp_${sealed.length}`,
-    record: { seal: async (point) => { await seal(); sealed.push(point); }, settle: (id, fate) => { settled.push(`${id} ${fate}`); } },
+    record: { seal: async (point) => { await seal(); sealed.push(point); }, settle: ({ id }, fate) => { settled.push(`${id} ${fate}`); } },
   });
   return { protector, bucket, sealed, settled, stored: { bucket, opener: await createOpener([]) } };
 }

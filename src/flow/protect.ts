@@ -27,6 +27,8 @@ export interface ProtectedSubject {
   readonly coverage: KeptCoverage & { readonly method: CaptureMethod | undefined };
   /** Redacted; one for each action. */
   readonly texts: readonly string[];
+  /** Of an undo: the recovery points that it undoes; they are `undone` once this one is committed. */
+  readonly undoes?: readonly string[];
 }
 
 export interface RecoveryDraft {
@@ -78,7 +80,7 @@ export interface ProtectorDeps {
 export interface RecoveryRecord {
   /** Durable when it resolves, with its entry of the ledger. Throws Failure `ledger_unavailable`. */
   seal(point: SealedPoint): Promise<void>;
-  settle(id: string, fate: TransactionFate): void;
+  settle(point: SealedPoint, fate: TransactionFate): void;
 }
 
 /** Of each redacted text; a text of megabytes is told by its beginning. */
@@ -115,8 +117,15 @@ class Draft implements RecoveryDraft {
     if (isEmpty(manifest)) return nothingChanged;
     const { packs, record } = this.#deps;
     const { pack, line } = await packs.add(writeManifest(manifest));
-    await record.seal(pointOf(manifest, pack, line));
-    const point: RecoveryPoint = { id: manifest.id, settle: settler(record, manifest.id) };
+    const sealed = pointOf(manifest, pack, line, this.#subject.undoes ?? []);
+    const point: RecoveryPoint = { id: manifest.id, settle: settler(record, sealed) };
+    try {
+      await record.seal(sealed);
+    } catch (error) {
+      // It may be on record all the same, where only the answer was lost.
+      point.settle('discarded');
+      throw error;
+    }
     if (!this.#isAbandoned) return point;
     point.settle('discarded');
     throw givenUp();
@@ -150,17 +159,17 @@ function isEmpty({ method, tables, definition }: Manifest): boolean {
   return (method === 'rows' || method === 'transitions') && definition === undefined && sizeOf({ tables }).rows === 0;
 }
 
-function pointOf(manifest: Manifest, pack: string, line: string): SealedPoint {
-  const { id, actions, agent, sessionId, database, coverage: { scope }, method, server: { systemId }, xid, createdAt } = manifest;
-  return { id, actions, agent, sessionId, database, scope, method, pack, line, chunks: chunksOf(manifest).map(({ name }) => name), ...sizeOf(manifest), systemId, xid, createdAt };
+function pointOf(manifest: Manifest, pack: string, line: string, undoes: readonly string[]): SealedPoint {
+  const { id, actions, agent, sessionId, database, coverage: { scope }, method, server: { systemId, timeline }, xid, createdAt } = manifest;
+  return { id, actions, agent, sessionId, database, scope, method, pack, line, chunks: chunksOf(manifest).map(({ name }) => name), ...sizeOf(manifest), systemId, timeline, xid, undoes, createdAt };
 }
 
-function settler(record: RecoveryRecord, id: string): (fate: TransactionFate) => void {
+function settler(record: RecoveryRecord, point: SealedPoint): (fate: TransactionFate) => void {
   let isSettled = false;
   return (fate) => {
     if (isSettled) return;
     isSettled = true;
-    record.settle(id, fate);
+    record.settle(point, fate);
   };
 }
 

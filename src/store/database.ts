@@ -30,6 +30,14 @@ export interface Tables {
     readonly lease_until: number;
   };
   readonly budget_use: { readonly agent: string; readonly span: string; readonly since: string; readonly statements: number; readonly rows_changed: number; readonly rows_read: number };
+  readonly recovery_point: {
+    readonly id: string; readonly state: string; readonly agent: string; readonly session_id: string; readonly database_name: string; readonly scope: string; readonly method: string;
+    readonly pack: string; readonly line: string; readonly row_count: number; readonly byte_count: number; readonly actions: string;
+    readonly system_id: string; readonly timeline: number; readonly xid: string; readonly undoes: string | null;
+    readonly created_at: string; readonly changed_at: string; readonly node_id: string | null; readonly objects_left: number;
+  };
+  readonly recovery_point_action: { readonly action_id: string; readonly point_id: string };
+  readonly recovery_point_chunk: { readonly name: string; readonly point_id: string };
   readonly shared_secret: { readonly name: string; readonly value: string };
 }
 

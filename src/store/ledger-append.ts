@@ -8,6 +8,7 @@ import type { Changes, Queries } from './database.ts';
 
 /** SQLite takes 32,766 parameters in one statement; five stand for one entry. */
 const entriesPerInsertMax = 500;
+const rowsPerStatement = 100;
 
 /** Throws Bug for a body without a canonical form. */
 export async function appendEntries(changes: Changes, at: Date, bodies: readonly EntryBody[]): Promise<void> {
@@ -16,6 +17,7 @@ export async function appendEntries(changes: Changes, at: Date, bodies: readonly
 
 /** The sequence numbers of the new entries, in order. */
 export async function appendWritten(changes: Changes, at: Date, bodies: readonly WrittenBody[]): Promise<readonly number[]> {
+  if (bodies.length === 0) return [];
   let head = await readHead(changes);
   const stamp = at.toISOString();
   const entries = bodies.map((body): StoredEntry => {
@@ -32,4 +34,9 @@ export async function appendWritten(changes: Changes, at: Date, bodies: readonly
 
 export async function readHead(queries: Queries | Changes): Promise<Head> {
   return await queries.selectFrom('ledger_head').select(['seq', 'hash']).where('id', '=', 1).executeTakeFirst() ?? genesis;
+}
+
+/** As many rows as one statement is to name. */
+export function inGroups<T>(items: readonly T[]): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / rowsPerStatement) }, (_, index) => items.slice(index * rowsPerStatement, (index + 1) * rowsPerStatement));
 }

@@ -8,12 +8,14 @@
 import { writeBody, type EntryBody, type Head, type StoredEntry, type VerdictBody, type WrittenBody } from '../core/ledger/entry.ts';
 import { Failure } from '../core/failure.ts';
 import type { Outcome } from '../core/outcome.ts';
+import type { SealedPoint, TransactionFate } from '../core/recovery/recovery-point.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Changes, StoreDatabase, Tables } from './database.ts';
-import { appendWritten, readHead } from './ledger-append.ts';
+import { appendWritten, inGroups, readHead } from './ledger-append.ts';
 import { entriesAfter, verifyLedger, type Verification } from './ledger-verify.ts';
 import { resolveLeft, type DeadNodes, type Node } from './nodes.ts';
 import { checkOutcome, outcomeBody, ReadBatch, type PendingRead, type Read } from './read-batch.ts';
+import { keepSealed, keepSettled, sealedBody, type Settlement } from './recovery-points.ts';
 
 declare const permitBrand: unique symbol;
 
@@ -41,6 +43,10 @@ export interface Ledger {
   settle(permit: Permit, outcome: Outcome): Promise<void>;
   /** An entry that permits nothing: a refusal, a connection, an administrative act. Durable when it resolves. */
   append(body: EntryBody): Promise<void>;
+  /** A recovery point with its entry, in one transaction. Durable when it resolves. Throws Failure `ledger_unavailable`. */
+  sealPoint(point: SealedPoint): Promise<void>;
+  /** What became of its transaction: written with outcomes, as soon as that is possible. */
+  settlePoint(point: SealedPoint, fate: TransactionFate): void;
   /** Settles what nodes that are gone left open; see `resolveLeft`. Returns how many. */
   resolveOpenPermits(dead?: DeadNodes): Promise<number>;
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]>;
@@ -66,6 +72,7 @@ interface Job {
   readonly body: WrittenBody;
   /** It is a verdict that a permit is issued for: once it is written, or already ahead of that. */
   readonly opens: 'nothing' | 'then' | 'ahead';
+  readonly point?: SealedPoint;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -74,7 +81,6 @@ const flushEveryMs = 50;
 /** So long what became of a permit waits for a verdict to be written with, since nobody waits for it. */
 const outcomeWaitMs = 10;
 const jobsPerWriteMax = 1_000;
-const rowsPerStatement = 100;
 /** Risky verdicts that wait for one write; more means that the store is far behind. */
 const jobsMax = 10_000;
 /** With more waiting, whoever asks for a permit waits for its verdict, so that no client runs far ahead of the record. */
@@ -95,6 +101,7 @@ class SqlLedger implements Ledger {
   #jobs: Job[] = [];
   /** Verdicts of permits issued ahead whose write failed: what they permitted has run, if in vain, so they are written when that is possible. */
   #late: WrittenBody[] = [];
+  #settlements: Settlement[] = [];
   #writing: Promise<void> | undefined;
   #fault: Error | undefined;
   #isClosed = false;
@@ -105,7 +112,7 @@ class SqlLedger implements Ledger {
     this.#database = database;
     this.#node = node;
     this.#clock = clock;
-    this.#timer = setInterval(() => { if (this.#reads.size + this.#late.length > 0) this.#write(); }, flushEveryMs);
+    this.#timer = setInterval(() => { if (this.#reads.size + this.#late.length + this.#settlements.length > 0) this.#write(); }, flushEveryMs);
     this.#timer.unref();
   }
 
@@ -152,6 +159,10 @@ class SqlLedger implements Ledger {
 
   async append(body: EntryBody): Promise<void> { await this.#enqueue(body); }
 
+  async sealPoint(point: SealedPoint): Promise<void> { await this.#enqueue(sealedBody(point), 'nothing', point); }
+
+  settlePoint(point: SealedPoint, fate: TransactionFate): void { this.#settlements.push({ point, fate }); }
+
   resolveOpenPermits(dead?: DeadNodes): Promise<number> { return resolveLeft({ database: this.#database, clock: this.#clock }, dead); }
 
   entriesAfter(seq: number, limit: number): Promise<readonly StoredEntry[]> {
@@ -170,15 +181,15 @@ class SqlLedger implements Ledger {
     this.#isClosed = true;
     while (this.#writing !== undefined) await this.#writing;
     await this.#writeBatch(true);
-    if (this.#reads.size + this.#late.length > 0) throw unavailable(this.#fault);
+    if (this.#reads.size + this.#late.length + this.#settlements.length > 0) throw unavailable(this.#fault);
   }
 
-  #enqueue(entry: EntryBody, opens: Job['opens'] = 'nothing'): Promise<void> {
+  #enqueue(entry: EntryBody, opens: Job['opens'] = 'nothing', point?: SealedPoint): Promise<void> {
     // What has no canonical form is a bug of its sender's; in a batch it would keep out the entries of all others.
     const body = writeBody(entry);
     if (this.#isClosed || this.#jobs.length >= jobsMax) throw unavailable(this.#fault);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#jobs.push({ body, opens, resolve, reject });
+    this.#jobs.push({ body, opens, ...(point === undefined ? {} : { point }), resolve, reject });
     this.#writeWhatWaits();
     return promise;
   }
@@ -202,8 +213,8 @@ class SqlLedger implements Ledger {
     await Promise.resolve();
     const jobs = this.#jobs.splice(0, jobsPerWriteMax);
     const taken = this.#reads.take(this.#clock.now().getTime(), all);
-    const late = this.#late.splice(0);
-    if (jobs.length + taken.reads.length + taken.late.length + late.length === 0) return;
+    const [late, settlements] = [this.#late.splice(0), this.#settlements.splice(0)];
+    if (jobs.length + taken.reads.length + taken.late.length + late.length + settlements.length === 0) return;
     // What became of a permit is lost with the machine at worst, and is then resolved as unknown.
     const isDurable = jobs.some(({ body: { entry } }) => entry.kind !== 'outcome');
     const transact = isDurable ? this.#database.transact : this.#database.transactRelaxed;
@@ -217,11 +228,14 @@ class SqlLedger implements Ledger {
         const seqs = await appendWritten(changes, this.#clock.now(), bodies);
         await keepPermits(changes, bodies.flatMap(({ entry }, index) => openedBy(entry, opens(index)).map((actionId) =>
           ({ action_id: actionId, verdict_seq: seqs[index] ?? 0, node_id: nodeId }))), bodies.flatMap(({ entry }) => closedBy(entry)));
+        await keepSealed(changes, jobs.flatMap(({ point }) => point ?? []), nodeId);
+        await keepSettled(changes, settlements, this.#clock.now());
       });
       this.#fault = undefined;
       for (const job of jobs) job.resolve();
     } catch (error) {
       this.#late.push(...late);
+      this.#settlements.unshift(...settlements);
       this.#failed(jobs, taken.restore, error);
     }
   }
@@ -244,10 +258,6 @@ async function keepPermits(changes: Changes, opened: readonly Tables['open_permi
     await changes.insertInto('open_permit').values(rows).onConflict((conflict) => conflict.doNothing()).execute();
   }
   for (const ids of inGroups(closed)) await changes.deleteFrom('open_permit').where('action_id', 'in', ids).execute();
-}
-
-function inGroups<T>(items: readonly T[]): readonly (readonly T[])[] {
-  return Array.from({ length: Math.ceil(items.length / rowsPerStatement) }, (_, index) => items.slice(index * rowsPerStatement, (index + 1) * rowsPerStatement));
 }
 
 function checkAllowed({ decision }: VerdictBody): void {

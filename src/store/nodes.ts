@@ -1,9 +1,9 @@
 /**
  * Nodes: the processes that serve from one store. Each has a row with a lease that it renews, on the store's clock; each
  * append of a node asks in its own transaction whether that row is still there. When a lease has ended, whichever node
- * sees it first takes the row away and settles what that node had permitted as `unknown`, in one transaction. So a node
- * that was thought dead and is not can append nothing in its old name: it joins again under a new one. A node that
- * cannot renew its lease knows so before it ends.
+ * sees it first takes the row away and settles what that node had permitted as `unknown`, and the recovery points of its
+ * transactions, in one transaction. So a node that was thought dead and is not can append nothing in its old name: it
+ * joins again under a new one. A node that cannot renew its lease knows so before it ends.
  */
 import { sql, type RawBuilder } from 'kysely';
 import { Failure } from '../core/failure.ts';
@@ -125,7 +125,7 @@ export interface ResolveDeps {
 }
 
 /**
- * Settles every permit whose node is gone as `unknown`; returns how many. A node is gone when its lease has ended, or when
+ * Settles every permit, and every recovery point, whose node is gone as `unknown`; returns how many permits. A node is gone when its lease has ended, or when
  * it is known to be dead.
  */
 export async function resolveLeft({ database, clock }: ResolveDeps, dead?: DeadNodes): Promise<number> {
@@ -133,7 +133,8 @@ export async function resolveLeft({ database, clock }: ResolveDeps, dead?: DeadN
   for (let resolved = 0; ;) {
     const { rows } = await sql`
       SELECT 1 FROM node WHERE lease_until <= ${database.nowMs} OR (${isDead})
-      UNION ALL SELECT 1 FROM open_permit WHERE node_id IS NULL OR node_id NOT IN (SELECT id FROM node) LIMIT 1`.execute(database.queries);
+      UNION ALL SELECT 1 FROM open_permit WHERE node_id IS NULL OR node_id NOT IN (SELECT id FROM node)
+      UNION ALL SELECT 1 FROM recovery_point WHERE state = 'sealed' AND (node_id IS NULL OR node_id NOT IN (SELECT id FROM node)) LIMIT 1`.execute(database.queries);
     if (rows.length === 0) return resolved;
     resolved += await database.transact((changes) => resolveSome(changes, database, clock.now(), isDead));
   }
@@ -141,6 +142,8 @@ export async function resolveLeft({ database, clock }: ResolveDeps, dead?: DeadN
 
 async function resolveSome(changes: Changes, { nowMs }: StoreDatabase, at: Date, isDead: RawBuilder<boolean>): Promise<number> {
   await changes.deleteFrom('node').where((where) => where.or([where('lease_until', '<=', nowMs), isDead])).execute();
+  await changes.updateTable('recovery_point').set({ state: 'unknown', changed_at: at.toISOString(), node_id: null }).where('state', '=', 'sealed')
+    .where((where) => where.or([where('node_id', 'is', null), where('node_id', 'not in', where.selectFrom('node').select('id'))])).execute();
   const left = await changes.selectFrom('open_permit').select('action_id')
     .where((where) => where.or([where('node_id', 'is', null), where('node_id', 'not in', where.selectFrom('node').select('id'))]))
     .orderBy('verdict_seq').limit(permitsPerTransaction).execute();

@@ -6,6 +6,7 @@
 import { canonicalJson } from '../../lib/canonical-json.ts';
 import { sha256Hex } from '../../lib/sha256.ts';
 import type { Outcome } from '../outcome.ts';
+import type { CaptureMethod } from '../recovery/manifest.ts';
 import type { Level, Recoverability } from '../risk.ts';
 import type { Decision, FiredRule } from '../verdict.ts';
 
@@ -105,7 +106,36 @@ export interface PolicyBody {
   readonly note: string | null;
 }
 
-export type EntryBody = VerdictBody | OutcomeBody | ReadsBody | ApprovalBody | SessionBody | AdminBody | PolicyBody;
+/** What undoes these actions was read back, before their transaction could commit. */
+export interface SealedBody {
+  readonly kind: 'recovery-point';
+  readonly change: 'sealed';
+  readonly recoveryPointId: string;
+  readonly actionIds: readonly string[];
+  readonly agent: string;
+  readonly database: string;
+  readonly scope: Recoverability;
+  readonly method: CaptureMethod;
+  /** The object, and the SHA-256 of its line: these vouch for all that the manifest names. */
+  readonly pack: string;
+  readonly line: string;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly xid: string;
+}
+
+/** What became of it afterwards, but for what the outcomes of its actions say already. */
+export interface RecoveryPointBody {
+  readonly kind: 'recovery-point';
+  /** `committed`, `discarded`: found out by asking the server, or after its undo was undone. */
+  readonly change: 'committed' | 'discarded' | 'undone' | 'purged';
+  readonly recoveryPointId: string;
+  readonly actionIds: readonly string[];
+  readonly by: string;
+  readonly note: string | null;
+}
+
+export type EntryBody = VerdictBody | OutcomeBody | ReadsBody | ApprovalBody | SessionBody | AdminBody | PolicyBody | SealedBody | RecoveryPointBody;
 
 export interface Entry {
   /** From 1, without gaps. */

@@ -9,6 +9,21 @@ import type { CaptureMethod } from './manifest.ts';
 const recoveryPointStates = ['sealed', 'committed', 'discarded', 'unknown', 'undone', 'purged'] as const;
 export type RecoveryPointState = (typeof recoveryPointStates)[number];
 
+/**
+ * Which state may follow which. `unknown` is settled by asking the server, or never; what was undone counts again once the
+ * undo has been undone itself; nothing is purged while its transaction runs, and nothing comes after that.
+ */
+const next: Readonly<Record<RecoveryPointState, readonly RecoveryPointState[]>> = {
+  sealed: ['committed', 'discarded', 'unknown'],
+  unknown: ['committed', 'discarded', 'undone', 'purged'],
+  committed: ['undone', 'purged'],
+  undone: ['committed', 'purged'],
+  discarded: ['purged'],
+  purged: [],
+};
+
+export function mayBecome(from: RecoveryPointState, to: RecoveryPointState): boolean { return next[from].includes(to); }
+
 /** What became of the transaction that changed what is kept. */
 export type TransactionFate = 'committed' | 'discarded' | 'unknown';
 
@@ -31,7 +46,17 @@ export interface SealedPoint {
   readonly bytes: number;
   /** The server and the transaction on it, decimal: what is asked when nobody heard the answer to COMMIT. */
   readonly systemId: string;
+  readonly timeline: number;
   readonly xid: string;
+  /** The points that its action undoes, when it is an undo: once this one is committed they are undone. */
+  readonly undoes: readonly string[];
   /** ISO 8601, milliseconds, UTC. */
   readonly createdAt: string;
+}
+
+/** As the store knows it; the manifest knows the chunks. */
+export interface RecoveryPointOnRecord extends Omit<SealedPoint, 'chunks'> {
+  readonly state: RecoveryPointState;
+  /** When it came into that state. */
+  readonly changedAt: string;
 }

@@ -35,6 +35,18 @@ test('a permitted statement is a line once its outcome is known, and open until 
   assert.deepEqual(lines.open(), []);
 });
 
+test('what undoes a statement is named beside it', () => {
+  const lines = new LogLines();
+  lines.add(entry(verdict('act_6', 'allow')));
+  lines.add(entry({
+    kind: 'recovery-point', change: 'sealed', recoveryPointId: 'rp_1', actionIds: ['act_6', 'act_7'], agent: 'ada', database: 'shop', scope: 'exact-rows', method: 'rows',
+    pack: 'p', line: 'l', rows: 1, bytes: 10, xid: '731',
+  }));
+  const [line] = lines.add(entry({ kind: 'outcome', actionId: 'act_6', outcome: 'committed', rows: 1, sqlstate: null, durationUs: 1, note: null }));
+  assert.equal(line?.recoveryPointId, 'rp_1');
+  assert.deepEqual(lines.add(entry({ kind: 'recovery-point', change: 'undone', recoveryPointId: 'rp_1', actionIds: ['act_6'], by: 'olga', note: null })), []);
+});
+
 test('reads of a batch come one by one, each with its agent, its text and its time', () => {
   const lines = new LogLines().add(entry({
     kind: 'reads', since: '2026-01-02T03:04:05.000Z', policyName: 'protect', policyHash: 'p',

@@ -3,7 +3,7 @@
  * shown when it was said, a permitted statement once its outcome is known; what is still open at the end can be asked for.
  * Reads lie in batches and come one by one. Entries must be given in order. Pure but for what it keeps of open permits.
  */
-import type { EntryBody, OutcomeBody, ReadsBody, StoredEntry, VerdictBody } from '../../core/ledger/entry.ts';
+import type { EntryBody, OutcomeBody, ReadsBody, RecoveryPointBody, SealedBody, StoredEntry, VerdictBody } from '../../core/ledger/entry.ts';
 
 export interface LogLine {
   readonly at: string;
@@ -22,6 +22,8 @@ export interface LogLine {
   readonly sqlstate: string | null;
   readonly reasons: readonly string[];
   readonly approvalId: string | null;
+  /** What undoes it, if it was captured. */
+  readonly recoveryPointId: string | null;
   readonly statement: string;
 }
 
@@ -36,6 +38,7 @@ export class LogLines {
       case 'outcome': return this.#outcome(body);
       case 'reads': return this.#reads(entry, body);
       case 'approval': case 'connect': case 'disconnect': case 'admin': case 'policy': return [];
+      case 'recovery-point': return this.#recoveryPoint(body);
     }
   }
 
@@ -45,7 +48,7 @@ export class LogLines {
   #verdict({ at, seq }: StoredEntry, body: VerdictBody): readonly LogLine[] {
     const { actionId, agent, database, level, decision, wouldBe, reasons, approvalId, text } = body;
     const line: LogLine = {
-      at, seq, actionId, agent, database, level, verdict: decision, wouldBe, outcome: 'none', rows: null, ms: null, sqlstate: null, reasons, approvalId, statement: text,
+      at, seq, actionId, agent, database, level, verdict: decision, wouldBe, outcome: 'none', rows: null, ms: null, sqlstate: null, reasons, approvalId, recoveryPointId: null, statement: text,
     };
     if (decision !== 'allow') return [line];
     this.#open.set(actionId, { ...line, outcome: 'open' });
@@ -59,12 +62,22 @@ export class LogLines {
     return [{ ...line, outcome, rows, ms: durationUs / 1_000, sqlstate }];
   }
 
+  /** It is sealed before its transaction can have an outcome. */
+  #recoveryPoint({ change, actionIds, recoveryPointId }: SealedBody | RecoveryPointBody): readonly LogLine[] {
+    if (change !== 'sealed') return [];
+    for (const actionId of actionIds) {
+      const line = this.#open.get(actionId);
+      if (line !== undefined) this.#open.set(actionId, { ...line, recoveryPointId });
+    }
+    return [];
+  }
+
   #reads({ seq }: StoredEntry, { since, sessions, texts, reads }: ReadsBody): readonly LogLine[] {
     const sinceMs = Date.parse(since);
     return reads.flatMap(([session, text, actionId, afterMs, , outcome, rows, us, sqlstate]): readonly LogLine[] => {
       const line: LogLine = {
         at: new Date(sinceMs + afterMs).toISOString(), seq, actionId, agent: sessions[session]?.agent ?? '', database: sessions[session]?.database ?? '', level: 'SAFE',
-        verdict: 'allow', wouldBe: 'allow', outcome, rows, ms: us / 1_000, sqlstate, reasons: [], approvalId: null, statement: texts[text]?.text ?? '',
+        verdict: 'allow', wouldBe: 'allow', outcome, rows, ms: us / 1_000, sqlstate, reasons: [], approvalId: null, recoveryPointId: null, statement: texts[text]?.text ?? '',
       };
       if (outcome !== 'open') return [line];
       this.#open.set(actionId, line);

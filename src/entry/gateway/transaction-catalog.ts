@@ -18,6 +18,7 @@ export interface TransactionCatalogDeps {
 
 interface Known { readonly catalog: Catalog | undefined; readonly mark: number; comparedAtMs: number }
 
+const hiddenSettings: ReadonlySet<string> = new Set(['search_path']);
 const staleMsMax = 1_000;
 
 export class TransactionCatalog {
@@ -63,6 +64,6 @@ export class TransactionCatalog {
     const { link } = this.#deps;
     link.markIdle();
     return question(async (sql, parameters = []) =>
-      (await link.ask({ sql, values: parameters.map((value) => Buffer.from(value)), hiddenSetting: 'search_path' })).rows).catch(notAnswered);
+      (await link.ask({ sql, values: parameters.map((value) => Buffer.from(value)), hiddenSettings })).rows).catch(notAnswered);
   }
 }

@@ -22,8 +22,8 @@ export interface Question {
   readonly parameterTypes?: readonly number[];
   readonly formats?: readonly ValueFormat[];
   readonly values?: readonly (Buffer | null)[];
-  /** A setting that the question changes and sets back: nobody is told. */
-  readonly hiddenSetting?: string;
+  /** Settings that are changed and set back by questions: nobody is told. */
+  readonly hiddenSettings?: ReadonlySet<string>;
   /** It belongs to the login: the settings that it changes are reported as the session's own. */
   readonly isOfLogin?: boolean;
   /** Nothing runs; the answer holds the types of the parameters. */

@@ -180,7 +180,7 @@ type OwnExchange = OwnQuery | OwnCopyOut | OwnCopyIn;
 
 interface Asking {
   readonly exchange: OwnExchange;
-  readonly question: Pick<Question, 'hiddenSetting' | 'isOfLogin'>;
+  readonly question: Pick<Question, 'hiddenSettings' | 'isOfLogin'>;
   readonly resolve: (result: QueryResult) => void;
   readonly reject: (error: Error) => void;
   /** Waits as long again. */
@@ -261,7 +261,7 @@ class SocketLink implements Link {
   askAll(questions: readonly Question[], bytesMax?: number, timeoutMs = queryMsMax): Promise<readonly QueryResult[]> {
     return this.#inTurn(async () => {
       const query = new OwnQuery(ownName());
-      await this.#exchange(query, query.start(questions, bytesMax), {}, timeoutMs);
+      await this.#exchange(query, query.start(questions, bytesMax), questions[0] ?? {}, timeoutMs);
       return query.answers;
     });
   }
@@ -366,7 +366,7 @@ class SocketLink implements Link {
     const isForRelay = frame.type === backendType.parameterStatus || frame.type === backendType.notificationResponse;
     if (frame.type === backendType.parameterStatus) {
       const { name, value } = decodeParameterStatus(frame.body);
-      if (name === question.hiddenSetting) return true;
+      if (question.hiddenSettings?.has(name) === true) return true;
       if (question.isOfLogin === true) this.parameters.set(name, value);
     }
     const farewell = farewellIn(frame);

@@ -21,10 +21,13 @@ export interface TransactionSession {
 /** What capture and undo ask can work on millions of rows; longer than this and the connection is given up. */
 const stepMsMax = 600_000;
 
-export function sessionOf(link: Pick<Link, 'query' | 'askAll' | 'copyOut' | 'copyIn'>): TransactionSession {
+/** Whoever captures changes some and sets them back (see capture/printing.ts); a relay's client hears nothing of that. */
+const hiddenSettings: ReadonlySet<string> = new Set(['search_path', 'DateStyle', 'IntervalStyle', 'TimeZone', 'is_superuser']);
+
+export function sessionOf(link: Pick<Link, 'ask' | 'askAll' | 'copyOut' | 'copyIn'>): TransactionSession {
   return {
-    query: async (sql, parameters) => (await link.query(sql, parameters, stepMsMax)).rows,
-    queries: (questions, bytesMax) => link.askAll(questions, bytesMax, stepMsMax),
+    query: async (sql, parameters = []) => (await link.ask({ sql, values: parameters.map((value) => Buffer.from(value)), hiddenSettings }, stepMsMax)).rows,
+    queries: (questions, bytesMax) => link.askAll(questions.map((question) => ({ ...question, hiddenSettings })), bytesMax, stepMsMax),
     copyOut: (sql, write) => link.copyOut(sql, write, stepMsMax),
     copyIn: (sql, source) => link.copyIn(sql, source, stepMsMax),
   };

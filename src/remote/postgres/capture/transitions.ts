@@ -12,12 +12,16 @@ export interface TransitionCapture {
   readonly begin: readonly string[];
   /** After the statement, before its images are read: nothing of ours is left on any table or in the session. */
   readonly end: readonly string[];
+  /** After its images were read. */
+  readonly forget: string;
   /** One for each table, in the order given. */
   readonly images: readonly ImageQueries[];
 }
 
 /** SELECTs of the columns of a table, in their order. */
 export interface ImageQueries {
+  /** Where they are read from; empty: nothing of the table was touched. */
+  readonly gathered: string;
   readonly before: string;
   readonly after: string;
 }
@@ -35,7 +39,9 @@ export function captureTransitions(tables: readonly CapturedTable[], mark: strin
       // A temporary table goes with its transaction, a function would stay as long as the session.
       `DROP FUNCTION ${events.map(({ event }) => `pg_temp.${triggerOf(log, event)}()`).join(', ')}`,
     ]),
-    images: named.map(({ table, log }) => ({ before: netRows(table, log, 1), after: netRows(table, log, -1) })),
+    // They would go with their transaction, which may be long and hold many.
+    forget: `DROP TABLE ${named.map(({ log }) => `pg_temp.${log}`).join(', ')}`,
+    images: named.map(({ table, log }) => ({ gathered: `pg_temp.${log}`, before: netRows(table, log, 1), after: netRows(table, log, -1) })),
   };
 }
 

@@ -1,0 +1,104 @@
+/**
+ * Captures whatever statements change in some tables, by whatever means, as the transition tables of triggers show it. Before:
+ * the tables are locked against other writers, looked at again behind the lock, and given triggers that gather. After: the
+ * triggers are gone, and the rows as they were and as they are now go to the draft, one table after the other.
+ */
+import { randomBytes } from 'node:crypto';
+import { Failure } from '../../../core/failure.ts';
+import { fingerprintOf, type KeptTable } from '../../../core/recovery/manifest.ts';
+import type { QualifiedName } from '../../../core/sql/catalog-facts.ts';
+import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
+import type { TransactionSession } from '../transaction-session.ts';
+import { readPlace, type Capture } from './capture.ts';
+import { pinPrinting, type Printing } from './printing.ts';
+import { readCapturedTables, type CapturedTable } from './tables.ts';
+import { captureTransitions, type ImageQueries, type TransitionCapture } from './transitions.ts';
+
+/** `tables`: keys of the catalog, at least one. `draft`: where the images go. */
+export function createTransitionsCapture(session: TransactionSession, tables: readonly QualifiedName[], draft: Pick<RecoveryDraft, 'rows'>): Capture {
+  return new TransitionsCapture(session, tables, draft);
+}
+
+class TransitionsCapture implements Capture {
+  readonly #session: TransactionSession;
+  readonly #names: readonly QualifiedName[];
+  readonly #draft: Pick<RecoveryDraft, 'rows'>;
+  readonly #mark = randomBytes(8).toString('hex');
+  #tables: readonly CapturedTable[] = [];
+  #capture: TransitionCapture | undefined;
+
+  constructor(session: TransactionSession, names: readonly QualifiedName[], draft: Pick<RecoveryDraft, 'rows'>) {
+    this.#session = session;
+    this.#names = names;
+    this.#draft = draft;
+  }
+
+  async before(): Promise<void> {
+    const printing = await pinPrinting(this.#session.query);
+    const names = await this.#quotedNames();
+    await this.#session.query(`LOCK TABLE ${names.toSorted().join(', ')} IN SHARE ROW EXCLUSIVE MODE`);
+    this.#tables = await readCapturedTables(this.#session.query, names);
+    checkHoles(this.#tables);
+    this.#capture = captureTransitions(this.#tables, this.#mark);
+    await this.#run(this.#capture.begin);
+    await printing.restore();
+  }
+
+  async after(): Promise<CapturedContents> {
+    const capture = this.#capture;
+    if (capture === undefined) throw new Failure('internal', 'a capture is read that was not begun');
+    const printing = await pinPrinting(this.#session.query);
+    await this.#run(capture.end);
+    const contents = await this.#contents(capture, printing);
+    await this.#session.query(capture.forget);
+    await printing.restore();
+    return contents;
+  }
+
+  async #contents(capture: TransitionCapture, { settings }: Printing): Promise<CapturedContents> {
+    const tables: KeptTable[] = [];
+    for (const [index, table] of this.#tables.entries()) {
+      const images = capture.images[index];
+      if (images !== undefined && await this.#isTouched(images)) tables.push(await this.#kept(table, images));
+    }
+    return { tables, settings, ...await readPlace(this.#session.query) };
+  }
+
+  /** Most tables that a statement may reach it does not. */
+  async #isTouched({ gathered }: ImageQueries): Promise<boolean> {
+    return (await this.#session.query(`SELECT EXISTS (SELECT FROM ${gathered})::text`))[0]?.[0] === 'true';
+  }
+
+  async #kept({ name, columns, types, key, alwaysIdentity, partitions }: CapturedTable, images: ImageQueries): Promise<KeptTable> {
+    const shape = { name, columns, types, key, alwaysIdentity, partitions };
+    const [before, after] = [this.#draft.rows(), this.#draft.rows()];
+    await this.#session.copyOut(`COPY (${images.before}) TO STDOUT`, (rows) => before.write(rows));
+    await this.#session.copyOut(`COPY (${images.after}) TO STDOUT`, (rows) => after.write(rows));
+    const [keptBefore, keptAfter] = await Promise.all([before.finish(), after.finish()]);
+    return { ...shape, fingerprint: fingerprintOf(shape), before: keptBefore, after: keptAfter };
+  }
+
+  /** One round trip, however many there are. Our own text, quoted by a mark that nobody can guess. */
+  async #run(statements: readonly string[]): Promise<void> {
+    const quote = `$run_${this.#mark}$`;
+    const body = statements.map((statement) => `EXECUTE ${quote}${statement}${quote};`).join('\n');
+    await this.#session.query(`DO LANGUAGE plpgsql $do_${this.#mark}$ BEGIN ${body} END $do_${this.#mark}$`);
+  }
+
+  async #quotedNames(): Promise<readonly string[]> {
+    const rows = await this.#session.query(
+      `SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname IN (SELECT json_array_elements_text($1::json))`, [JSON.stringify(this.#names)]);
+    const names = rows.map(([name]) => name ?? '');
+    if (names.length !== this.#names.length) throw new Failure('schema_moved', 'Backstop: a table whose rows were to be kept is not there any more, so this statement did not run');
+    return names;
+  }
+}
+
+function checkHoles(tables: readonly CapturedTable[]): void {
+  const holed = tables.find(({ holes }) => holes.length > 0);
+  if (holed === undefined) return;
+  throw new Failure('feature_not_supported', `Backstop: the rows of ${holed.name} cannot be kept, because ${holed.holes.join(', and ')}; so this statement did not run`, {
+    hint: 'Choose a statement that leaves this table alone, or ask an operator to run it.',
+  });
+}

@@ -1,0 +1,27 @@
+/**
+ * Capture: what is done in a transaction before and after a statement so that the statement can be undone. Every way of
+ * capturing (transitions, rows, tables) is one of these; whoever performs the statement knows no more of it. Nothing may commit
+ * after a capture that threw.
+ */
+import type { CapturedContents } from '../../../flow/protect.ts';
+import type { CatalogQuery } from '../catalog.ts';
+
+export interface Capture {
+  /** Takes its locks first and looks again behind them. Throws Failure where the promise does not hold, or ServerError. */
+  before(): Promise<void>;
+  /**
+   * When all of it has run, before anything commits: leaves nothing of ours in the session and gives what was kept.
+   * `changedRows`: as the command tags said; undefined: they did not say. Throws Failure or ServerError.
+   */
+  after(changedRows: number | undefined): Promise<CapturedContents>;
+}
+
+type Place = Pick<CapturedContents, 'xid' | 'lsn' | 'server'>;
+
+/** Of the open transaction; to be asked under `pinPrinting`. */
+export async function readPlace(query: CatalogQuery): Promise<Place> {
+  const [row = []] = await query(`SELECT pg_current_xact_id()::text, pg_current_wal_insert_lsn()::text, (SELECT system_identifier::text FROM pg_control_system()),
+    (SELECT timeline_id::text FROM pg_control_checkpoint()), current_setting('server_version_num')`);
+  const [xid = null, lsn = null, systemId = null, timeline = null, version = null] = row;
+  return { xid: xid ?? '', lsn: lsn ?? '', server: { systemId: systemId ?? '', major: Math.floor(Number(version) / 10_000), timeline: Number(timeline) } };
+}

@@ -35,6 +35,7 @@ const tablesQuery = `SELECT format('%I.%I', n.nspname, c.relname),
   (SELECT coalesce(json_agg(h), '[]') FROM unnest(ARRAY[
     CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table' END,
     CASE WHEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid) THEN 'it has no primary key' END,
+    CASE WHEN EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey::int2[]) WHERE i.indrelid = c.oid AND i.indisprimary AND a.attgenerated <> '') THEN 'a column of its primary key is generated from others' END,
     CASE WHEN c.relispartition THEN 'it is a partition; the table that it belongs to is to be captured' END,
     CASE WHEN row_security_active(c.oid) THEN 'row security hides rows of it' END,
     CASE WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) THEN 'other tables inherit from it' END,
@@ -44,12 +45,15 @@ const tablesQuery = `SELECT format('%I.%I', n.nspname, c.relname),
 
 /** In the order asked. Throws Failure `conflict` where one is not there. */
 export async function readCapturedTables(query: CatalogQuery, names: readonly string[]): Promise<readonly CapturedTable[]> {
-  const rows = await query(tablesQuery, [`{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`]);
+  const rows = await query(tablesQuery, [regclasses(names)]);
   if (rows.length !== names.length) throw new Failure('conflict', 'a table that was to be captured is gone');
   return rows.map(([name, columns, types, key, alwaysIdentity, partitions, holes]) => ({
     name: name ?? '', columns: texts(columns), types: texts(types), key: texts(key), alwaysIdentity: texts(alwaysIdentity), 
     partitions: texts(partitions), holes: texts(holes),
   }));
 }
+
+/** Quoted names as the text of an array. */
+export function regclasses(names: readonly string[]): string { return `{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`; }
 
 function texts(json: string | null | undefined): readonly string[] { return listSchema.parse(JSON.parse(json ?? '[]')); }

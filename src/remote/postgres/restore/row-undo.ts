@@ -1,31 +1,27 @@
 /**
  * Putting rows back: from their before- and after-images and from what is in the table now follows, for each key, what is to
  * be done, or why nothing can be done without overwriting what somebody has changed since. All as SQL over temporary tables
- * that hold the images, in one transaction behind a lock on the table, so that what was shown is what is done.
+ * that hold the images, in one transaction behind a lock on the table, so that what was shown is what is done. Two ways to
+ * do it: where no trigger fires, rows are taken away and put there anew, which no unique key can hinder and which reaches
+ * columns that UPDATE cannot; where foreign keys act, rows that are there are updated in place.
  *
  *   before, after   now        →
  *   row     –       –          insert          row     row   as after     put back
  *   –       row     as after   delete          row     row   other columns edited   merge (if asked for)
  *   anything        as before  done already    anything else  conflict
  */
-import type { CapturedTable } from '../capture/tables.ts';
-
-export interface RowUndo {
-  /** Makes the tables for the images; the images are copied into `before` and `after`. */
-  readonly begin: readonly string[];
-  readonly before: string;
-  readonly after: string;
-  /** Once the images are there: decides for each key. */
-  readonly decide: readonly string[];
-  /** Rows of: step (`insert`, `delete`, `put-back`, `merge`, `done`: it is as it was, `conflict`), number of rows. */
-  readonly count: string;
-  /** Up to `most` rows of: key as text, before, after and now as text (NULL: no row), why. */
-  readonly conflicts: (most: number) => string;
-  /** In this order over all tables: every removal, then every row that is put there, so that no unique key stands in the way. */
-  readonly remove: readonly string[];
-  readonly put: readonly string[];
-  /** Rows of the images that are not as they were before; none: the undo is whole. Conflicts that were left are not among them. */
-  readonly unlike: string;
+export interface UndoneTable {
+  /** Quoted: `app.orders`. */
+  readonly name: string;
+  /** Quoted; of the images, in their order. */
+  readonly columns: readonly string[];
+  readonly key: readonly string[];
+  /** How the index of the key compares, one for each of its columns: `OPERATOR(pg_catalog.=)`. */
+  readonly keyEquals: readonly string[];
+  /** Quoted columns that the images do not know, because they were added since: they keep what is in them. */
+  readonly added: readonly string[];
+  /** Quoted columns that UPDATE cannot set. */
+  readonly alwaysIdentity: readonly string[];
 }
 
 export interface UndoChoices {
@@ -35,52 +31,138 @@ export interface UndoChoices {
   readonly forces: boolean;
 }
 
-/** No column of a user's is called that. */
-const step = '"backstop step"';
-const why = '"backstop why"';
+export interface RowUndo {
+  /** Makes the tables for the images; the images are copied into `before` and `after`. */
+  readonly begin: readonly string[];
+  readonly before: string;
+  readonly after: string;
+  /** The rows of the images as they are now, and what is to be done with each key. */
+  readonly now: string;
+  readonly plan: string;
+  /** Once the images are there: decides for each key. */
+  readonly decide: readonly string[];
+  /** Rows of: step (`insert`, `delete`, `put-back`, `merge`, `done`: it is as it was, `conflict`, `blocked`: it cannot be done), number of rows. */
+  readonly count: string;
+  /** Up to `most` rows of what is not simply undone: step, why, key as text, and the values before, after and now as JSON lists of text (NULL: no row). */
+  readonly conflicts: (most: number) => string;
+  /** Where no trigger fires: over all tables first every removal, then every row that is put there. */
+  readonly remove: readonly string[];
+  readonly put: readonly string[];
+  /** Where foreign keys act: over all tables inserts, tables before those that refer to them; then, the other way round, updates and deletes. */
+  readonly insert: string;
+  readonly update: string | undefined;
+  readonly delete: string;
+  /** Rows of the images that are not what was planned: as before where it was to be undone, as they were found where not. None: the undo is whole. */
+  readonly unlike: string;
+  /** Condition on a row of the plan: something is done with it. */
+  readonly isDone: (alias: string) => string;
+  /** Condition: two rows have the same key. */
+  readonly sameKey: (a: string, b: string) => string;
+  /** A SELECT of the rows as the undo leaves them, for those keys with which something is done. */
+  readonly final: string;
+  /** What the temporary tables take is given back. */
+  readonly end: string;
+}
 
-/** `mark`: letters and digits that nobody can guess. Every step is settled by text, so that equal means the same to the last digit. */
-export function undoRows(table: CapturedTable, mark: string, { merges, forces }: UndoChoices): RowUndo {
-  const { name, columns, key } = table;
-  const [before, after, plan] = ['before', 'after', 'plan'].map((part) => `pg_temp.backstop_${mark}_${part}`) as [string, string, string];
+/** No column of a user's is called that. */
+export const step = '"backstop step"';
+export const why = '"backstop why"';
+const live = '"backstop live"';
+
+/** `mark`: letters and digits that nobody can guess. Values are compared by what they print, so that equal means the same to the last digit. */
+export function undoRows(table: UndoneTable, mark: string, choices: UndoChoices): RowUndo {
+  const { name, columns, key, added } = table;
+  const [before, after, now, plan] = ['before', 'after', 'now', 'plan'].map((part) => `pg_temp.backstop_${mark}_${part}`) as [string, string, string, string];
+  const names = { before, after, now, plan };
+  const sameKey = (a: string, b: string): string => key.map((column, index) => `${a}.${column} ${table.keyEquals[index] ?? ''} ${b}.${column}`).join(' AND ');
+  const isDone = doneBy(choices);
+  const final = finalRows(table, names, { sameKey, isDone, merges: choices.merges });
   const list = columns.join(', ');
-  const keyList = key.join(', ');
-  const sameKey = (a: string, b: string): string => key.map((column) => `${a}.${column} = ${b}.${column}`).join(' AND ');
-  const row = (alias: string): string => `ROW(${columns.map((column) => `${alias}.${column}`).join(', ')})::pg_catalog.text`;
-  // Not IS NOT NULL, which asks of a key that is a record whether all its fields are.
-  const there = (alias: string): string => `(${alias}.${key[0] ?? ''} IS DISTINCT FROM NULL)`;
-  const changed = (column: string, a: string, b: string): string => `${a}.${column}::pg_catalog.text IS DISTINCT FROM ${b}.${column}::pg_catalog.text`;
-  const others = columns.filter((column) => !key.includes(column));
-  const clash = others.map((column) => `(${changed(column, 'a', 'b')} AND ${changed(column, 'l', 'a')})`).join(' OR ');
-  const doable = `${step} IN ('insert', 'delete', 'put-back'${merges ? ", 'merge'" : ''}${forces ? ", 'conflict'" : ''})`;
-  const replaced = `(${step} IN ('delete', 'put-back')${forces ? " OR ${step} = 'conflict'" : ''})`;
-  const given = `(${step} IN ('insert', 'put-back')${forces ? " OR ${step} = 'conflict'" : ''})`;
   const empty = (target: string): string => `CREATE TEMPORARY TABLE ${target} ON COMMIT DROP AS SELECT ${list} FROM ONLY ${name} WHERE false`;
+  const written = columns.filter((column) => !table.alwaysIdentity.includes(column));
   return {
-    begin: [empty(before), empty(after)], before, after,
+    begin: [empty(before), empty(after)], ...names, sameKey, isDone, final,
     decide: [
-      `CREATE TEMPORARY TABLE ${plan} ON COMMIT DROP AS SELECT ${key.map((column) => `coalesce(b.${column}, a.${column}) AS ${column}`).join(', ')},
-        CASE WHEN ${there('l')} IS NOT DISTINCT FROM ${there('b')} AND (NOT ${there('l')} OR ${row('l')} = ${row('b')}) THEN 'done'
-          WHEN ${there('b')} AND NOT ${there('a')} THEN CASE WHEN ${there('l')} THEN 'conflict' ELSE 'insert' END
-          WHEN NOT ${there('l')} THEN 'conflict'
-          WHEN ${row('l')} = ${row('a')} THEN CASE WHEN ${there('b')} THEN 'put-back' ELSE 'delete' END
-          WHEN NOT ${there('b')} OR ${clash === '' ? 'true' : clash} THEN 'conflict' ELSE 'merge' END AS ${step},
-        CASE WHEN ${there('b')} AND NOT ${there('a')} THEN 'its key is in use again' WHEN NOT ${there('l')} THEN 'it was deleted since'
-          WHEN NOT ${there('b')} THEN 'it was edited since' ELSE 'what the action had changed was edited since' END AS ${why}
-        FROM ${before} b FULL JOIN ${after} a ON ${sameKey('a', 'b')} LEFT JOIN ${name} l ON ${key.map((column) => `l.${column} = coalesce(b.${column}, a.${column})`).join(' AND ')}`,
-      `ALTER TABLE ${plan} ADD PRIMARY KEY (${keyList})`, `ANALYZE ${plan}`,
+      `ANALYZE ${before}`, `ANALYZE ${after}`,
+      `CREATE TEMPORARY TABLE ${now} ON COMMIT DROP AS SELECT ${[...columns, ...added].map((column) => `l.${column}`).join(', ')} FROM ${name} l
+        JOIN (SELECT ${key.join(', ')} FROM ${before} UNION SELECT ${key.join(', ')} FROM ${after}) i ON ${sameKey('l', 'i')}`,
+      `ANALYZE ${now}`,
+      decision(table, names, sameKey),
+      `ALTER TABLE ${plan} ADD PRIMARY KEY (${key.join(', ')})`, `ANALYZE ${plan}`,
     ],
     count: `SELECT ${step}, pg_catalog.count(*) FROM ${plan} GROUP BY ${step}`,
-    conflicts: (most) => `SELECT ROW(${key.map((column) => `p.${column}`).join(', ')})::pg_catalog.text, ${['b', 'a', 'l'].map((alias) => `CASE WHEN ${there(alias)} THEN ${row(alias)} END`).join(', ')}, p.${why}
-      FROM ${plan} p LEFT JOIN ${before} b ON ${sameKey('b', 'p')} LEFT JOIN ${after} a ON ${sameKey('a', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
-      WHERE p.${step} = 'conflict' ORDER BY ${key.map((column) => `p.${column}`).join(', ')} LIMIT ${most}`,
-    remove: [`DELETE FROM ${name} l USING ${plan} p WHERE ${sameKey('l', 'p')} AND ${replaced}`],
+    conflicts: (most) => `SELECT p.${step}, p.${why}, ${rowText('p', key)}, ${['b', 'a', 'n'].map((alias) => `CASE WHEN ${isThere(alias, key)} THEN ${valuesOf(alias, columns)} END`).join(', ')}
+      FROM ${plan} p LEFT JOIN ${before} b ON ${sameKey('b', 'p')} LEFT JOIN ${after} a ON ${sameKey('a', 'p')} LEFT JOIN ${now} n ON ${sameKey('n', 'p')}
+      WHERE p.${step} IN ('conflict', 'blocked', 'merge') ORDER BY ${key.map((column) => `p.${column}`).join(', ')} LIMIT ${most}`,
+    remove: [`DELETE FROM ${name} l USING ${plan} p WHERE ${sameKey('l', 'p')} AND ${isDone('p')} AND p.${step} <> 'insert'`],
     put: [
-      `INSERT INTO ${name} (${list}) OVERRIDING SYSTEM VALUE SELECT ${columns.map((column) => `b.${column}`).join(', ')} FROM ${before} b JOIN ${plan} p ON ${sameKey('b', 'p')} WHERE ${given}`,
-      ...(merges && others.length > 0 ? [`UPDATE ${name} l SET ${others.map((column) => `${column} = CASE WHEN ${changed(column, 'a', 'b')} THEN b.${column} ELSE l.${column} END`).join(', ')}
-        FROM ${plan} p, ${before} b, ${after} a WHERE ${sameKey('l', 'p')} AND ${sameKey('b', 'p')} AND ${sameKey('a', 'p')} AND p.${step} = 'merge'`] : []),
+      `INSERT INTO ${name} (${[...columns, ...added].join(', ')}) OVERRIDING SYSTEM VALUE SELECT ${[...columns, ...added].join(', ')} FROM (${final}) f WHERE f.${live}`,
+      insertion(table, final),
     ],
-    unlike: `SELECT pg_catalog.count(*) FROM ${plan} p LEFT JOIN ${before} b ON ${sameKey('b', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
-      WHERE (${doable} OR ${step} = 'done') AND ${step} <> 'merge' AND NOT (${there('b')} IS NOT DISTINCT FROM ${there('l')} AND (NOT ${there('b')} OR ${row('b')} = ${row('l')}))`,
+    insert: insertion(table, final),
+    update: written.length === 0 ? undefined : `UPDATE ${name} l SET ${written.map((column) => `${column} = f.${column}`).join(', ')} FROM (${final}) f WHERE ${sameKey('l', 'f')} AND f.${live}`,
+    delete: `DELETE FROM ${name} l USING ${plan} p WHERE ${sameKey('l', 'p')} AND ${isDone('p')} AND NOT EXISTS (SELECT FROM ${before} b WHERE ${sameKey('b', 'p')})`,
+    unlike: proof(table, names, { sameKey, isDone, final }),
+    end: `DROP TABLE ${before}, ${after}, ${now}, ${plan}`,
   };
+}
+
+interface Names { readonly before: string; readonly after: string; readonly now: string; readonly plan: string }
+interface Parts { readonly sameKey: RowUndo['sameKey']; readonly isDone: RowUndo['isDone'] }
+
+/** Forced, a row of which other columns were edited is put back whole unless it is to be merged. */
+function doneBy({ merges, forces }: UndoChoices): RowUndo['isDone'] {
+  const steps = ['insert', 'delete', 'put-back', ...(merges || forces ? ['merge'] : []), ...(forces ? ['conflict'] : [])];
+  return (alias) => `${alias}.${step} IN (${steps.map((step) => `'${step}'`).join(', ')})`;
+}
+
+/** For a composite value IS NOT NULL would look into it. */
+function isThere(alias: string, key: readonly string[]): string { return `(${alias}.${key[0] ?? ''} IS DISTINCT FROM NULL)`; }
+
+/** What the types themselves print: a cast to text may be somebody's own, or drop blanks. */
+function rowText(alias: string, columns: readonly string[]): string { return `ROW(${columns.map((column) => `${alias}.${column}`).join(', ')})::pg_catalog.text`; }
+
+function equalRows(a: string, b: string, columns: readonly string[]): string { return `${rowText(a, columns)} OPERATOR(pg_catalog.=) ${rowText(b, columns)}`; }
+
+/** For people, who read only the beginning of what is long. */
+const shownCharacters = 200;
+
+function valuesOf(alias: string, columns: readonly string[]): string {
+  const values = columns.map((column) => `CASE WHEN ${alias}.${column} IS DISTINCT FROM NULL THEN pg_catalog.left(pg_catalog.format('%s', ${alias}.${column}), ${shownCharacters}) END`);
+  return `pg_catalog.to_json(ARRAY[${values.join(', ')}]::pg_catalog.text[])::pg_catalog.text`;
+}
+
+function decision({ columns, key, keyEquals }: UndoneTable, { before, after, now, plan }: Names, sameKey: RowUndo['sameKey']): string {
+  const there = (alias: string): string => isThere(alias, key);
+  const clash = columns.filter((column) => !key.includes(column)).map((column) => `(NOT ${equalRows('a', 'b', [column])} AND NOT ${equalRows('n', 'a', [column])})`).join(' OR ');
+  return `CREATE TEMPORARY TABLE ${plan} ON COMMIT DROP AS SELECT ${key.map((column) => `coalesce(b.${column}, a.${column}) AS ${column}`).join(', ')},
+    CASE WHEN ${there('n')} = ${there('b')} AND (NOT ${there('n')} OR ${equalRows('n', 'b', columns)}) THEN 'done'
+      WHEN ${there('b')} AND NOT ${there('a')} THEN CASE WHEN ${there('n')} THEN 'conflict' ELSE 'insert' END
+      WHEN NOT ${there('n')} THEN 'conflict'
+      WHEN ${equalRows('n', 'a', columns)} THEN CASE WHEN ${there('b')} THEN 'put-back' ELSE 'delete' END
+      WHEN NOT ${there('b')} OR ${clash === '' ? 'true' : clash} THEN 'conflict' ELSE 'merge' END AS ${step},
+    CASE WHEN ${there('b')} AND NOT ${there('a')} THEN 'its key is in use again' WHEN NOT ${there('n')} THEN 'it was deleted since'
+      WHEN NOT ${there('b')} THEN 'it was edited since' WHEN ${clash === '' ? 'true' : clash} THEN 'what the action had changed was edited since' ELSE 'other columns were edited since' END AS ${why}
+    FROM ${before} b FULL JOIN ${after} a ON ${sameKey('a', 'b')} LEFT JOIN ${now} n ON ${key.map((column, index) => `n.${column} ${keyEquals[index] ?? ''} coalesce(b.${column}, a.${column})`).join(' AND ')}`;
+}
+
+/** Of a merged row each column that the action had not changed stays as it is now. */
+function finalRows({ columns, key, added }: UndoneTable, { before, after, now, plan }: Names, { sameKey, isDone, merges }: Parts & Pick<UndoChoices, 'merges'>): string {
+  const valueOf = (column: string): string => (merges && !key.includes(column)
+    ? `CASE WHEN p.${step} = 'merge' AND ${equalRows('a', 'b', [column])} THEN n.${column} ELSE b.${column} END AS ${column}` : `b.${column}`);
+  return `SELECT ${[...columns.map(valueOf), ...added.map((column) => `n.${column}`)].join(', ')}, ${isThere('n', key)} AS ${live}
+    FROM ${plan} p JOIN ${before} b ON ${sameKey('b', 'p')}${merges ? ` LEFT JOIN ${after} a ON ${sameKey('a', 'p')}` : ''} LEFT JOIN ${now} n ON ${sameKey('n', 'p')} WHERE ${isDone('p')}`;
+}
+
+/** Of rows that are not there; what was added since gets its default. */
+function insertion({ name, columns }: UndoneTable, final: string): string {
+  return `INSERT INTO ${name} (${columns.join(', ')}) OVERRIDING SYSTEM VALUE SELECT ${columns.join(', ')} FROM (${final}) f WHERE NOT f.${live}`;
+}
+
+function proof({ name, columns, key, added }: UndoneTable, { now, plan }: Names, { sameKey, isDone, final }: Parts & { readonly final: string }): string {
+  const there = (alias: string): string => isThere(alias, key);
+  const keptAdded = added.length === 0 ? '' : ` AND (NOT f.${live} OR ${equalRows('f', 'l', added)})`;
+  return `SELECT pg_catalog.count(*) FROM ${plan} p LEFT JOIN (${final}) f ON ${sameKey('f', 'p')} LEFT JOIN ${now} n ON ${sameKey('n', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
+    WHERE NOT CASE WHEN ${isDone('p')} THEN ${there('f')} = ${there('l')} AND (NOT ${there('l')} OR (${equalRows('f', 'l', columns)}${keptAdded}))
+      ELSE ${there('n')} = ${there('l')} AND (NOT ${there('l')} OR ${equalRows('n', 'l', [...columns, ...added])}) END`;
 }

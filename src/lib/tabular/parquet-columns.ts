@@ -25,7 +25,7 @@ const microseconds = (isAdjustedToUTC: boolean): Kind => ({
 /** By the name that `format_type` gives, without a precision. */
 const kinds: ReadonlyMap<string, Kind> = new Map([
   ['boolean', { element: { type: 'BOOLEAN' }, convert: (value) => ({ t: true, f: false })[value], isDoubtful: false }],
-  ['smallint', { element: { type: 'INT32', converted_type: 'INT_16', logical_type: { type: 'INTEGER', bitWidth: 16, isSigned: true } }, convert: Number, isDoubtful: false }],
+  ['smallint', { element: { type: 'INT32', converted_type: 'INT_16' }, convert: Number, isDoubtful: false }],
   ['integer', { element: { type: 'INT32' }, convert: Number, isDoubtful: false }],
   ['bigint', { element: { type: 'INT64' }, convert: BigInt, isDoubtful: false }],
   ['real', { element: { type: 'FLOAT' }, convert: Number, isDoubtful: false, isPlain: true }],

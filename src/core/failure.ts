@@ -20,6 +20,7 @@ export const failureKinds = {
   ledger_unavailable: { sqlstate: '58030', httpStatus: 503, exitCode: 4, hint: 'The record cannot be written, so nothing runs. An operator must restore it; then send the statement again.' },
   ledger_broken: { sqlstate: 'XX001', httpStatus: 500, exitCode: 5, hint: 'The record was changed after it was written. Keep the file, and compare it with a copy.' },
   bucket_unavailable: { sqlstate: '58030', httpStatus: 503, exitCode: 4, hint: 'What would undo this cannot be kept, so nothing that destroys runs. Check the storage of recovery points and its credentials.' },
+  object_locked: { sqlstate: '55006', httpStatus: 423, exitCode: 8, hint: 'Nobody can remove it before its lock ends. Run the purge again then.' },
   recovery_point_broken: { sqlstate: 'XX001', httpStatus: 500, exitCode: 5, hint: 'The object was changed after it was verified. Keep it, and look for another copy.' },
   upstream_unavailable: { sqlstate: '08006', httpStatus: 502, exitCode: 4, hint: 'Check that the database server runs and that its address is right.' },
   upstream_unsupported: { sqlstate: '0A000', httpStatus: 502, exitCode: 4, hint: 'Backstop guards PostgreSQL 15 to 18.' },

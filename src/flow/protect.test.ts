@@ -33,13 +33,14 @@ const contents = (before: KeptRows, after: KeptRows): CapturedContents => ({
 
 interface Scene { readonly protector: Protector; readonly stored: StoredIn; readonly bucket: Bucket; readonly sealed: SealedPoint[]; readonly settled: string[] }
 
+const clock = { nowMs: Date.parse('2026-11-21T19:00:00.000Z'), now: () => new Date(clock.nowMs) };
 let scenes = 0;
 async function scene(change: Partial<Bucket> = {}, seal: () => Promise<void> = () => Promise.resolve()): Promise<Scene> {
   const bucket = { ...await openFolderBucket(join(folder, String(scenes += 1))), ...change };
   const closing = { bucket, seal: await createSeal([]), chunkBytes: 1_000_000 };
   const [sealed, settled]: [SealedPoint[], string[]] = [[], []];
   const protector = createProtector({
-    openRows: () => new RowsWriter(closing), packs: new Packs(closing), clock: { now: () => new Date('2026-11-21T19:00:00.000Z') }, newId: () => `rp_${sealed.length}`,
+    openRows: () => new RowsWriter(closing), packs: new Packs(closing), clock, newId: () => `rp_${sealed.length}`,
     record: { seal: async (point) => { await seal(); sealed.push(point); }, settle: ({ id }, fate) => { settled.push(`${id} ${fate}`); } },
   });
   return { protector, bucket, sealed, settled, stored: { bucket, opener: await createOpener([]) } };
@@ -146,6 +147,15 @@ test('nothing is on record when the bucket fails, or gives back something else',
   const changed = await scene({ get: () => Promise.resolve(Buffer.from('another')) });
   await assert.rejects(changed.protector.begin(subject).seal(contents(rows, rows)), failsWith('recovery_point_broken'));
   assert.deepEqual([full.sealed, changed.sealed], [[], []]);
+});
+
+test('a capture that took longer than a purge waits for it is not sealed', async () => {
+  const at = await scene();
+  const rows = await keep(at, few);
+  const draft = at.protector.begin(subject);
+  clock.nowMs += 6.1 * 3_600_000;
+  await assert.rejects(draft.seal(contents(rows, rows)), failsWith('too_large'));
+  assert.deepEqual(at.sealed, []);
 });
 
 test('nothing is sealed that is not on record', async () => {

@@ -86,6 +86,12 @@ export interface RecoveryRecord {
 /** Of each redacted text; a text of megabytes is told by its beginning. */
 const textCharsMax = 20_000;
 
+/**
+ * From the beginning of a capture until it is on record: a purge takes what no record names after a day, and must never take
+ * what is about to be named.
+ */
+const draftHoursMax = 6;
+
 export function createProtector(deps: ProtectorDeps): Protector {
   return { begin: (subject) => new Draft(deps, subject) };
 }
@@ -117,6 +123,7 @@ class Draft implements RecoveryDraft {
     if (isEmpty(manifest)) return nothingChanged;
     const { packs, record } = this.#deps;
     const { pack, line } = await packs.add(writeManifest(manifest));
+    this.#checkAge();
     const sealed = pointOf(manifest, pack, line, this.#subject.undoes ?? []);
     const point: RecoveryPoint = { id: manifest.id, settle: settler(record, sealed) };
     try {
@@ -134,6 +141,11 @@ class Draft implements RecoveryDraft {
   abandon(): void {
     this.#isOpen = false;
     this.#isAbandoned = true;
+  }
+
+  #checkAge(): void {
+    const hours = (this.#deps.clock.now().getTime() - this.#createdAt.getTime()) / 3_600_000;
+    if (hours > draftHoursMax) throw new Failure('too_large', `what undoes this took ${Math.round(hours)} hours to keep, and at most ${draftHoursMax} are allowed`);
   }
 
   #checkOpen(): void {

@@ -1,7 +1,7 @@
 /** Buckets in storage that speaks S3, on two real servers: nothing is overwritten, nothing is taken on trust, locks hold. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, ListObjectVersionsCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Failure } from '../../src/core/failure.ts';
 import { sha256Hex } from '../../src/lib/sha256.ts';
 import { getChecked, objectName, putVerified, type Bucket } from '../../src/remote/bucket/bucket.ts';
@@ -71,13 +71,31 @@ for (const recipe of recipes) {
       await assert.rejects(bucket.get(name), failsWith('not_found'));
     });
 
-    it('locks what it keeps, so that its own credentials cannot remove it', async () => {
+    it('locks what it keeps: nobody removes it before its time, and whoever tries is told', async () => {
       const locked = openS3Bucket(parseS3Place(`s3://locked@${server.endpoint}`), { credentials, lockDays: 1 });
       const { pack } = await new Packs({ bucket: locked, seal: await createSeal([]) }).add('{"a":"recovery point"}');
-      const { VersionId: version } = await direct.send(new GetObjectCommand({ Bucket: 'locked', Key: pack }));
-      await locked.remove(pack);
-      assert.match((await (await createOpener([])).open(Buffer.from(await (await direct.send(new GetObjectCommand({ Bucket: 'locked', Key: pack, VersionId: version }))).Body?.transformToByteArray() ?? []), '.zst')).toString(), /recovery point/);
+      await assert.rejects(locked.remove(pack), (error: unknown) => failsWith('object_locked')(error) && error instanceof Error && /is locked until \d{4}-\d\d-\d\d$/.test(error.message));
+      assert.match((await (await createOpener([])).open(await getChecked(locked, pack), '.zst')).toString(), /recovery point/);
       await locked.close();
+    });
+
+    it('removes every version of what is not locked, where the bucket keeps versions', async () => {
+      const versioned = openS3Bucket(parseS3Place(`s3://locked@${server.endpoint}`), { credentials });
+      const name = await putVerified(versioned, Buffer.from('versions'), '.zst');
+      await direct.send(new PutObjectCommand({ Bucket: 'locked', Key: name, Body: 'another version' }));
+      await direct.send(new DeleteObjectCommand({ Bucket: 'locked', Key: name }));
+      await versioned.remove(name);
+      const { Versions: versions = [], DeleteMarkers: markers = [] } = await direct.send(new ListObjectVersionsCommand({ Bucket: 'locked', Prefix: name }));
+      assert.deepEqual([versions, markers], [[], []]);
+      await versioned.close();
+    });
+
+    it('lists packs by themselves', async () => {
+      const { pack } = await new Packs({ bucket, seal: await createSeal([]) }).add('{"a":"pack"}');
+      const packs: string[] = [];
+      for await (const { name } of bucket.list('packs')) packs.push(name);
+      assert.deepEqual(packs, [pack]);
+      assert.ok((await names()).includes(pack));
     });
 
     it('fails by name when the credentials are no good, the bucket is missing, or nobody answers', async () => {

@@ -11,7 +11,7 @@ import { zstdDecompressSync } from 'node:zlib';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { Failure } from '../../core/failure.ts';
 import { sha256Hex } from '../../lib/sha256.ts';
-import { asObjectName, digestOf, getChecked, objectName, putVerified, type Bucket, type ObjectName } from './bucket.ts';
+import { asObjectName, digestOf, getChecked, objectName, putVerified, type Bucket, type ObjectKind, type ObjectName } from './bucket.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { openFolderBucket } from './folder.ts';
 import { Packs } from './packs.ts';
@@ -25,9 +25,9 @@ const newBucket = async (): Promise<Bucket & { readonly at: string }> => {
   const at = join(folder, String(folders += 1));
   return { ...await openFolderBucket(at), at };
 };
-const all = async (bucket: Bucket): Promise<readonly string[]> => {
+const all = async (bucket: Bucket, kind?: ObjectKind): Promise<readonly string[]> => {
   const names: string[] = [];
-  for await (const { name } of bucket.list()) names.push(name);
+  for await (const { name } of bucket.list(kind)) names.push(name);
   return names.sort();
 };
 const failsWith = (code: string) => (error: unknown): boolean => error instanceof Failure && error.code === code;
@@ -59,6 +59,11 @@ test('a folder that is a file, or cannot be written, is a failure that names it'
   const bucket = await newBucket();
   chmodSync(join(bucket.at, 'unfinished'), 0o500);
   await assert.rejects(putVerified(bucket, Buffer.from('x'), '.zst'), failsWith('bucket_unavailable'));
+});
+
+test('a folder that has to be there is not made', async () => {
+  await assert.rejects(openFolderBucket(join(folder, 'nowhere'), { isThere: true }), failsWith('not_found'));
+  assert.ok(!readdirSync(folder).includes('nowhere'));
 });
 
 test('where a folder cannot be made, it is a failure that names the place', async () => {
@@ -137,6 +142,7 @@ test('what comes at the same time is one object, and each line is told where it 
   const [first] = packed;
   assert.deepEqual((await (await createOpener([])).open(await getChecked(bucket, first?.pack ?? ('' as ObjectName)), '.zst')).toString().trimEnd().split('\n'), lines);
   assert.notEqual((await packs.add('later')).pack, first?.pack);
+  assert.deepEqual([(await all(bucket, 'packs')).length, (await all(bucket, 'objects')).length, (await all(bucket)).length], [2, 0, 2]);
   await assert.rejects(packs.add('two\nlines'), failsWith('internal'));
 });
 

@@ -13,15 +13,19 @@ export interface Bucket {
   put(name: ObjectName, bytes: Buffer): Promise<void>;
   /** As they lie there, whatever they are. Throws Failure `bucket_unavailable`, or `not_found`. */
   get(name: ObjectName): Promise<Buffer>;
-  /** In no order. Throws Failure `bucket_unavailable`. */
-  list(): AsyncIterable<StoredObject>;
-  /** Throws Failure `bucket_unavailable` where it is there and does not go, a lock for instance; nothing there is no mistake. */
+  /** In no order; of one kind, or of both. Throws Failure `bucket_unavailable`. */
+  list(kind?: ObjectKind): AsyncIterable<StoredObject>;
+  /** With every version of it. Throws Failure `bucket_unavailable`, or `object_locked` where it does not go; nothing there is no mistake. */
   remove(name: ObjectName): Promise<void>;
   close(): Promise<void>;
 }
 
+/** Manifests lie in packs, rows in objects: so what is there can be told without a look into every object. */
+export const objectKinds = ['packs', 'objects'] as const;
+export type ObjectKind = (typeof objectKinds)[number];
+
 /** `objects/ab/abcd….zst`: 64 lower-case hexadecimal digits, and what has to be undone to read it, `.age` the last. */
-export type ObjectName = `objects/${string}`;
+export type ObjectName = `${ObjectKind}/${string}`;
 
 export interface StoredObject {
   readonly name: ObjectName;
@@ -32,11 +36,11 @@ export interface StoredObject {
 /** What stands behind the digest: zstd, and then perhaps age. */
 export type Ending = '.zst' | '.zst.age';
 
-const nameForm = /^objects\/([0-9a-f]{2})\/(\1[0-9a-f]{62})\.zst(?:\.age)?$/;
+const nameForm = /^(?:packs|objects)\/([0-9a-f]{2})\/(\1[0-9a-f]{62})\.zst(?:\.age)?$/;
 
-export function objectName(bytes: Uint8Array, ending: Ending): ObjectName {
+export function objectName(bytes: Uint8Array, ending: Ending, kind: ObjectKind = 'objects'): ObjectName {
   const digest = sha256Hex(bytes);
-  return `objects/${digest.slice(0, 2)}/${digest}${ending}`;
+  return `${kind}/${digest.slice(0, 2)}/${digest}${ending}`;
 }
 
 /** undefined: it is nothing of ours. */
@@ -59,8 +63,8 @@ export async function getChecked(bucket: Pick<Bucket, 'get' | 'place'>, name: Ob
 }
 
 /** Puts it and reads it back. Throws Failure: then nobody may rely on it. */
-export async function putVerified(bucket: Bucket, bytes: Buffer, ending: Ending): Promise<ObjectName> {
-  const name = objectName(bytes, ending);
+export async function putVerified(bucket: Bucket, bytes: Buffer, ending: Ending, kind?: ObjectKind): Promise<ObjectName> {
+  const name = objectName(bytes, ending, kind);
   await bucket.put(name, bytes);
   await getChecked(bucket, name);
   return name;

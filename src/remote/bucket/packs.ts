@@ -62,7 +62,7 @@ export class Packs {
     const { bucket, seal } = this.#deps;
     try {
       const plain = Buffer.from(lines.map(({ text }) => `${text}\n`).join(''));
-      const pack = await putVerified(bucket, await seal.close(plain), seal.ending);
+      const pack = await putVerified(bucket, await seal.close(plain), seal.ending, 'packs');
       for (const { text, resolve } of lines) resolve({ pack, line: sha256Hex(text) });
     } catch (error) {
       for (const { reject } of lines) reject(error);

@@ -4,9 +4,9 @@
  * of the gateway can remove them. To write it needs PutObject and GetObject on its prefix; listing and removing are the
  * purge's, which may have credentials of its own. Credentials come as the AWS tools find them.
  */
-import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, ListObjectVersionsCommand, PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
-import { asObjectName, digestOf, type Bucket, type ObjectName, type StoredObject } from './bucket.ts';
+import { asObjectName, digestOf, objectKinds, type Bucket, type ObjectKind, type ObjectName, type StoredObject } from './bucket.ts';
 
 /** `s3://bucket/prefix@https://endpoint`; without an endpoint, Amazon's. */
 export interface S3Place {
@@ -53,8 +53,8 @@ export function openS3Bucket(place: S3Place, options: S3Options = {}): Bucket {
       const { Body: body } = await client.send(new GetObjectCommand(at(name)));
       return Buffer.from(await body?.transformToByteArray() ?? []);
     }),
-    list: () => list(client, place, ask),
-    remove: (name) => ask(async () => { await client.send(new DeleteObjectCommand(at(name))); }),
+    list: (kind) => list(client, place, kind === undefined ? objectKinds : [kind], ask),
+    remove: (name) => ask(() => removeVersions(client, at(name))),
     close: () => { client.destroy(); return Promise.resolve(); },
   };
 }
@@ -75,16 +75,38 @@ async function put(client: S3Client, at: { readonly Bucket: string; readonly Key
   }
 }
 
-async function* list(client: S3Client, { bucket, prefix }: S3Place, ask: <T>(work: () => Promise<T>) => Promise<T>): AsyncIterable<StoredObject> {
-  for (let after: string | undefined, more = true; more;) {
-    const page = await ask(() => client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `${prefix}objects/`, ContinuationToken: after })));
-    for (const { Key: key = '', Size: bytes = 0, LastModified: storedAt = new Date(0) } of page.Contents ?? []) {
-      const name = asObjectName(key.slice(prefix.length));
-      if (name !== undefined) yield { name, bytes, storedAt };
+async function* list(client: S3Client, { bucket, prefix }: S3Place, kinds: readonly ObjectKind[], ask: <T>(work: () => Promise<T>) => Promise<T>): AsyncIterable<StoredObject> {
+  for (const kind of kinds) {
+    for (let after: string | undefined, more = true; more;) {
+      const page = await ask(() => client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `${prefix}${kind}/`, ContinuationToken: after })));
+      for (const { Key: key = '', Size: bytes = 0, LastModified: storedAt = new Date(0) } of page.Contents ?? []) {
+        const name = asObjectName(key.slice(prefix.length));
+        if (name !== undefined) yield { name, bytes, storedAt };
+      }
+      after = page.NextContinuationToken;
+      more = page.IsTruncated === true && after !== undefined;
     }
-    after = page.NextContinuationToken;
-    more = page.IsTruncated === true && after !== undefined;
   }
+}
+
+/**
+ * Where a bucket keeps versions, removing a name only hides it: its bytes stay, and a lock would never be noticed. So each
+ * version is removed by itself; markers go last, because the name stays hidden while one of them is left.
+ */
+async function removeVersions(client: S3Client, at: { readonly Bucket: string; readonly Key: string }): Promise<void> {
+  for (;;) {
+    const { Versions: versions = [], DeleteMarkers: markers = [], IsTruncated: isMore } = await client.send(new ListObjectVersionsCommand({ Bucket: at.Bucket, Prefix: at.Key }));
+    const ids = [...versions, ...markers].filter(({ Key: key }) => key === at.Key).map(({ VersionId: id }) => id);
+    for (const id of ids) await client.send(new DeleteObjectCommand({ ...at, VersionId: id })).catch(async (error: unknown) => { throw await lockedUntil(client, { ...at, VersionId: id }) ?? error; });
+    if (isMore !== true || ids.length === 0) return;
+  }
+}
+
+/** A failure that says so, where the version is locked. */
+async function lockedUntil(client: S3Client, version: { readonly Bucket: string; readonly Key: string; readonly VersionId: string | undefined }): Promise<Failure | undefined> {
+  const { ObjectLockRetainUntilDate: until, ObjectLockLegalHoldStatus: hold } = await client.send(new HeadObjectCommand(version)).catch(() => ({ ObjectLockRetainUntilDate: undefined, ObjectLockLegalHoldStatus: undefined }));
+  if (until === undefined && hold !== 'ON') return undefined;
+  return new Failure('object_locked', `${version.Key} is locked ${until === undefined ? 'by a legal hold' : `until ${until.toISOString().slice(0, 10)}`}`);
 }
 
 function asBucketFailure(error: unknown, place: string): unknown {

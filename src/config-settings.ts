@@ -26,6 +26,9 @@ const connectionString = secretText.refine(
   'must be a connection string such as postgres://user:password@host:5432/database, or host=… user=… dbname=…',
 );
 
+const days = z.int().min(1).max(3_650);
+const recipients = z.string().regex(/^\s*age1[0-9a-z]+(?:[\s,]+age1[0-9a-z]+)*\s*$/, 'must be age public keys (age1…), separated by commas');
+
 /** As pg reads it: a URL. */
 const storeUrl = secretText.refine((text) => /^postgres(ql)?:\/\/./i.test(text), 'must be a connection string such as postgres://user:password@host:5432/database');
 
@@ -53,6 +56,12 @@ export const settings = {
   workers: { env: 'BACKSTOP_WORKERS', flag: 'workers', takes: 'number', what: 'processes that serve the gateway\'s port together (default 1 in front of the embedded server, else one for each core, four at most)', schema: z.int().min(1).max(16) },
   'approval.wait': { env: 'BACKSTOP_APPROVAL_WAIT', flag: 'approval-wait', takes: 'seconds', what: 'how long a held statement waits on its connection (default: as the policy says)', schema: z.int().min(0).max(3_600) },
   'approval.expires': { env: 'BACKSTOP_APPROVAL_EXPIRES', flag: 'approval-expires', takes: 'seconds', what: 'how long an approval stays valid (default: as the policy says)', schema: z.int().min(1).max(30 * 24 * 3_600) },
+  'recovery.storage': { env: 'BACKSTOP_RECOVERY_STORAGE', flag: 'recovery-storage', takes: 'place', what: 'where recovery points are kept: a folder, or s3://bucket/prefix@https://endpoint (default: recovery-points in the data folder)', schema: words },
+  'recovery.region': { env: 'BACKSTOP_RECOVERY_REGION', flag: 'recovery-region', takes: 'region', what: 'of the S3 storage (default us-east-1)', schema: words },
+  'recovery.recipients': { env: 'BACKSTOP_RECOVERY_RECIPIENTS', flag: 'recovery-recipients', takes: 'keys', what: 'age public keys, separated by commas, that recovery points are encrypted for (default: none are)', schema: recipients },
+  'recovery.identities': { env: 'BACKSTOP_RECOVERY_IDENTITIES', flag: 'recovery-identities', takes: 'file', what: 'age identities that open them, for undo and snapshots; serving agents needs none', schema: words },
+  'recovery.retention_days': { env: 'BACKSTOP_RECOVERY_RETENTION_DAYS', flag: 'recovery-retention-days', takes: 'days', what: 'how long an action can be undone (default 30)', schema: days },
+  'recovery.lock_days': { env: 'BACKSTOP_RECOVERY_LOCK_DAYS', flag: 'recovery-lock-days', takes: 'days', what: 'how long S3 Object Lock lets nobody remove them (default: they are not locked)', schema: days },
   'log.level': { env: 'BACKSTOP_LOG_LEVEL', flag: 'log-level', takes: 'level', what: 'debug, info, warn, error or silent (default info)', schema: z.enum(['debug', 'info', 'warn', 'error', 'silent']) },
   operator_token: { env: 'BACKSTOP_OPERATOR_TOKEN', takes: 'token', what: 'the operator\'s token, for answering approvals', schema: secretText },
 } as const satisfies Record<string, Setting>;
@@ -78,6 +87,10 @@ export const fileSchema = z.strictObject({
   environment: settings.environment.schema.optional(),
   workers: settings.workers.schema.optional(),
   approval: z.strictObject({ wait: settings['approval.wait'].schema.optional(), expires: settings['approval.expires'].schema.optional() }).optional(),
+  recovery: z.strictObject({
+    storage: settings['recovery.storage'].schema.optional(), region: settings['recovery.region'].schema.optional(), recipients: recipients.optional(),
+    identities: settings['recovery.identities'].schema.optional(), retention_days: days.optional(), lock_days: days.optional(),
+  }).optional(),
   log: z.strictObject({ level: settings['log.level'].schema.optional() }).optional(),
   operator_token: settings.operator_token.schema.optional(),
 });

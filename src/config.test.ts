@@ -40,6 +40,7 @@ test('told nothing, it listens on loopback, offers TLS, protects, and guards the
     gateway: { host: '127.0.0.1', port: 6432, tls: 'on', certificate: undefined, clientCertificates: undefined, limits: { connections: undefined, agentConnections: undefined, names: undefined, login: undefined, firstStatement: undefined, stall: undefined } },
     http: { host: '127.0.0.1', port: 6433 },
     store: { kind: 'sqlite', folder: dataDir }, upstream: undefined, policy: 'protect', environment: 'dev', workers: 1, approval: { wait: undefined, expires: undefined }, logLevel: 'info',
+    recovery: { storage: join(dataDir, 'recovery-points'), region: undefined, recipients: [], identitiesFile: undefined, retentionDays: 30, lockDays: undefined },
     operatorToken: undefined, configFile: undefined,
   });
   assert.match(dataDir, /\.backstop$/);
@@ -63,7 +64,8 @@ test('every setting can be given by its variable, and by its flag where it has o
   const values: Readonly<Record<keyof typeof settings, string>> = {
     'gateway.host': 'h', 'gateway.port': '0', 'gateway.tls': 'on', 'gateway.tls_cert': 'c.pem', 'gateway.tls_key': 'k.pem', 'gateway.tls_client_ca': 'a.pem', 'gateway.tls_client_crl': 'r.pem',
     'gateway.max_connections': '9', 'gateway.max_agent_connections': '8', 'gateway.max_names': '7', 'gateway.login_timeout': '6', 'gateway.first_statement_timeout': '5', 'gateway.stall_timeout': '4', 'http.host': 'i', 'http.port': '65535',
-    data: 'd', store: 'postgres://u:p@h/s', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', workers: '3', 'approval.wait': '0', 'approval.expires': '9', 'log.level': 'debug', operator_token: 'tok',
+    data: 'd', store: 'postgres://u:p@h/s', upstream: 'postgresql://u:p@h/d', policy: 'x.yaml', environment: 'staging', workers: '3', 'approval.wait': '0', 'approval.expires': '9',
+    'recovery.storage': 'rp', 'recovery.region': 'eu-1', 'recovery.recipients': 'age1a, age1b', 'recovery.identities': 'ids.txt', 'recovery.retention_days': '20', 'recovery.lock_days': '10', 'log.level': 'debug', operator_token: 'tok',
   };
   const pairs = Object.entries(values) as [keyof typeof settings, string][];
   const env = Object.fromEntries(pairs.map(([name, value]) => [settings[name].env, value]));
@@ -75,7 +77,8 @@ test('every setting can be given by its variable, and by its flag where it has o
       limits: { connections: 9, agentConnections: 8, names: 7, login: 6, firstStatement: 5, stall: 4 },
     },
     http: { host: 'i', port: 65535 },
-    dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', workers: 3, approval: { wait: 0, expires: 9 }, logLevel: 'debug', configFile: undefined,
+    dataDir: join(cwd, 'd'), policy: join(cwd, 'x.yaml'), environment: 'staging', workers: 3, approval: { wait: 0, expires: 9 }, logLevel: 'debug',
+    recovery: { storage: join(cwd, 'rp'), region: 'eu-1', recipients: ['age1a', 'age1b'], identitiesFile: join(cwd, 'ids.txt'), retentionDays: 20, lockDays: 10 }, configFile: undefined,
   };
   const { upstream, operatorToken, store, ...fromEnv } = load({ env });
   assert.deepEqual(fromEnv, expected);
@@ -89,6 +92,11 @@ test('paths in a file start at the file, elsewhere at the current folder', () =>
   const config = loadConfig({ env: {}, cwd: tmpdir(), flags: { config: path } });
   assert.deepEqual([config.dataDir, config.policy], [join(cwd, 'here'), join(cwd, 'mine.yaml')]);
   assert.equal(loadConfig({ env: {}, cwd: tmpdir(), flags: { data: 'there' } }).dataDir, join(tmpdir(), 'there'));
+});
+
+test('a place in S3 is no path', () => {
+  const path = file('recovery: { storage: "s3://undo/shop@http://127.0.0.1:9000" }\n');
+  assert.equal(load({ flags: { config: path } }).recovery.storage, 's3://undo/shop@http://127.0.0.1:9000');
 });
 
 test('backstop.yaml in the current folder is read without being named', () => {
@@ -124,6 +132,8 @@ const mistakes: readonly (readonly [why: string, sources: ConfigSources | (() =>
   ['a file that is a folder', () => ({ flags: { config: cwd } }), /cannot be read \(EISDIR\)/],
   ['an unknown key in the file', () => ({ flags: { config: file('gateway:\n  prot: 1\n') } }), /c\d+\.yaml:2:3: unknown key `gateway\.prot`; allowed: host, port.*Did you mean port\?/],
   ['a wrong value in the file', () => ({ flags: { config: file('http:\n  port: "80"\n') } }), /c\d+\.yaml:2:9: `http\.port` must be a number/],
+  ['a recipient that is a secret', { env: { BACKSTOP_RECOVERY_RECIPIENTS: `AGE-SECRET-KEY-${password}` } }, /^environment BACKSTOP_RECOVERY_RECIPIENTS: `recovery\.recipients`: must be age public keys/],
+  ['a lock longer than what is kept', { flags: { recoveryLockDays: '31' } }, /^--recovery-lock-days: `recovery\.lock_days` is longer than `recovery\.retention_days` \(30\)/],
   ['an upstream that is no connection string', { env: { BACKSTOP_UPSTREAM: `db ${password}` } }, /^environment BACKSTOP_UPSTREAM: `upstream`: must be a connection string/],
   ['an upstream of another kind', { flags: { upstream: `mysql://u:${password}@h/d` } }, /^--upstream: `upstream`: must be a connection string/],
   ['an upstream in the file that is no URL', () => ({ flags: { config: file(`upstream: ${password}\n`) } }), /c\d+\.yaml:1:11: `upstream`: must be/],

@@ -49,10 +49,24 @@ export interface Config {
   readonly workers: number;
   /** Seconds, in place of those in the policy file. */
   readonly approval: { readonly wait: number | undefined; readonly expires: number | undefined };
+  readonly recovery: RecoveryConfig;
   readonly logLevel: LogLevel;
   readonly operatorToken: Secret | undefined;
   /** The file that was read, absolute. */
   readonly configFile: string | undefined;
+}
+
+/** Where recovery points are kept, and for how long. */
+export interface RecoveryConfig {
+  /** `s3://…`, or an absolute folder. Credentials for S3 come as the AWS tools find them. */
+  readonly storage: string;
+  readonly region: string | undefined;
+  /** `age1…`; none: they are not encrypted. */
+  readonly recipients: readonly string[];
+  /** Absolute. What opens them. */
+  readonly identitiesFile: string | undefined;
+  readonly retentionDays: number;
+  readonly lockDays: number | undefined;
 }
 
 /** Flags as commander gives them: camel case, text, absent when not given. `config` names the YAML file. */
@@ -75,6 +89,7 @@ type Values = ReadonlyMap<SettingName, Given>;
 
 const fileBytesMax = 1_000_000;
 const workersDefaultMax = 4;
+const retentionDaysDefault = 30;
 const defaultFile = 'backstop.yaml';
 
 /** Throws Failure `config_invalid`. */
@@ -130,13 +145,15 @@ function assemble(values: Values, configFile: string | undefined, cwd: string): 
     environment: get('environment') ?? (upstream === undefined ? 'dev' : 'production'),
     workers: get('workers') ?? (upstream === undefined ? 1 : Math.min(availableParallelism(), workersDefaultMax)),
     approval: { wait: get('approval.wait'), expires: get('approval.expires') },
+    recovery: recovery(get, path, { dataDir, values }),
     logLevel: get('log.level') ?? 'info',
     operatorToken: secret('operator_token'),
     configFile,
   };
 }
 
-type PathOf = (name: 'data' | 'policy' | `gateway.tls_${'cert' | 'key' | 'client_ca' | 'client_crl'}`) => string | undefined;
+type Get = <N extends SettingName>(name: N) => SettingValue<N> | undefined;
+type PathOf = (name: 'data' | 'policy' | 'recovery.storage' | 'recovery.identities' | `gateway.tls_${'cert' | 'key' | 'client_ca' | 'client_crl'}`) => string | undefined;
 
 function absolute(path: string | undefined, folder: string): string | undefined {
   return path === undefined ? undefined : resolve(folder, path);
@@ -164,6 +181,17 @@ function clientCertificates(path: PathOf, values: Values, tls: 'on' | 'off' | un
   if (caFile === undefined) return undefined;
   if (tls === 'off') throw mistake(values.get('gateway.tls_client_ca')?.place ?? 'gateway.tls_client_ca', 'certificates of clients need TLS, which is off');
   return { caFile, crlFile };
+}
+
+function recovery(get: Get, path: PathOf, { dataDir, values }: { readonly dataDir: string; readonly values: Values }): RecoveryConfig {
+  const storage = get('recovery.storage');
+  const retentionDays = get('recovery.retention_days') ?? retentionDaysDefault;
+  const lockDays = get('recovery.lock_days');
+  if (lockDays !== undefined && lockDays > retentionDays) throw mistake(values.get('recovery.lock_days')?.place ?? 'recovery.lock_days', `\`recovery.lock_days\` is longer than \`recovery.retention_days\` (${retentionDays})`);
+  return {
+    storage: storage?.startsWith('s3://') === true ? storage : path('recovery.storage') ?? resolve(dataDir, 'recovery-points'),
+    region: get('recovery.region'), recipients: get('recovery.recipients')?.trim().split(/[\s,]+/) ?? [], identitiesFile: path('recovery.identities'), retentionDays, lockDays,
+  };
 }
 
 /** The checked value of one setting; undefined when nobody gave it. */

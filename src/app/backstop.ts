@@ -53,7 +53,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   await recordRun(memory, started);
 
   const { target, ended } = await findUpstream(config, hooks, started);
-  const { gateway, catalogs, policy, metrics } = await serve(config, log, { memory, target }, started);
+  const { gateway, catalogs, policy, metrics, storage } = await serve(config, log, { memory, target }, started);
   const http = createHttp({
     host: config.http.host, port: config.http.port, metrics, log,
     policy: () => policyHealth(policy, config),
@@ -62,6 +62,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
       store: async () => { await memory.ledger.head(); },
       ledger: () => (memory.ledger.fault === undefined ? Promise.resolve() : Promise.reject(new Failure('ledger_unavailable', 'the record cannot be written'))),
     },
+    degrading: { recovery: () => (storage.fault === undefined ? Promise.resolve() : Promise.reject(storage.fault)) },
   });
   const httpPort = await http.listen();
   started.push(() => http.close());

@@ -11,9 +11,11 @@ import { createMetrics, type Metrics } from '../entry/http/metrics.ts';
 import { counted } from '../flow/counted-approvals.ts';
 import { createGuard } from '../flow/guard.ts';
 import { startPolicy, type PolicyInForce } from '../flow/policy-in-force.ts';
+import type { Protector } from '../flow/protect.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { randomPool, shortId, sortableId } from '../lib/sortable-id.ts';
+import type { WatchedBucket } from '../remote/bucket/watched-bucket.ts';
 import { policySignature, watchPolicy } from '../remote/policy-watch.ts';
 import { catalogVersionInside, loadCatalog, loadCatalogInside, prepareCatalogVersion, preparedCatalogVersion } from '../remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from '../remote/postgres/catalog-cache.ts';
@@ -27,6 +29,7 @@ import { limitsOf, tlsOf } from './gateway-options.ts';
 import { parserFor } from './judging-place.ts';
 import type { Memory } from './memory.ts';
 import { loadFor } from './policy.ts';
+import { openProtector, watchStorage } from './protection.ts';
 import type { Started } from './start-whole.ts';
 import { warnOfWeakLogin } from './upstream.ts';
 
@@ -36,6 +39,8 @@ export interface Served {
   readonly catalogs: CatalogCache;
   readonly policy: PolicyInForce;
   readonly metrics: Metrics;
+  readonly storage: WatchedBucket;
+  readonly protector: Protector;
 }
 
 /** What it serves from and in front of; `fellows` when it is one of several workers. */
@@ -60,12 +65,14 @@ export async function serve(config: Config, log: Log, serving: Serving, started:
   started.push(() => measurer.close());
   const budgets = createBudgets({ database: memory.database, clock: systemClock, onFault: (error) => { log.warn({ error }, 'what agents have used of their budgets could not be written, and is tried again'); } });
   started.push(() => budgets.close());
-  const gateway = createGatewayWithMetrics(config, log, { ...serving, policy, budgets, catalogs, measurer, mockSecret });
+  const storage = await watchStorage(config.recovery, log, started);
+  const protector = await openProtector(config.recovery, storage, memory.recoveryPoints, (point, seconds) => { gateway.metrics.observeSeal(point, seconds); });
+  const gateway = createGatewayWithMetrics(config, log, { ...serving, policy, budgets, catalogs, measurer, mockSecret, storage });
   const address = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
   const watch = watchPolicy(config.policy, { since, onChange: (isUnchanged) => policy.reload('file', isUnchanged) });
   started.push(() => watch.close());
-  return { gateway: address, entry: gateway.entry, catalogs, policy, metrics: gateway.metrics };
+  return { gateway: address, entry: gateway.entry, catalogs, policy, metrics: gateway.metrics, storage, protector };
 }
 
 function createCatalogs(target: LinkTarget, log: Log): CatalogCache {
@@ -80,13 +87,14 @@ function createCatalogs(target: LinkTarget, log: Log): CatalogCache {
   });
 }
 
-interface GatewayParts extends Serving { readonly policy: PolicyInForce; readonly budgets: Budgets; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer }
+interface GatewayParts extends Serving { readonly policy: PolicyInForce; readonly budgets: Budgets; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer; readonly storage: WatchedBucket }
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, memory, target, catalogs, measurer, mockSecret, fellows }: GatewayParts): { readonly entry: Gateway; readonly metrics: Metrics } {
+function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, memory, target, catalogs, measurer, mockSecret, fellows, storage }: GatewayParts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
     waitingReads: () => memory.ledger.waitingReads, isLedgerWritable: () => memory.ledger.fault === undefined, isPolicyRefused: () => policy.refusal !== undefined,
+    isStorageUsable: () => storage.fault === undefined,
   });
   const guard = createGuard({
     budgets,

@@ -50,6 +50,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
       ledger: () => checkLedger(pool),
       workers: () => checkWorkers(pool, config),
     },
+    degrading: { recovery: () => checkStorage(pool) },
   });
   const httpPort = await http.listen();
   started.push(() => http.close());
@@ -70,6 +71,11 @@ async function policyOf(pool: WorkerPool, none: PolicyHealth): Promise<PolicyHea
 
 async function checkLedger(pool: WorkerPool): Promise<void> {
   if ((await pool.health()).some(({ isLedgerWritable }) => !isLedgerWritable)) throw new Failure('ledger_unavailable', 'the record cannot be written');
+}
+
+async function checkStorage(pool: WorkerPool): Promise<void> {
+  const faulty = (await pool.health()).find(({ storageFault }) => storageFault !== null);
+  if (faulty !== undefined) throw new Failure('bucket_unavailable', faulty.storageFault ?? '');
 }
 
 function checkWorkers({ serving }: WorkerPool, { workers }: Config): Promise<void> {

@@ -7,7 +7,7 @@ import { z } from 'zod';
 const key = { processId: z.int(), secretKey: z.base64() };
 const failureSchema = z.object({ code: z.string(), message: z.string(), detail: z.string().optional(), hint: z.string() });
 const policySchema = z.object({ name: z.string(), hash: z.string(), since: z.string(), environment: z.string(), refused: z.object({ at: z.string(), why: z.string() }).nullable() });
-const healthSchema = z.object({ policy: policySchema, isLedgerWritable: z.boolean() });
+const healthSchema = z.object({ policy: policySchema, isLedgerWritable: z.boolean(), storageFault: z.string().nullable() });
 
 export const fromSupervisor = z.discriminatedUnion('kind', [
   /** The first: who it is, and the configuration as text. */

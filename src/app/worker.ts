@@ -87,9 +87,9 @@ function fellowsOf(slot: number, slots: number): Fellows {
 
 async function answer(id: number, what: 'health' | 'metrics'): Promise<void> {
   if (running === undefined) return;
-  const { served: { policy, metrics }, memory, config } = running;
+  const { served: { policy, metrics, storage }, memory, config } = running;
   if (what === 'metrics') tell({ kind: 'metrics', id, parts: [...await metrics.parts()] as Record<string, unknown>[] });
-  else tell({ kind: 'health', id, health: { policy: policyHealth(policy, config), isLedgerWritable: memory.ledger.fault === undefined } });
+  else tell({ kind: 'health', id, health: { policy: policyHealth(policy, config), isLedgerWritable: memory.ledger.fault === undefined, storageFault: storage.fault?.message ?? null } });
 }
 
 async function stop(): Promise<void> {

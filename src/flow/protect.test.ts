@@ -33,7 +33,7 @@ const contents = (before: KeptRows, after: KeptRows): CapturedContents => ({
 
 interface Scene { readonly protector: Protector; readonly stored: StoredIn; readonly bucket: Bucket; readonly sealed: SealedPoint[]; readonly settled: string[] }
 
-const clock = { nowMs: Date.parse('2026-11-21T19:00:00.000Z'), now: () => new Date(clock.nowMs) };
+const clock = { nowMs: Date.parse('2026-11-21T19:00:00.000Z'), now: () => new Date(clock.nowMs), monotonicMs: () => clock.nowMs };
 let scenes = 0;
 async function scene(change: Partial<Bucket> = {}, seal: () => Promise<void> = () => Promise.resolve()): Promise<Scene> {
   const bucket = { ...await openFolderBucket(join(folder, String(scenes += 1))), ...change };

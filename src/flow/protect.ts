@@ -13,7 +13,7 @@ import type { SealedPoint, TransactionFate } from '../core/recovery/recovery-poi
 import type { Packs } from '../remote/bucket/packs.ts';
 
 export interface Protector {
-  /** At once; nothing is stored yet. */
+  /** At once; nothing is stored yet. Throws Failure `bucket_unavailable` where it is known that nothing can be. */
   begin(subject: ProtectedSubject): RecoveryDraft;
 }
 
@@ -71,9 +71,12 @@ export interface ProtectorDeps {
   readonly openRows: () => RowsSink;
   readonly packs: Pick<Packs, 'add'>;
   readonly record: RecoveryRecord;
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Clock;
   /** `rp_…` */
   readonly newId: () => string;
+  /** What is known to be wrong with the bucket. */
+  readonly fault?: () => Failure | undefined;
+  readonly onSealed?: (point: SealedPoint, seconds: number) => void;
 }
 
 /** What we remember of recovery points, as far as this flow writes it. */
@@ -93,7 +96,13 @@ const textCharsMax = 20_000;
 const draftHoursMax = 6;
 
 export function createProtector(deps: ProtectorDeps): Protector {
-  return { begin: (subject) => new Draft(deps, subject) };
+  return {
+    begin: (subject) => {
+      const fault = deps.fault?.();
+      if (fault !== undefined) throw fault;
+      return new Draft(deps, subject);
+    },
+  };
 }
 
 const nothingChanged: RecoveryPoint = { id: undefined, settle: () => undefined };
@@ -119,6 +128,7 @@ class Draft implements RecoveryDraft {
   async seal(contents: CapturedContents): Promise<RecoveryPoint> {
     this.#checkOpen();
     this.#isOpen = false;
+    const startMs = this.#deps.clock.monotonicMs();
     const manifest = this.#manifest(contents);
     if (isEmpty(manifest)) return nothingChanged;
     const { packs, record } = this.#deps;
@@ -133,6 +143,7 @@ class Draft implements RecoveryDraft {
       point.settle('discarded');
       throw error;
     }
+    this.#deps.onSealed?.(sealed, (this.#deps.clock.monotonicMs() - startMs) / 1_000);
     if (!this.#isAbandoned) return point;
     point.settle('discarded');
     throw givenUp();

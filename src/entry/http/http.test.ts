@@ -6,11 +6,11 @@ import { createLog } from '../../lib/log.ts';
 import { createHttp, type Check, type HttpEntry, type PolicyHealth } from './http.ts';
 import { addMetrics, createMetrics } from './metrics.ts';
 
-const metrics = createMetrics({ sessions: () => 3, holds: () => 1, waitingReads: () => 7, isLedgerWritable: () => false, isPolicyRefused: () => true });
+const metrics = createMetrics({ sessions: () => 3, holds: () => 1, waitingReads: () => 7, isLedgerWritable: () => false, isPolicyRefused: () => true, isStorageUsable: () => false });
 
 const since = '2026-01-02T03:04:05.000Z';
-function entry(checks: Record<string, Check> = {}, port = 0, refused: PolicyHealth['refused'] = null): HttpEntry {
-  return createHttp({ host: '127.0.0.1', port, checks, metrics, policy: () => ({ name: 'protect', hash: 'h', since, environment: 'dev', refused }), log: createLog({ level: 'silent' }) });
+function entry(checks: Record<string, Check> = {}, port = 0, refused: PolicyHealth['refused'] = null, degrading: Record<string, Check> = {}): HttpEntry {
+  return createHttp({ host: '127.0.0.1', port, checks, degrading, metrics, policy: () => ({ name: 'protect', hash: 'h', since, environment: 'dev', refused }), log: createLog({ level: 'silent' }) });
 }
 
 const get = (http: HttpEntry, path: string): Promise<Response> => http.fetch(new Request(`http://local${path}`));
@@ -32,16 +32,33 @@ test('a refused policy file degrades the health and leaves it ready, with the re
   assert.equal((await get(entry({ store: () => Promise.reject(new Error('gone')) }, 0, refused), '/healthz')).status, 503);
 });
 
+test('storage of recovery points that cannot be used degrades the health and leaves it ready, with the reason', async () => {
+  const http = entry({ store: () => Promise.resolve() }, 0, null, { storage: () => Promise.reject(new Error('no disk')) });
+  for (const path of ['/readyz', '/healthz']) {
+    const response = await get(http, path);
+    assert.equal(response.status, 200);
+    const { status, checks } = await response.json() as { status: string; checks: object };
+    assert.deepEqual([status, checks], ['degraded', { store: 'ok', storage: 'no disk' }]);
+  }
+});
+
 test('metrics count verdicts and say what waits', async () => {
   metrics.countVerdict({ decision: 'deny', wouldBe: 'deny', level: 'CRITICAL', fired: [], policyName: 'protect', policyHash: 'x' });
   const text = await (await get(entry(), '/metrics')).text();
   assert.match(text, /backstop_verdicts_total\{level="CRITICAL",decision="deny",would_be="deny"\} 1/);
-  for (const line of ['backstop_sessions 3', 'backstop_holds 1', 'backstop_ledger_waiting_reads 7', 'backstop_ledger_writable 0', 'backstop_policy_refused 1']) assert.ok(text.includes(line), line);
+  for (const line of ['backstop_sessions 3', 'backstop_holds 1', 'backstop_ledger_waiting_reads 7', 'backstop_ledger_writable 0', 'backstop_policy_refused 1', 'backstop_recovery_storage_usable 0']) assert.ok(text.includes(line), line);
+});
+
+test('metrics say how many recovery points were sealed, how large, and how fast', async () => {
+  metrics.observeSeal({ method: 'rows', bytes: 100 }, 0.004);
+  metrics.observeSeal({ method: 'tables', bytes: 900 }, 2);
+  const text = await (await get(entry(), '/metrics')).text();
+  for (const line of ['backstop_recovery_points_total{method="rows"} 1', 'backstop_recovery_bytes_total 1000', 'backstop_recovery_seal_seconds_bucket{le="0.005"} 1', 'backstop_recovery_seal_seconds_count 2']) assert.ok(text.includes(line), line);
 });
 
 test('a policy file that several workers have read is counted once', async () => {
   const workers = [2, 1].map((files) => {
-    const worker = createMetrics({ sessions: () => 3, holds: () => 0, waitingReads: () => 0, isLedgerWritable: () => true, isPolicyRefused: () => false });
+    const worker = createMetrics({ sessions: () => 3, holds: () => 0, waitingReads: () => 0, isLedgerWritable: () => true, isPolicyRefused: () => false, isStorageUsable: () => true });
     for (let file = 0; file < files; file += 1) worker.countReload('refused');
     return worker;
   });

@@ -17,6 +17,8 @@ export interface HttpDeps {
   /** 0: any free port. */
   readonly port: number;
   readonly checks: Readonly<Record<string, Check>>;
+  /** What is lacking where one of these fails leaves it ready for all else. */
+  readonly degrading?: Readonly<Record<string, Check>>;
   /** Which policy is in force, and why the file as it is now is not. */
   readonly policy: () => PolicyHealth | Promise<PolicyHealth>;
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
@@ -60,18 +62,18 @@ export function createHttp(deps: HttpDeps): HttpEntry {
   };
 }
 
-function routes({ checks, metrics, policy, log }: HttpDeps): Hono {
+function routes({ checks, degrading = {}, metrics, policy, log }: HttpDeps): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.json({ status: 'ok' }));
   app.get('/readyz', async (context) => {
-    const { isReady, results } = await runChecks(checks);
-    return context.json({ status: isReady ? 'ok' : 'not ready', checks: results }, isReady ? 200 : 503);
+    const { isReady, isWhole, results } = await runAll(checks, degrading);
+    return context.json({ status: statusOf(isReady, isWhole), checks: results }, isReady ? 200 : 503);
   });
   // An older policy protects as it did, so a refused file degrades and does not take the gateway out of service.
   app.get('/healthz', async (context) => {
-    const { isReady, results } = await runChecks(checks);
+    const { isReady, isWhole, results } = await runAll(checks, degrading);
     const now = await policy();
-    return context.json({ status: isReady ? (now.refused === null ? 'ok' : 'degraded') : 'not ready', checks: results, policy: now }, isReady ? 200 : 503);
+    return context.json({ status: statusOf(isReady, isWhole && now.refused === null), checks: results, policy: now }, isReady ? 200 : 503);
   });
   app.get('/metrics', async (context) => context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));
   app.notFound((context) => problem(404, 'Not found', `There is nothing at ${context.req.path}.`));
@@ -80,6 +82,13 @@ function routes({ checks, metrics, policy, log }: HttpDeps): Hono {
     return problem(500, 'Internal error', 'The request failed because of a fault in Backstop.');
   });
   return app;
+}
+
+function statusOf(isReady: boolean, isWhole: boolean): string { return isReady ? (isWhole ? 'ok' : 'degraded') : 'not ready'; }
+
+async function runAll(checks: HttpDeps['checks'], degrading: HttpDeps['checks']): Promise<{ readonly isReady: boolean; readonly isWhole: boolean; readonly results: Readonly<Record<string, string>> }> {
+  const [needed, wanted] = await Promise.all([runChecks(checks), runChecks(degrading)]);
+  return { isReady: needed.isReady, isWhole: wanted.isReady, results: { ...needed.results, ...wanted.results } };
 }
 
 async function runChecks(checks: HttpDeps['checks']): Promise<{ readonly isReady: boolean; readonly results: Readonly<Record<string, string>> }> {

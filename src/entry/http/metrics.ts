@@ -3,6 +3,7 @@
  * never SQL, agents or tokens, so their number stays bounded.
  */
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { SealedPoint } from '../../core/recovery/recovery-point.ts';
 import type { Verdict } from '../../core/verdict.ts';
 
 export interface MetricSources {
@@ -16,6 +17,8 @@ export interface MetricSources {
   readonly isLedgerWritable: () => boolean;
   /** The policy file as it is now was refused, and an older one is in force. */
   readonly isPolicyRefused: () => boolean;
+  /** Nothing is known to be wrong with the storage of recovery points. */
+  readonly isStorageUsable: () => boolean;
 }
 
 export interface Metrics {
@@ -26,6 +29,8 @@ export interface Metrics {
   countVerdict(verdict: Verdict): void;
   observeHold(seconds: number): void;
   countReload(result: 'changed' | 'unchanged' | 'refused'): void;
+  /** A recovery point is sealed; so long after its rows were captured. */
+  observeSeal(point: Pick<SealedPoint, 'method' | 'bytes'>, seconds: number): void;
 }
 
 export function createMetrics(sources: MetricSources): Metrics {
@@ -44,6 +49,8 @@ export function createMetrics(sources: MetricSources): Metrics {
   const reloads = new Counter({
     name: 'backstop_policy_reloads_total', help: 'Attempts to put a changed policy file in force, by result.', labelNames: ['result'], aggregator: 'max', registers: [registry],
   });
+  const observeSeal = sealMetrics(registry);
+  gauge(registry, 'backstop_recovery_storage_usable', '1 while recovery points can be kept, as far as is known.', () => (sources.isStorageUsable() ? 1 : 0), 'min');
   gauge(registry, 'backstop_policy_refused', '1 while the policy file is refused and an older policy is in force.', () => (sources.isPolicyRefused() ? 1 : 0), 'max');
   gauge(registry, 'backstop_sessions', 'Connected clients.', sources.sessions);
   gauge(registry, 'backstop_holds', 'Statements that wait for a person.', sources.holds);
@@ -56,6 +63,21 @@ export function createMetrics(sources: MetricSources): Metrics {
     countVerdict: (verdict) => { counts.add(verdict); },
     observeHold: (seconds) => { holds.observe(seconds); },
     countReload: (result) => { reloads.inc({ result }); },
+    observeSeal,
+  };
+}
+
+function sealMetrics(registry: Registry): Metrics['observeSeal'] {
+  const points = new Counter({ name: 'backstop_recovery_points_total', help: 'Recovery points sealed, by the way they were captured.', labelNames: ['method'], registers: [registry] });
+  const bytes = new Counter({ name: 'backstop_recovery_bytes_total', help: 'COPY text in sealed recovery points.', registers: [registry] });
+  const seals = new Histogram({
+    name: 'backstop_recovery_seal_seconds', help: 'From the last captured row until the recovery point was read back and on record.',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5], registers: [registry],
+  });
+  return (point, seconds) => {
+    points.inc({ method: point.method });
+    bytes.inc(point.bytes);
+    seals.observe(seconds);
   };
 }
 

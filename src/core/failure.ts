@@ -29,6 +29,7 @@ export const failureKinds = {
   not_found: { sqlstate: '02000', httpStatus: 404, exitCode: 7, hint: 'List what exists and use one of those names.' },
   conflict: { sqlstate: '55000', httpStatus: 409, exitCode: 8, hint: 'Look at its present state before you try again.' },
   schema_moved: { sqlstate: '40001', httpStatus: 409, exitCode: 8, hint: 'Roll back and run the whole transaction again; it is judged by the schema as it is then.' },
+  rows_moved: { sqlstate: '40001', httpStatus: 409, exitCode: 8, hint: 'Send it again, in a transaction all of the transaction; it is captured anew.' },
   undefined_relation: { sqlstate: '42P01', httpStatus: 404, exitCode: 9, hint: 'Look the name up, for example in information_schema.tables, and mind the schema.' },
   undefined_function: { sqlstate: '42883', httpStatus: 404, exitCode: 9, hint: 'Look the name up, for example in pg_catalog.pg_proc, and mind the schema.' },
   statement_denied: { sqlstate: '42501', httpStatus: 403, exitCode: 9, hint: 'Do not retry the same statement. Choose a milder one, or ask an operator to run it.' },

@@ -107,7 +107,7 @@ describe('the images of a statement', () => {
     const settings = { DateStyle: 'SQL, DMY', IntervalStyle: 'sql_standard', extra_float_digits: '-10', TimeZone: 'Asia/Kolkata', search_path: 'nowhere, "$user"', bytea_output: 'escape' };
     for (const [name, value] of Object.entries(settings)) await link.query(`SELECT set_config($1, $2, false)`, [name, value]);
     told.length = 0;
-    const contents = await captured(link, ['public.odd.name'], 'UPDATE public."odd.name" SET f = f + 1');
+    const contents = await captured(link, ['public."odd.name"'], 'UPDATE public."odd.name" SET f = f + 1');
     assert.deepEqual(shown(contents), { 'public."odd.name"': { was: ['1\t2020-01-02 08:34:05.678901+05:30\t0.30000000000000004\t1 mon -2 days +00:00:00.5'], is: ['1\t2020-01-02 08:34:05.678901+05:30\t1.3\t1 mon -2 days +00:00:00.5'] } });
     assert.deepEqual(contents.tables[0]?.columns, ['"a ""key"""', 'at', 'f', 'i']);
     assert.deepEqual([contents.settings['DateStyle'], contents.settings['TimeZone']], ['ISO, DMY', 'Asia/Kolkata']);

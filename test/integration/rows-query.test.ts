@@ -24,6 +24,8 @@ CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRI
 CREATE TABLE watched (id int PRIMARY KEY, v text); CREATE TABLE audit (what text);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES ('x'); RETURN NULL; END $$;
 CREATE TRIGGER note AFTER DELETE ON watched FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TABLE stamped (id int PRIMARY KEY, v text, at timestamptz); CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.at := now(); RETURN NEW; END $$;
+CREATE TRIGGER stamp BEFORE UPDATE ON stamped FOR EACH ROW EXECUTE FUNCTION stamp();
 CREATE TABLE heirs (id int PRIMARY KEY, v text); CREATE TABLE heir () INHERITS (heirs);
 CREATE TABLE split (id int, v text, PRIMARY KEY (id)) PARTITION BY HASH (id); CREATE TABLE split_0 PARTITION OF split FOR VALUES WITH (MODULUS 1, REMAINDER 0);
 CREATE TABLE secret (id int PRIMARY KEY); ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
@@ -63,6 +65,8 @@ const taken: readonly (readonly [sql: string, rows: string, why: string])[] = [
   ["UPDATE parent SET v = 'x' WHERE id = 3", 'parent\nWHERE (id = 3\n)', 'only a DELETE is passed on by this key'],
   ['DELETE FROM plain WHERE doubled(id) = 4', 'plain\nWHERE (doubled(id) = 4\n)', 'an immutable function is the same twice'],
   ["UPDATE watched SET v = 'x' WHERE id = 1", 'watched\nWHERE (id = 1\n)', 'its trigger is one of another event'],
+  ["UPDATE stamped SET v = 'x' WHERE id = 1", 'stamped\nWHERE (id = 1\n)', 'its trigger writes nothing but the row itself'],
+  ['UPDATE plain SET n = doubled(id) WHERE id = 1', 'plain\nWHERE (id = 1\n)', 'a function that only computes'],
 ];
 
 const refused: readonly (readonly [sql: string, why: string])[] = [

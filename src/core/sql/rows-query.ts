@@ -5,9 +5,8 @@
  * has to be gathered while it runs.
  */
 import type { Parser } from '../../lib/pgsql/parser.ts';
-import type { Risk } from '../risk.ts';
+import type { Effect, Risk } from '../risk.ts';
 import { assess } from './assess.ts';
-import { changesElsewhere } from './changes-rows.ts';
 import { effectivePath, keyOf, type Catalog } from './catalog.ts';
 import type { FunctionFact, QualifiedName, RelationFact } from './catalog-facts.ts';
 import { dmlParts } from './dml-parts.ts';
@@ -25,6 +24,8 @@ export interface RowsQuery {
   readonly alias: string;
   /** The target and the WHERE, as they may stand behind FROM; with the parameters of the statement. */
   readonly rows: string;
+  /** It runs code that was not seen to change rows; whether it does is to be counted. */
+  readonly runsCode: boolean;
 }
 
 export interface RowsQueryInput {
@@ -40,7 +41,7 @@ const verbs: Readonly<Record<string, RowsQuery['verb']>> = { UpdateStmt: 'update
 
 export function rowsQuery({ statements: [statement, ...more], risk, session, catalog, parser }: RowsQueryInput): RowsQuery | undefined {
   const verb = statement === undefined || more.length > 0 ? undefined : verbs[statement.node];
-  if (statement === undefined || verb === undefined || session.catalogChanged || session.searchPath === null || changesElsewhere(risk)) return undefined;
+  if (statement === undefined || verb === undefined || session.catalogChanged || session.searchPath === null || !risk.effects.every(isPlainEffect)) return undefined;
   const parsed = parser.parse(statement.text);
   const own = parsed.kind === 'parsed' && parsed.statements.length === 1 ? parsed.statements[0] : undefined;
   if (own === undefined || own.node !== statement.node || ['withClause', 'fromClause', 'usingClause'].some((clause) => Object.hasOwn(own.tree, clause))) return undefined;
@@ -54,7 +55,17 @@ export function rowsQuery({ statements: [statement, ...more], risk, session, cat
   const rows = `${parts.target}${parts.where === undefined ? '' : `\nWHERE (${parts.where}\n)`}`;
   if (!isSteady(`SELECT FROM ${rows}`, session, catalog, parser)) return undefined;
   const alias = quoted(stringIn(treeIn(relation, 'alias') ?? {}, 'aliasname') ?? name);
-  return { verb, table: keyOf(target), relation: `${quoted(target.schema)}.${quoted(target.name)}`, statement: statement.text, alias, rows };
+  return { verb, table: keyOf(target), relation: `${quoted(target.schema)}.${quoted(target.name)}`, statement: statement.text, alias, rows, runsCode: risk.effects.some(({ kind }) => kind === 'call') };
+}
+
+/** A change of rows is the statement's own; what it calls only computes. */
+function isPlainEffect({ kind, via = [], detail }: Effect): boolean {
+  switch (kind) {
+    case 'read': case 'sequence': return true;
+    case 'update': case 'delete': return via.every((step) => step.startsWith('partition '));
+    case 'call': return detail === undefined;
+    default: return false;
+  }
 }
 
 /** Its own rows, all of them seen, in one table that has a key, whose changes nothing rewrites or passes on. */

@@ -11,6 +11,7 @@
  */
 import { excessOf, type Ceiling, type Effected } from '../../core/ceiling.ts';
 import { Failure } from '../../core/failure.ts';
+import { changedRowsSql } from '../../core/sql/changed-rows.ts';
 import { canBeHeld, changesElsewhere } from '../../core/sql/changes-rows.ts';
 import type { Statement } from '../../core/sql/statement.ts';
 import type { CommandTag } from '../../lib/pgwire/backend-decode.ts';
@@ -18,7 +19,7 @@ import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
 import type { Frame } from '../../lib/pgwire/frame-reader.ts';
 import { joinFrames } from './batch.ts';
 import type { TransactionFate, Unit } from './fate.ts';
-import { beginSql, changedRowsSql, commitMessage, flushMessage, ownStatements, rollbackMessage, syncMessage } from './own-messages.ts';
+import { beginSql, commitMessage, flushMessage, ownStatements, rollbackMessage, syncMessage } from './own-messages.ts';
 import { errorOf } from './refuse.ts';
 import { hide, pass, type Expected, type Held, type Replies, type Seen } from './replies.ts';
 import { onlySync, type Work } from './work.ts';

@@ -1,7 +1,6 @@
 /**
  * Messages of our own that go between a client's: statements under a name that no client can have, parsed, executed and
- * closed again, so that the client's unnamed statement and portal stay as they are; and the question how many rows the
- * transaction has changed so far.
+ * closed again, so that the client's unnamed statement and portal stay as they are.
  */
 import { randomBytes } from 'node:crypto';
 import { encodeBind, encodeClose, encodeExecute, encodeFlush, encodeParse, encodeQuery, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
@@ -21,11 +20,3 @@ export const commitMessage: Buffer = encodeQuery('COMMIT');
 export const rollbackMessage: Buffer = encodeQuery('ROLLBACK');
 export const syncMessage: Buffer = encodeSync();
 export const flushMessage: Buffer = encodeFlush();
-
-/**
- * Rows of permanent tables that this transaction has changed, by whatever means; counters that are not yet reported stand in
- * it too, so only the difference of two answers in one transaction says anything. NULL: the server does not count.
- */
-export const changedRowsSql = `SELECT CASE WHEN pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'on' THEN
-  (SELECT COALESCE(pg_catalog.sum(n_tup_ins OPERATOR(pg_catalog.+) n_tup_upd OPERATOR(pg_catalog.+) n_tup_del), 0)
-   FROM pg_catalog.pg_stat_xact_user_tables WHERE schemaname OPERATOR(pg_catalog.!~) '^pg_temp') END`;

@@ -11,7 +11,7 @@ import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
 import { pinPrinting, type Printing } from './printing.ts';
-import { readCapturedTables, type CapturedTable } from './tables.ts';
+import { checkHoles, readCapturedTables, type CapturedTable } from './tables.ts';
 import { captureTransitions, type ImageQueries, type TransitionCapture } from './transitions.ts';
 
 /** `tables`: keys of the catalog, at least one. `draft`: where the images go. */
@@ -88,17 +88,12 @@ class TransitionsCapture implements Capture {
   async #quotedNames(): Promise<readonly string[]> {
     const rows = await this.#session.query(
       `SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-       WHERE c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname IN (SELECT json_array_elements_text($1::json))`, [JSON.stringify(this.#names)]);
+       WHERE c.relkind IN ('r', 'p') AND ${keyPart('n.nspname')} || '.' || ${keyPart('c.relname')} IN (SELECT json_array_elements_text($1::json))`, [JSON.stringify(this.#names)]);
     const names = rows.map(([name]) => name ?? '');
     if (names.length !== this.#names.length) throw new Failure('schema_moved', 'Backstop: a table whose rows were to be kept is not there any more, so this statement did not run');
     return names;
   }
 }
 
-function checkHoles(tables: readonly CapturedTable[]): void {
-  const holed = tables.find(({ holes }) => holes.length > 0);
-  if (holed === undefined) return;
-  throw new Failure('feature_not_supported', `Backstop: the rows of ${holed.name} cannot be kept, because ${holed.holes.join(', and ')}; so this statement did not run`, {
-    hint: 'Choose a statement that leaves this table alone, or ask an operator to run it.',
-  });
-}
+/** As the catalog's keys spell a name. */
+function keyPart(name: string): string { return `CASE WHEN ${name} ~ '[".,()]' THEN '"' || replace(${name}, '"', '""') || '"' ELSE ${name}::text END`; }

@@ -18,10 +18,13 @@ export interface Capture {
 
 type Place = Pick<CapturedContents, 'xid' | 'lsn' | 'server'>;
 
-/** Of the open transaction; to be asked under `pinPrinting`. */
-export async function readPlace(query: CatalogQuery): Promise<Place> {
-  const [row = []] = await query(`SELECT pg_current_xact_id()::text, pg_current_wal_insert_lsn()::text, (SELECT system_identifier::text FROM pg_control_system()),
-    (SELECT timeline_id::text FROM pg_control_checkpoint()), current_setting('server_version_num')`);
-  const [xid = null, lsn = null, systemId = null, timeline = null, version = null] = row;
+/** Where the open transaction stands: one row for `placeOf`. Nothing in it is found by a search path. */
+export const placeSql = `SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
+  (SELECT timeline_id::pg_catalog.text FROM pg_catalog.pg_control_checkpoint()), pg_catalog.current_setting('server_version_num')`;
+
+export function placeOf(rows: readonly (readonly (string | null)[])[] = []): Place {
+  const [xid = null, lsn = null, systemId = null, timeline = null, version = null] = rows[0] ?? [];
   return { xid: xid ?? '', lsn: lsn ?? '', server: { systemId: systemId ?? '', major: Math.floor(Number(version) / 10_000), timeline: Number(timeline) } };
 }
+
+export async function readPlace(query: CatalogQuery): Promise<Place> { return placeOf(await query(placeSql)); }

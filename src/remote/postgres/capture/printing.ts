@@ -38,3 +38,11 @@ export async function pinPrinting(query: CatalogQuery): Promise<Printing> {
     restore: async () => { await query(restoreSql, set.map(([name]) => before[name] ?? '')); },
   };
 }
+
+/** One row for `printingOf`: how values are printed as things are, with the schemas that names are really looked up in. */
+export const printingSql = `SELECT ${printed.map(([name]) => (name === 'search_path'
+  ? "(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(x), ', ') FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) x)" : `pg_catalog.current_setting('${name}')`)).join(', ')}`;
+
+export function printingOf(rows: readonly (readonly (string | null)[])[] = []): Printing['settings'] {
+  return Object.fromEntries(printed.map(([name], index) => [name, rows[0]?.[index] ?? '']));
+}

@@ -56,4 +56,13 @@ export async function readCapturedTables(query: CatalogQuery, names: readonly st
 /** Quoted names as the text of an array. */
 export function regclasses(names: readonly string[]): string { return `{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`; }
 
+/** Throws Failure where what changes in one of them cannot be seen whole. */
+export function checkHoles(tables: readonly CapturedTable[]): void {
+  const holed = tables.find(({ holes }) => holes.length > 0);
+  if (holed === undefined) return;
+  throw new Failure('feature_not_supported', `Backstop: the rows of ${holed.name} cannot be kept, because ${holed.holes.join(', and ')}; so this statement did not run`, {
+    hint: 'Choose a statement that leaves this table alone, or ask an operator to run it.',
+  });
+}
+
 function texts(json: string | null | undefined): readonly string[] { return listSchema.parse(JSON.parse(json ?? '[]')); }

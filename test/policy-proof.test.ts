@@ -13,8 +13,8 @@ import { isOperation, operations } from '../src/core/policy/operation.ts';
 import { checkPolicy, parsePolicy, refuseSilentObserving, type EffectivePolicy, type Policy } from '../src/core/policy/policy.ts';
 import { rules } from '../src/core/policy/rules.ts';
 import { countedRows, unknownReason, type Impact } from '../src/core/impact.ts';
-import { effectKinds, levels, type Risk } from '../src/core/risk.ts';
-import { changesRows } from '../src/core/sql/changes-rows.ts';
+import { effectKinds, levels, recoverabilities, type Risk } from '../src/core/risk.ts';
+import { changesRows, onlyAddsRows } from '../src/core/sql/changes-rows.ts';
 import { missingRules } from '../src/core/sql/missing-names.ts';
 import { severity } from '../src/core/verdict.ts';
 import { policyText, shippedPolicies } from '../src/remote/policy-file.ts';
@@ -120,15 +120,15 @@ const decision = fc.constantFrom('allow', 'hold', 'deny');
 const refusal = fc.constantFrom('hold', 'deny');
 const few = fc.nat(4);
 const anyPolicy: fc.Arbitrary<EffectivePolicy> = fc.record({
-  given: fc.tuple(decision, decision, decision, decision), unknown: refusal, from: fc.constantFrom('LOW', 'HIGH', 'CRITICAL', 'never'),
+  given: fc.tuple(decision, decision, decision, decision), unknown: refusal, from: fc.constantFrom('LOW', 'HIGH', 'CRITICAL', 'never'), allows: fc.constantFrom('HIGH', 'CRITICAL', undefined),
   guarded: fc.record({ tables: fc.subarray(['orders']), schemas: fc.subarray(['billing']), columns: fc.subarray(['orders.total']), on_write: refusal, on_read: decision, on_column_read: refusal }),
   blocked: fc.subarray([...operations]), limits: fc.record({ max_rows: few, max_percent: fc.nat(100), above: refusal }, { requiredKeys: [] }),
   budgets: fc.array(fc.record({ per: fc.constantFrom(...windows), statements: few, rows_changed: few, rows_read: few, above: refusal }, { requiredKeys: ['per', 'statements'] }), { maxLength: 3 }),
-}).map(({ given, unknown, from, guarded, blocked, limits, budgets }) => {
+}).map(({ given, unknown, from, allows, guarded, blocked, limits, budgets }) => {
   const ordered = given.toSorted((a, b) => severity[a as 'allow'] - severity[b as 'allow']);
   return parsePolicy(JSON.stringify({
     name: 'any', description: 'any', levels: Object.fromEntries(levels.map((level, index) => [level, ordered[index]])), unknown,
-    recovery: { required_from: from }, protected: guarded, blocked, limits, budgets,
+    recovery: { required_from: from, ...(from === 'never' || allows === undefined ? {} : { undo_allows: allows }) }, protected: guarded, blocked, limits, budgets,
   }), 'any.yaml').base;
 });
 const anyRisk: fc.Arbitrary<Risk> = fc.record({
@@ -152,8 +152,8 @@ const anyUse: fc.Arbitrary<BudgetUse | undefined> = fc.option(fc.record({ statem
   .map((used) => (used === undefined ? undefined : { minute: used, hour: noAmounts, day: { ...used, statements: used.statements + 1 } }));
 
 test('the formulas answer as decide() does', async () => {
-  await fc.assert(fc.asyncProperty(anyPolicy, anyRisk, anyImpact, anyUse, async (policy, risk, impact, used) => {
-    const input: PolicyInput = { risk, agent: 'ada', database: 'shop', recovery: 'none', impact, used };
+  await fc.assert(fc.asyncProperty(anyPolicy, anyRisk, fc.constantFrom(...recoverabilities), anyImpact, anyUse, async (policy, risk, recovery, impact, used) => {
+    const input: PolicyInput = { risk, agent: 'ada', database: 'shop', recovery, impact, used };
     const facts = symbolsOf(z3);
     const said = z3.substitute(verdictOf(z3, facts, policy), ...valuesOf(facts, policy, input));
     assert.equal(Number((await z3.simplify(said)).toString()), severity[decide(policy, input).wouldBe]);
@@ -164,13 +164,13 @@ test('the formulas answer as decide() does', async () => {
 type Pair = Parameters<Z3['substitute']>[1];
 
 /** The concrete value of each unknown: what a rule would find in these facts. */
-function valuesOf(facts: Symbols, policy: EffectivePolicy, { risk, impact = { kind: 'none' }, used }: PolicyInput): readonly Pair[] {
+function valuesOf(facts: Symbols, policy: EffectivePolicy, { risk, recovery, impact = { kind: 'none' }, used }: PolicyInput): readonly Pair[] {
   const bool = (value: boolean): Pair[1] => z3.Bool.val(value);
   const int = (value: number): Pair[1] => z3.Int.val(value);
   const measured = countedRows(impact);
   const kind = measured !== undefined ? 'measured' : unknownReason(impact) !== undefined ? 'unknown' : 'none';
   const flags: Record<keyof Symbols['flags'], boolean> = {
-    destroys: risk.destroys, unknown: risk.effects.some(({ kind }) => kind === 'unknown'), missing: risk.reasons.length > 0,
+    destroys: risk.destroys, exact: recovery === 'exact-rows', wide: recovery === 'table' || recovery === 'schema', adds: onlyAddsRows(risk), unknown: risk.effects.some(({ kind }) => kind === 'unknown'), missing: risk.reasons.length > 0,
     lifted: risk.effects.some(({ kind, objectKind }) => kind === 'session' && objectKind === 'time limit'),
     writes: changesRows({ ...risk, level: 'HIGH' }), counted: isCounted(risk), percentKnown: measured !== undefined && measured.percent !== null, usedKnown: used !== undefined,
   };

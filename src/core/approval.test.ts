@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { answer, bindingOf, expire, use, type Approval, type ApprovalState, type Binding, type Change } from './approval.ts';
+import { answer, bindingOf, expire, use, type Answer, type Approval, type ApprovalState, type Binding, type Change } from './approval.ts';
 import { effectKinds, levels, nothing, recoverabilities } from './risk.ts';
 
 const requestedAt = '2026-11-21T12:00:00.000Z';
@@ -13,10 +13,10 @@ const expiresAt = '2026-11-21T13:00:00.000Z';
 const during = new Date('2026-11-21T12:59:59.999Z');
 const after = new Date(expiresAt);
 
-function approvalIn(state: ApprovalState): Approval {
+function approvalIn(state: ApprovalState, kind: Approval['kind'] = 'approval'): Approval {
   return {
-    id: 'apr_1', state, actionId: 'act_1', binding: 'b', agent: 'ada', database: 'shop', redacted: 'UPDATE t SET a = $1', risk: nothing,
-    verdict: { decision: 'hold', wouldBe: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: 'p' }, impact: { kind: 'none' }, requestedAt, expiresAt, answeredAt: null, answeredBy: null, reason: null,
+    id: 'apr_1', kind, state, actionId: 'act_1', binding: 'b', agent: 'ada', database: 'shop', redacted: 'UPDATE t SET a = $1', risk: nothing,
+    verdict: { decision: 'hold', wouldBe: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: 'p' }, impact: { kind: 'none' }, coverage: null, requestedAt, expiresAt, answeredAt: null, answeredBy: null, reason: null,
   };
 }
 
@@ -50,6 +50,22 @@ for (const [state, whileValid, afterwards] of rows) {
   }
 }
 
+test('what only an override opens is approved by no other word, and needs a reason', () => {
+  const asked = approvalIn('pending', 'override');
+  const refusal = (approval: Approval, given: Answer['answer'], reason: string | null): string => {
+    const result = answer(approval, { answer: given, by: 'olga', reason }, during);
+    return result.kind === 'refused' ? result.why : result.approval.state;
+  };
+  assert.match(refusal(asked, 'approved', 'fine'), /^apr_1 .* backstop approvals override apr_1 --reason/);
+  assert.match(refusal(approvalIn('pending'), 'overridden', 'fine'), /^apr_1 needs no override/);
+  for (const reason of [null, '', '  ']) assert.match(refusal(asked, 'overridden', reason), /only with a reason/);
+  assert.equal(refusal(asked, 'denied', null), 'denied');
+  const overridden = answer(asked, { answer: 'overridden', by: 'olga', reason: 'we have a dump' }, during);
+  assert.ok(overridden.kind === 'changed');
+  assert.deepEqual([overridden.approval.state, overridden.approval.kind, overridden.approval.reason], ['approved', 'override', 'we have a dump']);
+  assert.equal(use(overridden.approval, 'b', during).kind, 'changed');
+});
+
 test('an answer says who, when and why', () => {
   const denied = transitions.deny(approvalIn('pending'), during);
   assert.ok(denied.kind === 'changed');
@@ -65,13 +81,18 @@ const risk = fc.record({
   reasons: fc.array(fc.record({ rule: fc.string(), level: fc.constantFrom(...levels), message: fc.constant('') }), { maxLength: 2 }),
   effects: fc.array(fc.record({ kind: fc.constantFrom(...effectKinds), object: fc.string() }), { maxLength: 2 }),
 });
+const coverage = fc.record({
+  scope: fc.constantFrom(...recoverabilities), method: fc.constantFrom('rows', 'transitions', undefined), tables: fc.array(fc.string(), { maxLength: 2 }), sentence: fc.constant('It is so.'),
+  lost: fc.array(fc.string(), { maxLength: 2 }),
+});
 const binding: fc.Arbitrary<Binding> = fc.record({
+  kind: fc.constantFrom('approval', 'override'), coverage: fc.option(coverage, { nil: undefined }),
   digest: fc.string(), agent: fc.string(), database: fc.string(), role: fc.string(), searchPath: fc.array(fc.string(), { maxLength: 3 }),
   policyHash: fc.string(), catalogVersion: fc.string(), risk,
 });
 
 test('two bindings are equal only when every part is', () => {
-  fc.assert(fc.property(binding, binding, fc.constantFrom(...['digest', 'agent', 'database', 'role', 'searchPath', 'policyHash', 'catalogVersion', 'risk'] as const), (a, b, part) => {
+  fc.assert(fc.property(binding, binding, fc.constantFrom(...['kind', 'coverage', 'digest', 'agent', 'database', 'role', 'searchPath', 'policyHash', 'catalogVersion', 'risk'] as const), (a, b, part) => {
     const mixed: Binding = { ...a, [part]: b[part] };
     const isSame = JSON.stringify(a[part]) === JSON.stringify(b[part]);
     assert.equal(bindingOf(mixed) === bindingOf(a), isSame);
@@ -79,9 +100,10 @@ test('two bindings are equal only when every part is', () => {
 });
 
 test('no character moves from one part to the next unseen', () => {
-  const base: Binding = { digest: 'd', agent: 'a', database: 'b', role: 'r', searchPath: ['x', 'y'], policyHash: 'p', catalogVersion: 'c', risk: nothing };
+  const base: Binding = { kind: 'approval', digest: 'd', agent: 'a', database: 'b', role: 'r', searchPath: ['x', 'y'], policyHash: 'p', catalogVersion: 'c', risk: nothing };
   const forms = [base, { ...base, agent: 'ab', database: '' }, { ...base, searchPath: ['x,y'] }, { ...base, searchPath: ['xy'] }, { ...base, searchPath: ['y', 'x'] },
     { ...base, valueSettings: new Map([['DateStyle', 'ISO, MDY']]) }, { ...base, valueSettings: new Map([['DateStyle', 'ISO, DMY']]) },
-    { ...base, risk: { ...nothing, level: 'LOW' as const } }, { ...base, risk: { ...nothing, destroys: true } }];
+    { ...base, risk: { ...nothing, level: 'LOW' as const } }, { ...base, risk: { ...nothing, destroys: true } }, { ...base, kind: 'override' as const },
+    { ...base, coverage: { scope: 'table' as const, method: 'tables' as const, tables: ['a'], sentence: 's', lost: [] } }, { ...base, coverage: { scope: 'table' as const, method: 'tables' as const, tables: ['a', 'b'], sentence: 's', lost: [] } }];
   assert.equal(new Set(forms.map(bindingOf)).size, forms.length);
 });

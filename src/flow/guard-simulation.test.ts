@@ -188,7 +188,7 @@ class Simulation {
     assert.deepEqual(said.map(({ change }) => change), ['requested', 'approved', 'used'], approvalId);
     assert.equal(said[1]?.by, 'olga');
     const { digest, agent, database, role, searchPath, policyHash, catalogVersion, level } = verdict;
-    assert.equal(said[0]?.binding, bindingOf({ digest, agent, database, role, searchPath, policyHash, catalogVersion, risk: riskOf(level) }));
+    assert.equal(said[0]?.binding, bindingOf({ kind: 'approval', digest, agent, database, role, searchPath, policyHash, catalogVersion, risk: riskOf(level) }));
     const users = (await this.#entries<VerdictBody>('verdict')).filter((body) => body.decision === 'allow' && body.approvalId === approvalId);
     assert.equal(users.length, 1, `${approvalId} let two actions through`);
   }

@@ -5,34 +5,39 @@
  *          commit, a permit ahead of the record
  *   hold   an approval bound to exactly this action is used, or asked for and waited for; then it is judged again, and
  *          only if that still binds to the same approval and is not denied, a permit
- *   deny   the verdict is on record, then a refusal
+ *   deny   the verdict is on record, then a refusal; what is denied only because nothing could bring back what it destroys
+ *          is kept as a request that an operator may override, which then works like an approval
  * What fails on the way is a refusal, never a permit.
  */
 import type { SqlAction } from '../core/action.ts';
-import { bindingOf, type Approval } from '../core/approval.ts';
+import { bindingOf, type Approval, type ApprovalKind } from '../core/approval.ts';
 import { ceilingOf, type Ceiling } from '../core/ceiling.ts';
 import { Failure } from '../core/failure.ts';
-import { impactSentence, noImpact, unknownImpact, type BoundedImpact, type Impact } from '../core/impact.ts';
+import { noImpact, unknownImpact, type BoundedImpact, type Impact } from '../core/impact.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { hasBudgets, noUse, rowsLeft, type BudgetUse } from '../core/policy/budgets.ts';
 import { decide } from '../core/policy/decide.ts';
-import { explain } from '../core/policy/explain.ts';
 import { scopeFor, type Environment } from '../core/policy/match.ts';
+import type { PolicyInput } from '../core/policy/facts.ts';
 import type { EffectivePolicy, Policy } from '../core/policy/policy.ts';
+import { promiseOf, protectionOf } from '../core/policy/protection.ts';
+import type { Coverage } from '../core/recovery/coverage.ts';
 import type { Risk } from '../core/risk.ts';
 import { changesRows, isMeasured, losesObjects, losesRows } from '../core/sql/changes-rows.ts';
-import { missingRules } from '../core/sql/missing-names.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Approvals } from '../store/approvals.ts';
 import type { Budgets } from '../store/budgets.ts';
 import type { Ledger, Permit } from '../store/ledger.ts';
+import { asRecordFailure, denied, deniedByPerson, givenUp, moved, overridable, overtaken, pending } from './refusals.ts';
 import { spend, spendNow, type Spending } from './spending.ts';
 import { verdictBody } from './verdict-body.ts';
 
 export interface Judgement {
   readonly risk: Risk;
   readonly catalogVersion: string;
+  /** How far it could be undone; absent: nobody has looked, and nothing can be. */
+  readonly coverage?: Coverage | undefined;
   /** As measured, or as it was when it was approved; absent: not measured yet. */
   readonly impact?: Impact;
   /** What its agent had used of its budgets; absent: ask for what is known now. */
@@ -59,6 +64,8 @@ export interface Permitted {
   readonly recorded?: Promise<void>;
   /** What it may change at most; whoever performs it holds it to that. */
   readonly ceiling?: Ceiling | undefined;
+  /** What undoes it is to be kept, in this way, before it can commit; absent: nothing is. */
+  readonly coverage?: Coverage | undefined;
   /** What became of it; call it exactly once. Rejects when the record could not take it at once. */
   readonly settle: (outcome: Outcome) => Promise<void>;
   /** One of its statements has run: for budgets. Absent: nothing is counted. */
@@ -145,9 +152,13 @@ function policyFor({ policy, environment, clock }: GuardDeps, agent: string, dat
   return scopeFor(policy(), { agent, database, environment, at: clock.now() });
 }
 
-function judge(deps: GuardDeps, action: SqlAction, { risk, impact = notMeasured(risk), used }: Judgement): Verdict {
+function judge(deps: GuardDeps, action: SqlAction, { risk, coverage, impact = notMeasured(risk), used }: Judgement): Verdict {
   const { actor: { name: agent }, database } = action;
-  return decide(policyFor(deps, agent, database), { risk, agent, database, recovery: 'none', impact, used: used ?? deps.budgets.used(agent) });
+  return decide(policyFor(deps, agent, database), { risk, agent, database, ...undoOf(coverage), impact, used: used ?? deps.budgets.used(agent) });
+}
+
+function undoOf(coverage: Coverage | undefined): Pick<PolicyInput, 'recovery' | 'undo'> {
+  return coverage === undefined ? { recovery: 'none' } : { recovery: coverage.scope, undo: coverage.sentence };
 }
 
 function notMeasured(risk: Risk): Impact {
@@ -160,9 +171,10 @@ async function impactOf(deps: GuardDeps, request: GuardRequest, signal: AbortSig
   if (!changesRows(risk) && !losesObjects(risk)) return noImpact;
   const policy = policyFor(deps, action.actor.name, action.database);
   // What was used is asked for afterwards, together with what this would change.
-  const { decision } = judge(deps, action, { ...request, impact: noImpact, used: noUse });
+  const verdict = judge(deps, action, { ...request, impact: noImpact, used: noUse });
+  const { decision } = verdict;
   // Whoever only observes does not let anything wait.
-  if (policy.mode === 'observe' || decision === 'deny' || (!hasLimits(policy) && decision !== 'hold')) return noImpact;
+  if (policy.mode === 'observe' || (decision === 'deny' && !isOverridable(request, verdict)) || (!hasLimits(policy) && decision !== 'hold')) return noImpact;
   const bound = decision === 'allow' ? request.bound?.() : undefined;
   if (bound !== undefined && staysBelow(deps, action, { ...request, impact: bound })) return bound;
   return await request.measure?.(signal) ?? notMeasured(risk);
@@ -186,23 +198,23 @@ function ceilingFor(deps: GuardDeps, { action, risk, impact = notMeasured(risk),
 }
 
 /** Remembered risks and policies are the same frozen objects each time, and no rule looks at anything else. */
-type KnownVerdicts = WeakMap<Risk, { readonly policy: EffectivePolicy; readonly agent: string; readonly database: string; readonly verdict: Verdict }>;
+type KnownVerdicts = WeakMap<Risk, { readonly policy: EffectivePolicy; readonly agent: string; readonly database: string; readonly coverage: Coverage | undefined; readonly verdict: Verdict }>;
 
 /** Of what nothing was measured. */
-function judgeUnmeasured(deps: GuardDeps, known: KnownVerdicts, risk: Risk, agent: string, database: string): Verdict {
+function judgeUnmeasured(deps: GuardDeps, known: KnownVerdicts, { risk, coverage }: Judgement, agent: string, database: string): Verdict {
   const policy = policyFor(deps, agent, database);
-  if (policy.budgets.length > 0) return decide(policy, { risk, agent, database, recovery: 'none', used: deps.budgets.used(agent) });
+  if (policy.budgets.length > 0) return decide(policy, { risk, agent, database, ...undoOf(coverage), used: deps.budgets.used(agent) });
   const last = known.get(risk);
-  if (last !== undefined && last.policy === policy && last.agent === agent && last.database === database) return last.verdict;
-  const verdict = decide(policy, { risk, agent, database, recovery: 'none' });
-  known.set(risk, { policy, agent, database, verdict });
+  if (last !== undefined && last.policy === policy && last.agent === agent && last.database === database && last.coverage === coverage) return last.verdict;
+  const verdict = decide(policy, { risk, agent, database, ...undoOf(coverage) });
+  known.set(risk, { policy, agent, database, coverage, verdict });
   return verdict;
 }
 
 function admitNow(deps: GuardDeps, known: KnownVerdicts, request: GuardRequest): Permitted | undefined {
   const { action, risk } = request;
   if (risk.level !== 'SAFE') return request.isBoundToCommit === true ? admitAhead(deps, known, request) : undefined;
-  const verdict = judgeUnmeasured(deps, known, risk, action.actor.name, action.database);
+  const verdict = judgeUnmeasured(deps, known, request, action.actor.name, action.database);
   if (verdict.wouldBe !== 'allow') return undefined;
   const { id: actionId, sessionId, actor, database, digest, fingerprint, redacted } = action;
   const permit = deps.ledger.issueRead({
@@ -211,47 +223,73 @@ function admitNow(deps: GuardDeps, known: KnownVerdicts, request: GuardRequest):
   });
   deps.onVerdict?.(verdict);
   const spending = spendNow(deps, actor.name, risk);
-  return spending === undefined ? permitted(deps, permit, verdict) : { ...permitted(deps, permit, verdict), ran: spending.ran };
+  return spending === undefined ? permitted(deps, request, permit, verdict) : { ...permitted(deps, request, permit, verdict), ran: spending.ran };
 }
 
 /** Only where nothing has to be measured or counted first. */
 function admitAhead(deps: GuardDeps, known: KnownVerdicts, request: GuardRequest): Permitted | undefined {
-  const { action: { actor, database }, risk } = request;
+  const { action: { actor, database } } = request;
   if (hasLimits(policyFor(deps, actor.name, database)) || hasBudgets(deps.policy())) return undefined;
-  const verdict = judgeUnmeasured(deps, known, risk, actor.name, database);
+  const verdict = judgeUnmeasured(deps, known, request, actor.name, database);
   if (verdict.wouldBe !== 'allow') return undefined;
-  const ahead = deps.ledger.issueAhead(verdictBody(request, verdict, null));
+  const ahead = deps.ledger.issueAhead(verdictBody(promised(deps, request), verdict, null));
   if (ahead === undefined) return undefined;
   deps.onVerdict?.(verdict);
-  return { ...permitted(deps, ahead.permit, verdict), recorded: ahead.recorded };
+  return { ...permitted(deps, request, ahead.permit, verdict), recorded: ahead.recorded };
 }
 
 async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
   switch (verdict.decision) {
     case 'allow': return { ...await allow(deps, request, verdict), ceiling: ceilingFor(deps, request) };
-    case 'deny': return refuse(deps, request, verdict, denied(verdict, request.risk));
+    case 'deny': return isOverridable(request, verdict) ? askOverride(deps, request, verdict) : refuse(deps, request, verdict, denied(verdict, request.risk, promised(deps, request).coverage));
     case 'hold': return ask(deps, request, verdict, hooks);
   }
 }
 
 async function allow(deps: GuardDeps, request: GuardRequest, verdict: Verdict): Promise<Permitted> {
-  const body = verdictBody(request, verdict, null);
+  const body = verdictBody(promised(deps, request), verdict, null);
   const ahead = request.isBoundToCommit === true ? deps.ledger.issueAhead(body) : undefined;
-  if (ahead === undefined) return permitted(deps, await deps.ledger.issue(body), verdict);
-  return { ...permitted(deps, ahead.permit, verdict), recorded: ahead.recorded };
+  if (ahead === undefined) return permitted(deps, request, await deps.ledger.issue(body), verdict);
+  return { ...permitted(deps, request, ahead.permit, verdict), recorded: ahead.recorded };
 }
 
-async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
+/** Nothing but that nothing brings it back speaks against it, and somebody has looked. */
+function isOverridable({ coverage }: Judgement, { decision, fired }: Verdict): boolean {
+  return decision === 'deny' && coverage !== undefined && fired.every((one) => one.decision !== 'deny' || one.rule === 'recovery.required');
+}
+
+/** Nobody waits for an override: it is asked of an operator by whoever hears the no. */
+async function askOverride(deps: GuardDeps, request: GuardRequest, verdict: Verdict): Promise<Admission> {
+  const approval = await requestAnswer(deps, request, verdict);
+  // Enough are kept already; denied it is in any case.
+  if (approval instanceof Failure) return refuse(deps, request, verdict, denied(verdict, request.risk, promised(deps, request).coverage));
+  switch (approval.state) {
+    case 'approved': return redeem(deps, request, verdict, approval);
+    case 'denied': return refuse(deps, request, verdict, deniedByPerson(approval), approval);
+    case 'pending': return refuse(deps, request, verdict, overridable(approval), approval);
+    case 'expired': case 'used': return refuse(deps, request, verdict, overtaken(approval), approval);
+  }
+}
+
+/** A Failure: too many wait already. */
+async function requestAnswer(deps: GuardDeps, request: GuardRequest, verdict: Verdict): Promise<Approval | Failure> {
   const times = policyFor(deps, request.action.actor.name, request.action.database).approval;
-  const approval = await deps.approvals.request({
-    id: deps.newApprovalId(), actionId: request.action.id, binding: bindingFor(request, request, verdict), agent: request.action.actor.name,
-    database: request.action.database, redacted: request.action.redacted, risk: request.risk, verdict,
+  return deps.approvals.request({
+    id: deps.newApprovalId(), kind: kindOf(verdict), actionId: request.action.id, binding: bindingFor(deps, request, request, verdict), agent: request.action.actor.name,
+    database: request.action.database, redacted: request.action.redacted, risk: request.risk, verdict, coverage: promised(deps, request).coverage ?? null,
     impact: request.impact ?? notMeasured(request.risk),
     expiresAt: new Date(deps.clock.now().getTime() + times.expires * 1000).toISOString(),
   }).catch((error: unknown) => {
     if (error instanceof Failure && error.code === 'too_many_requests') return error;
     throw error;
   });
+}
+
+function kindOf({ decision }: Verdict): ApprovalKind { return decision === 'deny' ? 'override' : 'approval'; }
+
+async function ask(deps: GuardDeps, request: GuardRequest, verdict: Verdict, hooks: AskHooks): Promise<Admission> {
+  const times = policyFor(deps, request.action.actor.name, request.action.database).approval;
+  const approval = await requestAnswer(deps, request, verdict);
   if (approval instanceof Failure) return refuse(deps, request, verdict, approval);
   if (approval.state === 'approved') return redeem(deps, request, verdict, approval);
   const waitMs = approval.state === 'pending' ? times.wait * 1000 : 0;
@@ -289,72 +327,36 @@ async function redeem(deps: GuardDeps, request: GuardRequest, asked: Verdict, ap
   const again = { ...await request.rejudge(), impact: approval.impact, used: request.used };
   const verdict = judge(deps, request.action, again);
   const now: GuardRequest = { ...request, ...again };
-  if (verdict.decision === 'deny') return refuse(deps, now, verdict, denied(verdict, again.risk), approval);
-  const isUsed = await deps.approvals.use(approval.id, bindingFor(request, again, verdict));
+  const isOverride = approval.kind === 'override' && isOverridable(again, verdict);
+  if (verdict.decision === 'deny' && !isOverride) return refuse(deps, now, verdict, denied(verdict, again.risk, promised(deps, now).coverage), approval);
+  const isUsed = await deps.approvals.use(approval.id, bindingFor(deps, request, again, verdict));
   if (!isUsed) return refuse(deps, now, asked, moved(approval), approval);
-  const permit = await deps.ledger.issue(verdictBody(now, { ...verdict, decision: 'allow' }, approval.id));
-  return { ...permitted(deps, permit, verdict), ceiling: ceilingFor(deps, now, approval) };
+  const permit = await deps.ledger.issue(verdictBody(promised(deps, now), { ...verdict, decision: 'allow' }, approval.id, isOverride));
+  return { ...permitted(deps, now, permit, verdict), ceiling: ceilingFor(deps, now, approval) };
 }
 
-function permitted(deps: GuardDeps, permit: Permit, verdict: Verdict): Permitted {
-  return { kind: 'permitted', permit, verdict, settle: (outcome) => deps.ledger.settle(permit, outcome) };
+function permitted(deps: GuardDeps, { action, risk, coverage }: GuardRequest, permit: Permit, verdict: Verdict): Permitted {
+  const kept = protectionOf(policyFor(deps, action.actor.name, action.database), risk, coverage);
+  return { kind: 'permitted', permit, verdict, ...(kept === undefined ? {} : { coverage: kept }), settle: (outcome) => deps.ledger.settle(permit, outcome) };
+}
+
+/** As people are told and the record says: with what holds of its undo under the policy in force. */
+function promised(deps: GuardDeps, request: GuardRequest): GuardRequest {
+  const policy = policyFor(deps, request.action.actor.name, request.action.database);
+  return { ...request, coverage: promiseOf(policy, request.risk, request.coverage) };
 }
 
 async function refuse(deps: GuardDeps, request: GuardRequest, verdict: Verdict, failure: Failure, approval?: Approval): Promise<Refused> {
   const decision = verdict.decision === 'allow' ? 'deny' : verdict.decision;
-  await deps.ledger.append(verdictBody(request, { ...verdict, decision }, approval?.id ?? null));
+  await deps.ledger.append(verdictBody(promised(deps, request), { ...verdict, decision }, approval?.id ?? null));
   return { kind: 'refused', verdict, failure, ...(approval === undefined ? {} : { approval }) };
 }
 
-function bindingFor({ action }: GuardRequest, { risk, catalogVersion }: Judgement, { policyHash, scope }: Verdict): string {
+function bindingFor(deps: GuardDeps, { action }: GuardRequest, { risk, coverage, catalogVersion }: Judgement, verdict: Verdict): string {
   const { digest, actor, database, role, searchPath, valueSettings } = action;
-  return bindingOf({ digest, agent: actor.name, database, role, searchPath, valueSettings, policyHash, scope, catalogVersion, risk });
-}
-
-function denied(verdict: Verdict, risk: Risk): Failure {
-  const { message, detail, hint } = explain(verdict, risk);
-  return missingName(verdict, risk) ?? new Failure('statement_denied', message, { detail, hint });
-}
-
-function givenUp(): Failure {
-  return new Failure('cancelled', 'Backstop: the client gave up before this was decided');
-}
-
-/** Where a name that is not there is the only reason to deny, the client hears what PostgreSQL would have said. */
-function missingName({ fired }: Verdict, { reasons }: Risk): Failure | undefined {
-  const refusing = fired.filter(({ decision }) => decision === 'deny');
-  if (refusing.some(({ rule }) => rule !== 'name.missing')) return undefined;
-  const reason = reasons.find(({ rule }) => rule === missingRules.relation || rule === missingRules.function);
-  return reason === undefined ? undefined : new Failure(reason.rule === missingRules.relation ? 'undefined_relation' : 'undefined_function', reason.message);
-}
-
-function deniedByPerson({ id, answeredBy, reason, verdict, risk }: Approval): Failure {
-  const why = reason === null ? '' : `: ${reason}`;
-  return new Failure('approval_denied', `Backstop: ${answeredBy ?? 'an operator'} denied it (${id})${why}`, { detail: explain(verdict, risk).detail });
-}
-
-function pending({ id, verdict, risk, impact, expiresAt }: Approval): Failure {
-  const { message, detail } = explain(verdict, risk);
-  return new Failure('approval_pending', `${message}; it waits for approval ${id}`, {
-    detail: impact.kind === 'none' ? detail : `${impactSentence(impact)}\n${detail}`,
-    hint: `Approval ${id} is still open until ${expiresAt}. Ask an operator to run: backstop approvals approve ${id}. Then send exactly the same statement again; it runs once. Do not rephrase it: an approval covers these bytes only.`,
+  const { policyHash, scope } = verdict;
+  return bindingOf({
+    kind: kindOf(verdict), digest, agent: actor.name, database, role, searchPath, valueSettings, policyHash, scope, catalogVersion, risk,
+    coverage: promiseOf(policyFor(deps, actor.name, database), risk, coverage),
   });
-}
-
-function overtaken({ id, state }: Approval): Failure {
-  const why = state === 'used' ? 'was used by another session that sent the same statement' : 'expired before it was answered';
-  return new Failure('approval_pending', `Backstop: approval ${id} ${why}`, { hint: 'Send exactly the same statement again to ask for a new approval.' });
-}
-
-function moved({ id }: Approval): Failure {
-  return new Failure('approval_pending', `Backstop: approval ${id} no longer fits`, {
-    detail: 'Since it was given, the policy, the schema, the session or what the statement would do changed, or another session used it.',
-    hint: 'Send exactly the same statement again to ask for a new approval.',
-  });
-}
-
-/** Whatever part of the record failed, the client needs to know one thing: nothing ran. */
-function asRecordFailure(failure: Failure): Failure {
-  if (failure.code !== 'store_unavailable') return failure;
-  return new Failure('ledger_unavailable', 'the record cannot be written, so nothing may run', { cause: failure });
 }

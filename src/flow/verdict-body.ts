@@ -3,6 +3,7 @@
  * however many objects it reaches, an entry stays below 64 KiB; a text or list of names that is cut says so.
  */
 import type { VerdictBody } from '../core/ledger/entry.ts';
+import type { Coverage } from '../core/recovery/coverage.ts';
 import type { Effect, Risk } from '../core/risk.ts';
 import type { FiredRule, Verdict } from '../core/verdict.ts';
 import type { GuardRequest } from './guard.ts';
@@ -12,14 +13,17 @@ const textBytesMax = 24_000;
 const listBytesMax = 6_000;
 const firedBytesMax = 15_000;
 const itemUnitsMax = 300;
+const sentenceUnitsMax = 1_000;
 /** A control character takes six bytes as JSON; nothing takes more. */
 const bytesPerUnitMax = 6;
 
-export function verdictBody({ action, risk, catalogVersion }: GuardRequest, verdict: Verdict, approvalId: string | null): VerdictBody {
+/** `coverage`: as it holds under the policy. `isOverride`: it runs because an operator said so, though nothing brings back what it destroys. */
+export function verdictBody({ action, risk, coverage, catalogVersion }: GuardRequest, verdict: Verdict, approvalId: string | null, isOverride = false): VerdictBody {
   const { id: actionId, sessionId, actor, database, role, searchPath, digest, fingerprint, redacted } = action;
   return {
     kind: 'verdict', actionId, sessionId, agent: actor.name, database, role, searchPath: listed(searchPath), digest, fingerprint,
     text: cutToBytes(redacted, textBytesMax), ...saidOf(risk, verdict), catalogVersion, approvalId,
+    ...(coverage === undefined || coverage.scope === 'not-needed' ? {} : { coverage: coveredOf(coverage) }), ...(isOverride ? { override: true } : {}),
   };
 }
 
@@ -39,6 +43,10 @@ function saidOf(risk: Risk, verdict: Verdict): Said {
   };
   known.set(verdict, { risk, said });
   return said;
+}
+
+function coveredOf({ scope, method, sentence, lost }: Coverage): NonNullable<VerdictBody['coverage']> {
+  return { scope, method: method ?? null, sentence: cut(sentence, sentenceUnitsMax), lost: listed(lost) };
 }
 
 function named({ kind, object }: Effect): string { return object === undefined ? kind : `${kind} ${object}`; }

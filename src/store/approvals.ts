@@ -3,10 +3,11 @@
  * Every change of state and its ledger entry are one transaction. A binding has at most one live approval, and exactly
  * one caller can use it. Waiting wakes at once for an answer given in this process, and soon for one given elsewhere.
  */
-import { answer, expire, use, type Answer, type Approval, type ApprovalState, type Change } from '../core/approval.ts';
+import { answer, expire, use, type Answer, type Approval, type ApprovalKind, type ApprovalState, type Change } from '../core/approval.ts';
 import { Failure } from '../core/failure.ts';
 import type { ApprovalBody } from '../core/ledger/entry.ts';
 import type { Impact } from '../core/impact.ts';
+import type { Coverage } from '../core/recovery/coverage.ts';
 import type { Risk } from '../core/risk.ts';
 import type { Verdict } from '../core/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -169,10 +170,10 @@ class SqlApprovals implements Approvals {
   }
 
   async #record(changes: Changes, what: ApprovalBody['change'], approval: Approval): Promise<void> {
-    const { id: approvalId, actionId, binding, agent } = approval;
-    const isAnswer = what === 'approved' || what === 'denied';
+    const { id: approvalId, actionId, binding, agent, kind } = approval;
+    const isAnswer = what === 'approved' || what === 'overridden' || what === 'denied';
     await appendEntries(changes, this.#clock.now(), [{
-      kind: 'approval', change: what, approvalId, actionId, binding, agent,
+      kind: 'approval', change: what, ...(kind === 'override' ? { override: true } : {}), approvalId, actionId, binding, agent,
       by: isAnswer ? approval.answeredBy : null, reason: isAnswer ? approval.reason : null,
     }]);
   }
@@ -197,8 +198,8 @@ async function getOne(queries: Queries | Changes, id: string): Promise<Approval>
 
 function toRow(approval: Approval): Tables['approval'] {
   return {
-    id: approval.id, state: approval.state, action_id: approval.actionId, binding: approval.binding, agent: approval.agent,
-    database_name: approval.database, redacted: approval.redacted, risk: JSON.stringify(approval.risk), verdict: JSON.stringify(approval.verdict), impact: JSON.stringify(approval.impact),
+    id: approval.id, kind: approval.kind, state: approval.state, action_id: approval.actionId, binding: approval.binding, agent: approval.agent,
+    database_name: approval.database, redacted: approval.redacted, risk: JSON.stringify(approval.risk), verdict: JSON.stringify(approval.verdict), impact: JSON.stringify(approval.impact), coverage: JSON.stringify(approval.coverage),
     requested_at: approval.requestedAt, expires_at: approval.expiresAt,
     answered_at: approval.answeredAt, answered_by: approval.answeredBy, reason: approval.reason,
   };
@@ -207,9 +208,9 @@ function toRow(approval: Approval): Tables['approval'] {
 /** What this module wrote, it can read. */
 function fromRow(row: Tables['approval']): Approval {
   return {
-    id: row.id, state: row.state as ApprovalState, actionId: row.action_id, binding: row.binding, agent: row.agent,
+    id: row.id, kind: row.kind as ApprovalKind, state: row.state as ApprovalState, actionId: row.action_id, binding: row.binding, agent: row.agent,
     database: row.database_name, redacted: row.redacted, risk: JSON.parse(row.risk) as Risk, verdict: JSON.parse(row.verdict) as Verdict,
-    impact: JSON.parse(row.impact) as Impact,
+    impact: JSON.parse(row.impact) as Impact, coverage: JSON.parse(row.coverage) as Coverage | null,
     requestedAt: row.requested_at, expiresAt: row.expires_at,
     answeredAt: row.answered_at, answeredBy: row.answered_by, reason: row.reason,
   };

@@ -13,8 +13,8 @@ export interface Tables {
   readonly ledger_head: { readonly id: number; readonly seq: number; readonly hash: string };
   readonly open_permit: { readonly action_id: string; readonly verdict_seq: number; readonly node_id: string | null };
   readonly approval: {
-    readonly id: string; readonly state: string; readonly action_id: string; readonly binding: string; readonly agent: string;
-    readonly database_name: string; readonly redacted: string; readonly risk: string; readonly verdict: string; readonly impact: string;
+    readonly id: string; readonly kind: string; readonly state: string; readonly action_id: string; readonly binding: string; readonly agent: string;
+    readonly database_name: string; readonly redacted: string; readonly risk: string; readonly verdict: string; readonly impact: string; readonly coverage: string;
     readonly requested_at: string; readonly expires_at: string;
     readonly answered_at: string | null; readonly answered_by: string | null; readonly reason: string | null;
   };

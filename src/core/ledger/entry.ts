@@ -38,6 +38,10 @@ export interface VerdictBody {
   readonly scope?: string;
   readonly catalogVersion: string;
   readonly approvalId: string | null;
+  /** What was promised of its undo; absent: nothing had to be. */
+  readonly coverage?: { readonly scope: Recoverability; readonly method: CaptureMethod | null; readonly sentence: string; readonly lost: readonly string[] };
+  /** It ran although nothing brings back what it destroys: an operator said so, by `approvalId`. */
+  readonly override?: true;
 }
 
 export interface OutcomeBody {
@@ -69,7 +73,9 @@ export interface ReadsBody {
 
 export interface ApprovalBody {
   readonly kind: 'approval';
-  readonly change: 'requested' | 'approved' | 'denied' | 'expired' | 'used';
+  readonly change: 'requested' | 'approved' | 'overridden' | 'denied' | 'expired' | 'used';
+  /** On every entry of a request that only an override opens. */
+  readonly override?: true;
   readonly approvalId: string;
   readonly actionId: string;
   readonly binding: string;

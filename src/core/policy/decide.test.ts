@@ -8,8 +8,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Impact } from '../impact.ts';
 import { effectKinds, levels, recoverabilities } from '../risk.ts';
-import type { Effect, Level, Risk } from '../risk.ts';
+import type { Effect, Level, Recoverability, Risk } from '../risk.ts';
 import type { Decision } from '../verdict.ts';
+import { noUse } from './budgets.ts';
 import { decide, decideBy } from './decide.ts';
 import { operations } from './operation.ts';
 import { parsePolicy } from './policy.ts';
@@ -28,7 +29,7 @@ function risk(level: Level, effect: Effect, destroys = false): Risk {
     reasons: level === 'SAFE' ? [] : [{ rule: 'test.reason', level, message: 'It does something.' }],
   };
 }
-const judge = (policy: Policy, given: Risk) => decide(policy.base, { risk: given, agent: 'ada', database: 'shop', recovery: 'none' });
+const judge = (policy: Policy, given: Risk, recovery: Recoverability = 'none') => decide(policy.base, { risk: given, agent: 'ada', database: 'shop', recovery });
 
 const table = { object: 'public.orders', objectKind: 'table' };
 const read = risk('SAFE', { kind: 'read', ...table });
@@ -70,10 +71,10 @@ test('every rule is evaluated, and the worst decision stands first', () => {
   assert.equal(verdict.fired[0]?.decision, 'deny');
 });
 
-test('the refusal for want of a recovery point says that Backstop cannot take one yet', () => {
+test('the refusal for want of a recovery point says so', () => {
   const [fired] = judge(shipped.protect, truncate).fired;
   assert.equal(fired?.rule, 'recovery.required');
-  assert.match(fired?.message ?? '', /recovery point must exist first.*cannot take recovery points yet/);
+  assert.match(fired?.message ?? '', /no recovery point could bring that back, so it is denied/);
   assert.match(fired?.observed ?? '', /recovery point: none/);
 });
 
@@ -136,6 +137,41 @@ for (const [why, impact, limits, expected] of limited) {
   });
 }
 
+const undoing = (more = ''): Policy => parsePolicy(`name: t\ndescription: t\nlevels: { SAFE: allow, LOW: hold, HIGH: hold, CRITICAL: hold }\nrecovery: { required_from: HIGH, undo_allows: HIGH }\n${more}`, 't.yaml');
+const insert = risk('HIGH', { kind: 'insert', ...table });
+const drop = risk('CRITICAL', { kind: 'drop', ...table }, true);
+const dropColumn = risk('HIGH', { kind: 'drop', object: 'public.orders.note', objectKind: 'column' }, true);
+const undoable: readonly (readonly [why: string, given: Risk, recovery: Recoverability, impact: Impact, expected: Decision, rules: string])[] = [
+  ['an UPDATE whose rows are kept', update, 'exact-rows', { kind: 'none' }, 'allow', 'level.HIGH'],
+  ['an UPDATE of which nothing is kept', update, 'none', { kind: 'none' }, 'deny', 'recovery.required level.HIGH'],
+  ['an UPDATE that only a backup of the operator\'s takes back', update, 'point-in-time', { kind: 'none' }, 'deny', 'recovery.required level.HIGH'],
+  ['an INSERT', insert, 'not-needed', { kind: 'none' }, 'allow', 'level.HIGH'],
+  ['an INSERT beside a call of an unread function', { ...insert, effects: [...insert.effects, { kind: 'unknown' }] }, 'none', { kind: 'none' }, 'deny', 'effect.unknown level.HIGH'],
+  ['a schema change that loses nothing', risk('HIGH', { kind: 'create', ...table }), 'not-needed', { kind: 'none' }, 'hold', 'level.HIGH'],
+  ['a dropped column of a table that nobody counted', dropColumn, 'table', { kind: 'none' }, 'hold', 'level.HIGH'],
+  ['a dropped column of a table of few rows', dropColumn, 'table', lost, 'allow', 'level.HIGH'],
+  ['a dropped table whose rows are kept', drop, 'table', lost, 'hold', 'level.CRITICAL'],
+  ['a dropped table of which nothing is kept', drop, 'none', lost, 'deny', 'recovery.required level.CRITICAL'],
+];
+for (const [why, given, recovery, impact, expected, fired] of undoable) {
+  test(`where an undo is worth something, ${why} gets ${expected}`, () => {
+    const verdict = decide(undoing().base, { risk: given, agent: 'ada', database: 'shop', recovery, impact });
+    assert.deepEqual([verdict.decision, verdict.fired.map(({ rule }) => rule).join(' ')], [expected, fired]);
+  });
+}
+
+test('an undo that is kept opens no limit, no budget and no protected table', () => {
+  const measuredUpdate = { risk: update, agent: 'ada', database: 'shop', recovery: 'exact-rows', impact: measured } as const;
+  assert.equal(decide(undoing('limits: { max_rows: 10 }').base, measuredUpdate).decision, 'hold');
+  assert.equal(decide(undoing('protected: { tables: [orders] }').base, measuredUpdate).decision, 'deny');
+  assert.equal(decide(undoing('budgets: [{ per: hour, rows_changed: 5 }]').base, { ...measuredUpdate, used: noUse }).decision, 'deny');
+});
+
+test('a refusal says what nobody keeps, in the words of the coverage', () => {
+  const { fired: [first] } = decide(undoing().base, { risk: update, agent: 'ada', database: 'shop', recovery: 'none', undo: 'Backstop cannot undo it, because it has no key.' });
+  assert.match(first?.message ?? '', /no approval can change that\. Backstop cannot undo it, because it has no key\.$/);
+});
+
 test('a rule that throws denies, and its verdict names it', () => {
   const thrower: Rule = { id: 'test.throws', version: 1, reads: ['level'], compares: 'never', evaluate: () => { throw new TypeError('boom'); } };
   const verdict = decideBy([...rules, thrower], shipped.develop.base, { risk: read, agent: 'ada', database: 'shop', recovery: 'none' });
@@ -165,14 +201,14 @@ const severity = (decision: Decision): number => ['allow', 'hold', 'deny'].index
 const decision = fc.constantFrom<Decision>('allow', 'hold', 'deny');
 const anyPolicy: fc.Arbitrary<Policy> = fc.record({
   mode: fc.constantFrom('enforce', 'observe'), given: fc.tuple(decision, decision, decision, decision),
-  unknown: fc.constantFrom('hold', 'deny'), from: fc.constantFrom('LOW', 'HIGH', 'CRITICAL', 'never'),
+  unknown: fc.constantFrom('hold', 'deny'), from: fc.constantFrom('LOW', 'HIGH', 'CRITICAL', 'never'), allows: fc.constantFrom('HIGH', 'CRITICAL', undefined),
   tables: fc.subarray(['orders', 'public.*', 'audit_*']), schemas: fc.subarray(['public', 'bill*']),
   onWrite: fc.constantFrom('hold', 'deny'), onRead: decision, blocked: fc.subarray([...operations]),
-}).map(({ mode, given, unknown, from, tables, schemas, onWrite, onRead, blocked }) => {
+}).map(({ mode, given, unknown, from, allows, tables, schemas, onWrite, onRead, blocked }) => {
   const ordered = given.toSorted((a, b) => severity(a) - severity(b));
   const file = {
     name: 'any', description: 'any', mode, levels: Object.fromEntries(levels.map((level, index) => [level, ordered[index]])), unknown,
-    recovery: { required_from: from }, protected: { tables, schemas, on_write: onWrite, on_read: onRead }, blocked,
+    recovery: { required_from: from, ...(from === 'never' || allows === undefined ? {} : { undo_allows: allows }) }, protected: { tables, schemas, on_write: onWrite, on_read: onRead }, blocked,
   };
   return parsePolicy(JSON.stringify(file), 'any.yaml');
 });
@@ -186,10 +222,10 @@ const anyRisk: fc.Arbitrary<Risk> = fc.record({
 });
 
 test('a worse level never gets a milder verdict', () => {
-  fc.assert(fc.property(anyPolicy, anyRisk, fc.constantFrom(...levels), (policy, given, level) => {
+  fc.assert(fc.property(anyPolicy, anyRisk, fc.constantFrom(...levels), fc.constantFrom(...recoverabilities), (policy, given, level, recovery) => {
     const [milder, worse] = [given.level, level].toSorted((a, b) => levels.indexOf(a) - levels.indexOf(b));
-    const before = judge(policy, { ...given, level: milder ?? 'SAFE' });
-    const after = judge(policy, { ...given, level: worse ?? 'SAFE' });
+    const before = judge(policy, { ...given, level: milder ?? 'SAFE' }, recovery);
+    const after = judge(policy, { ...given, level: worse ?? 'SAFE' }, recovery);
     assert.ok(severity(after.wouldBe) >= severity(before.wouldBe));
   }), { numRuns: 500 });
 });

@@ -3,6 +3,7 @@
  * request for an approval, on the command line. It quotes rules, observed values, thresholds and object names, never a
  * literal of the statement. Texts are bounded, so an error always fits a terminal and a model's context.
  */
+import type { Coverage } from '../recovery/coverage.ts';
 import { levels, type Effect, type Risk } from '../risk.ts';
 import type { Decision, FiredRule, Verdict } from '../verdict.ts';
 
@@ -21,23 +22,27 @@ const detailLengthMax = 4_000;
 
 const decided: Readonly<Record<Decision, string>> = { allow: 'allowed', hold: 'held', deny: 'denied' };
 
-/** For whoever sent the statement, and for the record. */
-export function explain(verdict: Verdict, risk: Risk): Explanation {
-  return { message: messageOf(verdict, risk), detail: detailOf(verdict, risk), hint: hintOf(verdict) };
+/** For whoever sent the statement, and for the record. `coverage`: as it holds under the policy; absent: nobody has looked. */
+export function explain(verdict: Verdict, risk: Risk, coverage?: Coverage): Explanation {
+  const undo = coverage === undefined || coverage.scope === 'not-needed' ? [] : [`undo: ${coverage.sentence}`, ...lostLines(coverage)];
+  return { message: messageOf(verdict, risk), detail: bounded([...verdict.fired.map(ruleLine), ...undo, ...whatLines(risk)]), hint: hintOf(verdict) };
 }
 
 /** For the person who must answer: the same, and how far it could be undone. */
-export function explainForApprover(verdict: Verdict, risk: Risk): Explanation {
-  const { message, detail } = explain(verdict, risk);
+export function explainForApprover(verdict: Verdict, risk: Risk, coverage?: Coverage): Explanation {
   return {
-    message, detail: bounded([undoSentence(risk), detail]),
-    hint: 'Approve it only if you know why the agent wants it and what it will do; deny it with a reason that tells the agent what to do instead.',
+    message: messageOf(verdict, risk),
+    detail: bounded([undoSentence(risk, coverage), ...(coverage === undefined ? [] : lostLines(coverage)), ...verdict.fired.map(ruleLine), ...whatLines(risk)]),
+    hint: verdict.decision === 'deny'
+      ? 'Nothing that Backstop keeps brings back what it destroys. Override it only if that is meant, or lies elsewhere; your name and your reason stay on record. Or deny it with a reason that tells the agent what to do instead.'
+      : 'Approve it only if you know why the agent wants it and what it will do; deny it with a reason that tells the agent what to do instead.',
   };
 }
 
 /** One sentence on what can be done once the statement has run. */
-export function undoSentence(risk: Risk): string {
+export function undoSentence(risk: Risk, coverage?: Coverage): string {
   if (risk.level === 'SAFE') return 'It changes nothing, so there is nothing to undo.';
+  if (coverage !== undefined) return coverage.sentence;
   const loss = risk.destroys ? 'It would lose data' : 'It would have an effect';
   return `${loss} that cannot be undone yet: Backstop takes no recovery point before it runs. ${laterSentence(risk)}`;
 }
@@ -68,14 +73,15 @@ function mainReason(verdict: Verdict, risk: Risk): string {
   return [what, rule].filter((part) => part !== '').join('. ');
 }
 
-function detailOf(verdict: Verdict, risk: Risk): string {
+function lostLines({ lost }: Coverage): readonly string[] { return lost.map((line) => `not undone: ${line}`); }
+
+function whatLines(risk: Risk): readonly string[] {
   const reasons = [...new Map(risk.reasons.map((reason) => [`${reason.rule} ${reason.message}`, reason])).values()];
-  return bounded([
-    ...verdict.fired.map(ruleLine),
+  return [
     ...shorten(reasons.toSorted((a, b) => levels.indexOf(b.level) - levels.indexOf(a.level)).map((reason) => `reason ${reason.rule} (${reason.level}): ${reason.message}`), reasonsMax, 'reasons'),
     ...shorten([...new Set([...risk.effects.filter((effect) => !isRead(effect)), ...risk.effects.filter(isRead)].map(effectLine))], effectsMax, 'effects'),
     ...risk.assumptions.map((assumption) => `assumed: ${assumption}`),
-  ]);
+  ];
 }
 
 /** Named last, so that a dozen of reads hides nothing worse. */

@@ -4,14 +4,16 @@
  */
 import { noImpact, type Impact } from '../impact.ts';
 import type { BudgetUse } from './budgets.ts';
-import { levels, type Risk } from '../risk.ts';
+import { levels, recoverabilities, type Recoverability, type Risk } from '../risk.ts';
 
 export interface PolicyInput {
   readonly risk: Risk;
   readonly agent: string;
   readonly database: string;
-  /** The recovery point that covers what would be lost. */
-  readonly recovery: 'none';
+  /** How far it can be undone by what would be kept before it commits. */
+  readonly recovery: Recoverability;
+  /** The same in a sentence. */
+  readonly undo?: string | undefined;
   /** As measured; left out for what changes no rows that could be counted beforehand. */
   readonly impact?: Impact;
   /** What the agent has used before; left out where it is not known. */
@@ -19,18 +21,19 @@ export interface PolicyInput {
 }
 
 export interface Facts extends Omit<Risk, 'assumptions'> {
-  readonly recovery: 'none';
+  readonly recovery: Recoverability;
+  readonly undo: string | undefined;
   readonly impact: Impact;
   readonly used: BudgetUse | undefined;
   readonly agent: string;
   readonly database: string;
 }
 
-export function readFacts({ risk, agent, database, recovery, impact = noImpact, used }: PolicyInput): Partial<Facts> {
+export function readFacts({ risk, agent, database, recovery, undo, impact = noImpact, used }: PolicyInput): Partial<Facts> {
   const { level, reasons, effects, destroys, recoverability } = risk;
-  const facts = { reasons, effects, destroys, recoverability, recovery, impact, used, agent, database };
-  // A level outside the list would fire no level rule at all.
-  return levels.includes(level) ? { ...facts, level } : facts;
+  const facts = { reasons, effects, destroys, recoverability, undo, impact, used, agent, database };
+  // A level outside the list would fire no level rule at all, and what is no known coverage covers nothing.
+  return { ...facts, ...(recoverabilities.includes(recovery) ? { recovery } : {}), ...(levels.includes(level) ? { level } : {}) };
 }
 
 /** The names among `needed` that are not known. */

@@ -5,6 +5,7 @@
  */
 import { isAtLeast, levels } from '../risk.ts';
 import { countedRows, countOf, impactSentence, percentText, shareText, unknownReason } from '../impact.ts';
+import { onlyAddsRows } from '../sql/changes-rows.ts';
 import { missingRules } from '../sql/missing-names.ts';
 import type { Level } from '../risk.ts';
 import type { Facts } from './facts.ts';
@@ -54,15 +55,15 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    id: 'recovery.required', version: 1, reads: ['level', 'destroys', 'recovery'],
-    compares: 'fires when data would be lost, the level is at least `recovery.required_from`, and there is no recovery point; denies',
+    id: 'recovery.required', version: 2, reads: ['level', 'destroys', 'recovery'],
+    compares: 'fires when data would be lost, the level is at least `recovery.required_from`, and nothing could be kept that brings it back; denies, and only an override lets it run',
     evaluate(facts, policy) {
       const from = policy.recovery.required_from;
-      if (from === 'never' || !facts.destroys || !isAtLeast(facts.level, from) || facts.recovery !== 'none') return undefined;
+      if (from === 'never' || !facts.destroys || !isAtLeast(facts.level, from) || isKept(facts)) return undefined;
       return {
         decision: 'deny', observed: `${facts.level}, destroys data, recovery point: none`,
         threshold: `recovery point required from ${from} when data would be lost`,
-        message: 'It would destroy data, so a recovery point must exist first. Backstop cannot take recovery points yet, therefore it is denied, and no approval can change that.',
+        message: `It would destroy data, and no recovery point could bring that back, so it is denied, and no approval can change that.${facts.undo === undefined ? '' : ` ${facts.undo}`}`,
       };
     },
   },
@@ -155,14 +156,27 @@ export const rules: readonly Rule[] = [
   ...budgetRules,
 ];
 
+/** What is kept before it commits brings back all that it loses. */
+function isKept({ recovery }: Facts): boolean { return recovery === 'exact-rows' || recovery === 'table' || recovery === 'schema'; }
+
+/** Whole tables can be brought back too, but are copied and locked for it: nobody is spared the question how large they are. */
+function isUndone(facts: Facts): boolean {
+  return facts.recovery === 'exact-rows' || (isKept(facts) && countedRows(facts.impact) !== undefined);
+}
+
 function levelRule(level: Level): Rule {
   return {
-    id: `level.${level}`, version: 1, reads: ['level'],
-    compares: `fires when the risk is ${level}; gives what \`levels.${level}\` says`,
+    id: `level.${level}`, version: 2, reads: ['level', 'effects', 'destroys', 'recovery', 'impact'],
+    compares: `fires when the risk is ${level}; gives what \`levels.${level}\` says, and instead of a hold lets pass what \`recovery.undo_allows\` does`,
     evaluate(facts, policy) {
       if (facts.level !== level) return undefined;
       const decision = policy.levels[level];
-      return { decision, observed: level, threshold: `${level}: ${decision}`, message: `Its risk is ${level}, and policy ${policy.name} ${phrases[decision]}.` };
+      const allows = policy.recovery.undo_allows;
+      const isSpared = decision === 'hold' && allows !== undefined && isAtLeast(allows, level);
+      const threshold = `${level}: ${decision}${isSpared ? `, undo_allows: ${allows}` : ''}`;
+      if (isSpared && onlyAddsRows(facts)) return { decision: 'allow', observed: `${level}, only adds rows`, threshold, message: `Its risk is ${level}, but it only adds rows, and policy ${policy.name} lets that pass.` };
+      if (isSpared && isUndone(facts)) return { decision: 'allow', observed: `${level}, can be undone: ${facts.recovery}`, threshold, message: `Its risk is ${level}, but its undo is kept before it commits, and policy ${policy.name} lets that pass.` };
+      return { decision, observed: level, threshold, message: `Its risk is ${level}, and policy ${policy.name} ${phrases[decision]}.` };
     },
   };
 }

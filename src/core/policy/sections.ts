@@ -28,8 +28,12 @@ const unknown = refusal.describe('What an effect gets that could not be proved t
 
 const recovery = z.strictObject({
   required_from: z.enum(['LOW', 'HIGH', 'CRITICAL', 'never'])
-    .describe('From this level on, a statement that would lose data is denied unless a recovery point exists.'),
-}).describe('When a statement that loses data needs a recovery point first.');
+    .describe('From this level on, a statement that would lose data is denied unless it can be undone, and runs only with its recovery point. never: nothing is kept of any statement.'),
+  undo_allows: z.enum(['HIGH', 'CRITICAL']).optional()
+    .describe('Up to this level, what a level would hold runs without a person where its undo is kept (to the exact rows; of what drops or empties, where the rows are counted), or where it only adds rows. All other rules stay: more than `limits` allow is still held.'),
+}).refine(({ required_from: from, undo_allows: allows }) => allows === undefined || from !== 'never', {
+  path: ['undo_allows'], error: 'nothing can be undone where `required_from` is never; name a level there, or leave this out',
+}).describe('When a statement that loses data needs a recovery point first, and what that is worth.');
 
 const protect = z.strictObject({
   tables: z.array(name).max(listMax).default([]).describe('Tables and views: `payments`, `public.payments`, `audit_*`.'),

@@ -54,8 +54,8 @@ export const quietWords: Readonly<Record<string, QuietWords>> = {
   level: ({ level }) => ({ observed: level, threshold: '' }),
   'effect.unknown': (_, { unknown }) => ({ observed: 'no unknown effect', threshold: `unknown: ${unknown}` }),
   'name.missing': () => ({ observed: 'no name is missing', threshold: 'every name exists' }),
-  'recovery.required': ({ level, destroys }, { recovery }) => ({
-    observed: `${level}, ${destroys ? 'destroys data, recovery point: none' : 'loses no data'}`,
+  'recovery.required': ({ level, destroys, recovery: scope }, { recovery }) => ({
+    observed: `${level}, ${destroys ? `destroys data, can be undone: ${scope}` : 'loses no data'}`,
     threshold: recovery.required_from === 'never' ? 'never required' : `required from ${recovery.required_from} when data would be lost`,
   }),
   'timeouts.lifted': (_, { timeouts }) => ({

@@ -76,7 +76,7 @@ function sentenceOf({ node }: Statement, tables: readonly QualifiedName[]): stri
 function lostWith({ node, own }: Statement, tables: readonly QualifiedName[]): readonly string[] {
   const dropsColumn = node === 'AlterTableStmt' && own.effects.some(({ kind, objectKind }) => kind === 'drop' && objectKind === 'column');
   return [
-    ...(dropsColumn ? ['A dropped column comes back as the last one of its table.'] : []),
+    ...(dropsColumn ? ['Rows that others add after it get the default of the dropped column.'] : []),
     ...(tables.length > 0 && node !== 'TruncateStmt' ? ['Statistics of the planner are not kept; ANALYZE gathers them again.'] : []),
     ...(own.effects.some(({ objectKind }) => objectKind === 'materialized view') ? ['A materialized view comes back with what its query gives then.'] : []),
     ...(node === 'DropStmt' ? ['Objects come back under new object ids.'] : []),

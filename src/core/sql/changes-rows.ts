@@ -19,6 +19,18 @@ export function isMeasured({ effects }: Risk): boolean {
   return effects.some((effect) => changes.has(effect.kind) && isPermanent(effect));
 }
 
+/**
+ * All that it does to what outlives the session is to add rows: no row that was there before is another one afterwards. What
+ * its triggers run has been read, or there would be an unknown effect.
+ */
+export function onlyAddsRows({ destroys, effects }: Pick<Risk, 'destroys' | 'effects'>): boolean {
+  return !destroys && effects.every((effect) => adding.has(effect.kind) || (effect.kind === 'call' && effect.detail === undefined) || isRowLock(effect));
+}
+
+const adding: ReadonlySet<string> = new Set(['read', 'insert', 'sequence']);
+
+function isRowLock({ kind, detail = '' }: Effect): boolean { return kind === 'lock' && (detail.startsWith('rows ') || detail.endsWith(' on referenced rows')); }
+
 /** It drops or empties what outlives the session. */
 export function losesObjects({ level, effects }: Pick<Risk, 'level' | 'effects'>): boolean {
   return isAtLeast(level, 'HIGH') && effects.some(isLoss);

@@ -3,7 +3,7 @@
  * operator's token: given, in the environment, or kept beside the store by `up`. An agent's token answers nothing.
  */
 import type { Command } from 'commander';
-import type { Approval, ApprovalState } from '../../core/approval.ts';
+import type { Answer, Approval, ApprovalState } from '../../core/approval.ts';
 import { Failure } from '../../core/failure.ts';
 import { answerText, approvalJson, approvalText } from './approval-text.ts';
 import { columns } from './columns.ts';
@@ -16,12 +16,13 @@ const states: readonly (ApprovalState | 'all')[] = ['pending', 'approved', 'deni
 const listMax = 10_000;
 
 export const addApprovalsCommand: CommandMaker = (program, deps) => {
-  const approvals = program.command('approvals').description('List, show, approve and deny what waits for a person').addHelpText('after', `
+  const approvals = program.command('approvals').description('List, show, approve, override and deny what waits for a person').addHelpText('after', `
 Examples:
   backstop approvals list
   backstop approvals show apr_7k2m9q4d1x
   backstop approvals approve apr_7k2m9q4d1x
-  backstop approvals deny apr_7k2m9q4d1x --reason "use the archive table instead"`);
+  backstop approvals deny apr_7k2m9q4d1x --reason "use the archive table instead"
+  backstop approvals override apr_7k2m9q4d1x --reason "the dump of this morning is enough"`);
   addList(approvals, deps);
   shared(approvals.command('show <id>').description('Show what a statement is, what it reaches and why it is held'))
     .action((id: string, options: Options) => withMemory(deps, options, async (memory, config) => {
@@ -29,6 +30,7 @@ Examples:
       await deps.print(options['json'] === true ? jsonLine(approval) : approvalText(approval, deps.now(), { self: deps.self, dataFlag: dataFlagOf(config) }));
     }));
   addAnswer(approvals, deps, 'approve', 'approved', 'Let the statement run, once');
+  addAnswer(approvals, deps, 'override', 'overridden', 'Let a statement run, once, although nothing brings back what it destroys; marked for ever');
   addAnswer(approvals, deps, 'deny', 'denied', 'Refuse the statement; the agent is told the reason');
 };
 
@@ -47,14 +49,16 @@ function addList(approvals: Command, deps: CliDeps): void {
 function listText(found: readonly Approval[], state: string): string {
   if (found.length === 0) return state === 'pending' ? 'Nothing waits for an answer.\n' : 'There is none.\n';
   return columns([
-    ['APPROVAL', 'STATE', 'LEVEL', 'ROWS', 'AGENT', 'DATABASE', 'REQUESTED', 'STATEMENT'],
-    ...found.map(({ id, state: now, risk, agent, database, requestedAt, redacted, impact }) => [id, now, risk.level, impactCell(impact), agent, database, requestedAt.slice(0, 19).replace('T', ' '), redacted]),
+    ['APPROVAL', 'STATE', 'LEVEL', 'ROWS', 'UNDO', 'AGENT', 'DATABASE', 'REQUESTED', 'STATEMENT'],
+    ...found.map(({ id, state: now, risk, agent, database, requestedAt, redacted, impact, kind, coverage }) => [id, now, risk.level, impactCell(impact), kind === 'override' ? 'none: override' : coverage?.scope ?? '', agent, database, requestedAt.slice(0, 19).replace('T', ' '), redacted]),
   ]);
 }
 
-function addAnswer(approvals: Command, deps: CliDeps, name: 'approve' | 'deny', answer: 'approved' | 'denied', what: string): void {
-  shared(approvals.command(`${name} <id>`).description(what))
-    .option('--reason <text>', 'goes on record, and to the agent')
+function addAnswer(approvals: Command, deps: CliDeps, name: 'approve' | 'override' | 'deny', answer: Answer['answer'], what: string): void {
+  const command = shared(approvals.command(`${name} <id>`).description(what));
+  if (name === 'override') command.requiredOption('--reason <text>', 'why it must run all the same; goes on record');
+  else command.option('--reason <text>', 'goes on record, and to the agent');
+  command
     .option('--token <token>', 'the operator\'s token (better: BACKSTOP_OPERATOR_TOKEN, which no list of processes shows)')
     .action((id: string, options: Options) => withMemory(deps, options, async (memory, config) => {
       const reason = typeof options['reason'] === 'string' ? options['reason'] : null;

@@ -22,6 +22,8 @@ export interface LogLine {
   readonly sqlstate: string | null;
   readonly reasons: readonly string[];
   readonly approvalId: string | null;
+  /** It ran by an operator's override, although nothing brings back what it destroyed. */
+  readonly isOverride: boolean;
   /** What undoes it, if it was captured. */
   readonly recoveryPointId: string | null;
   readonly statement: string;
@@ -46,9 +48,9 @@ export class LogLines {
   open(): readonly LogLine[] { return [...this.#open.values()]; }
 
   #verdict({ at, seq }: StoredEntry, body: VerdictBody): readonly LogLine[] {
-    const { actionId, agent, database, level, decision, wouldBe, reasons, approvalId, text } = body;
+    const { actionId, agent, database, level, decision, wouldBe, reasons, approvalId, override, text } = body;
     const line: LogLine = {
-      at, seq, actionId, agent, database, level, verdict: decision, wouldBe, outcome: 'none', rows: null, ms: null, sqlstate: null, reasons, approvalId, recoveryPointId: null, statement: text,
+      at, seq, actionId, agent, database, level, verdict: decision, wouldBe, outcome: 'none', rows: null, ms: null, sqlstate: null, reasons, approvalId, isOverride: override === true, recoveryPointId: null, statement: text,
     };
     if (decision !== 'allow') return [line];
     this.#open.set(actionId, { ...line, outcome: 'open' });
@@ -77,7 +79,7 @@ export class LogLines {
     return reads.flatMap(([session, text, actionId, afterMs, , outcome, rows, us, sqlstate]): readonly LogLine[] => {
       const line: LogLine = {
         at: new Date(sinceMs + afterMs).toISOString(), seq, actionId, agent: sessions[session]?.agent ?? '', database: sessions[session]?.database ?? '', level: 'SAFE',
-        verdict: 'allow', wouldBe: 'allow', outcome, rows, ms: us / 1_000, sqlstate, reasons: [], approvalId: null, recoveryPointId: null, statement: texts[text]?.text ?? '',
+        verdict: 'allow', wouldBe: 'allow', outcome, rows, ms: us / 1_000, sqlstate, reasons: [], approvalId: null, isOverride: false, recoveryPointId: null, statement: texts[text]?.text ?? '',
       };
       if (outcome !== 'open') return [line];
       this.#open.set(actionId, line);

@@ -113,7 +113,7 @@ function shortened(statement: string): string {
 function cells(line: LogLine): readonly string[] {
   const isApproved = line.verdict === 'allow' && line.approvalId !== null;
   // Under observe everything is let through; what would have been said stands beside it.
-  const verdict = isApproved ? 'approved' : line.wouldBe === line.verdict ? line.verdict : `${line.verdict} (${line.wouldBe})`;
+  const verdict = line.isOverride ? 'OVERRIDE' : isApproved ? 'approved' : line.wouldBe === line.verdict ? line.verdict : `${line.verdict} (${line.wouldBe})`;
   return [
     line.at.slice(0, 23).replace('T', ' '), line.actionId, line.agent, line.level, verdict,
     line.outcome === 'none' ? '-' : line.outcome, line.rows === null ? '' : String(line.rows), shortened(line.statement),

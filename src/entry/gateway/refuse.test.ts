@@ -31,13 +31,14 @@ test('what makes the upstream fail is an Execute of a portal that no client can 
 
 test('the notice of a hold names the approval and how to answer it', () => {
   const approval: Approval = {
-    id: 'apr_7', state: 'pending', actionId: 'act_1', binding: '', agent: 'ada', database: 'd', redacted: '', risk: { ...nothing, level: 'HIGH', reasons: [{ rule: 'a', level: 'HIGH', message: 'It writes.' }] },
+    id: 'apr_7', kind: 'approval', state: 'pending', actionId: 'act_1', binding: '', agent: 'ada', database: 'd', redacted: '', risk: { ...nothing, level: 'HIGH', reasons: [{ rule: 'a', level: 'HIGH', message: 'It writes.' }] },
     verdict: { decision: 'hold', level: 'HIGH', fired: [], policyName: 'protect', policyHash: '', wouldBe: 'hold' }, impact: { kind: 'none' },
+    coverage: { scope: 'exact-rows', method: 'rows', tables: ['public.t'], sentence: 'It can be undone.', lost: ['Not the sequence.'] },
     requestedAt: '', expiresAt: '', answeredAt: null, answeredBy: null, reason: null,
   };
   const fields = read(holdNotice(approval, 55_000));
   assert.equal(fields.severity, 'NOTICE');
-  assert.match(`${fields.message} ${fields.detail} ${fields.hint}`, /apr_7.*55 seconds.*It writes\..*backstop approvals approve apr_7/);
+  assert.match(`${fields.message} ${fields.detail} ${fields.hint}`, /apr_7.*55 seconds.*It can be undone\. Not the sequence\. .*It writes\..*backstop approvals approve apr_7/);
 });
 
 test('a syntax error is what the server would say of it', () => {

@@ -63,7 +63,7 @@ export function holdNotice(approval: Approval, waitMs: number): Buffer {
   return encodeNoticeResponse({
     severity: 'NOTICE', code: '00000',
     message: `Backstop holds this statement until a person approves it: ${approval.id}`,
-    detail: `Waiting up to ${Math.round(waitMs / 1000)} seconds. ${approval.impact.kind === 'none' ? '' : `${impactSentence(approval.impact)} `}${approval.risk.level}: ${approval.risk.reasons.map(({ message }) => message).slice(0, 3).join(' ')}`,
+    detail: `Waiting up to ${Math.round(waitMs / 1000)} seconds. ${approval.impact.kind === 'none' ? '' : `${impactSentence(approval.impact)} `}${approval.coverage === null ? '' : `${[approval.coverage.sentence, ...approval.coverage.lost].join(' ')} `}${approval.risk.level}: ${approval.risk.reasons.map(({ message }) => message).slice(0, 3).join(' ')}`,
     hint: `An operator answers with: backstop approvals approve ${approval.id}   (or: backstop approvals deny ${approval.id})`,
   });
 }

@@ -40,7 +40,7 @@ export interface LossInput {
 
 type Unknown = { readonly kind: 'unknown'; readonly reason: string };
 
-interface Reading { readonly verb: 'drop' | 'truncate'; readonly cascade: boolean; readonly restarts?: boolean; readonly targets: readonly LossTarget[] }
+export interface LossReading { readonly verb: 'drop' | 'truncate'; readonly cascade: boolean; readonly restarts?: boolean; readonly targets: readonly LossTarget[] }
 
 /** The statements that name what they take away. */
 export function isLossStatement({ node, own }: Statement): boolean {
@@ -69,14 +69,15 @@ export function lossPlan({ statements, risk, session, parser, written }: LossInp
   return { kind: 'loss', verb: first.verb, cascade, restarts: readings.some(({ restarts }) => restarts === true), targets: readings.flatMap(({ targets }) => targets), losesRows: isRowLoss };
 }
 
-function readLoss(statement: Statement, parser: Parser): Reading | undefined {
+/** What one such statement names; undefined: it cannot be looked up. */
+export function readLoss(statement: Pick<Statement, 'text' | 'node'>, parser: Parser): LossReading | undefined {
   const parsed = parser.parse(statement.text);
   const own = parsed.kind === 'parsed' && parsed.statements.length === 1 ? parsed.statements[0] : undefined;
   return own === undefined || own.node !== statement.node ? undefined : readers[own.node]?.(own.tree);
 }
 
 /** undefined: it cannot be looked up. */
-const readers: Readonly<Record<string, (tree: Tree) => Reading | undefined>> = {
+const readers: Readonly<Record<string, (tree: Tree) => LossReading | undefined>> = {
   TruncateStmt: (tree) => ({
     verb: 'truncate', cascade: isCascade(tree), restarts: flagIn(tree, 'restart_seqs'),
     targets: nodesIn(tree, 'relations').map((one) => ({ kind: 'emptied', name: quotedName(rangeVarNames(one.tree)), isAlone: !flagIn(one.tree, 'inh') })),

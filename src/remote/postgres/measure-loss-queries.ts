@@ -72,7 +72,7 @@ export const refusingKeysSql = `
   WHERE contype = 'f' AND confrelid = ANY ($1::oid[]) AND conrelid <> ALL ($1::oid[]) AND conparentid = 0`;
 
 /** The relation that something belongs to. */
-const hostOf = `CASE a.classid
+export const hostOf = `CASE a.classid
     WHEN 'pg_class'::regclass THEN CASE WHEN a.objsubid > 0 THEN a.objid ELSE (SELECT indrelid FROM pg_index WHERE indexrelid = a.objid) END
     WHEN 'pg_constraint'::regclass THEN (SELECT conrelid FROM pg_constraint WHERE oid = a.objid)
     WHEN 'pg_trigger'::regclass THEN (SELECT tgrelid FROM pg_trigger WHERE oid = a.objid)

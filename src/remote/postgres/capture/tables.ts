@@ -45,7 +45,7 @@ const tablesQuery = `SELECT format('%I.%I', n.nspname, c.relname),
 
 /** In the order asked. Throws Failure `conflict` where one is not there. */
 export async function readCapturedTables(query: CatalogQuery, names: readonly string[]): Promise<readonly CapturedTable[]> {
-  const rows = await query(tablesQuery, [regclasses(names)]);
+  const rows = await query(tablesQuery, [arrayOf(names)]);
   if (rows.length !== names.length) throw new Failure('conflict', 'a table that was to be captured is gone');
   return rows.map(([name, columns, types, key, alwaysIdentity, partitions, holes]) => ({
     name: name ?? '', columns: texts(columns), types: texts(types), key: texts(key), alwaysIdentity: texts(alwaysIdentity), 
@@ -53,8 +53,8 @@ export async function readCapturedTables(query: CatalogQuery, names: readonly st
   }));
 }
 
-/** Quoted names as the text of an array. */
-export function regclasses(names: readonly string[]): string { return `{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`; }
+/** Texts, such as quoted names, as PostgreSQL reads an array of them. */
+export function arrayOf(names: readonly string[]): string { return `{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`; }
 
 /** Throws Failure where what changes in one of them cannot be seen whole. */
 export function checkHoles(tables: readonly CapturedTable[]): void {

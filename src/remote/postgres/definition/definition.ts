@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import type { CatalogQuery } from '../catalog.ts';
-import { homes, dependencies, questions, steps, type Step } from './making.ts';
+import { dependencies, homes, patchQuestions, questions, steps, type Step } from './making.ts';
 
 /** How one object is made, or one thing about it. */
 export interface Making {
@@ -17,30 +17,40 @@ export interface Making {
   readonly statements: readonly string[];
 }
 
-export interface Definition {
-  readonly makings: readonly Making[];
-  /** Object → objects that must be there before it. */
-  readonly needs: ReadonlyMap<string, ReadonlySet<string>>;
+/** What is made together with its table, as it is made on a table that is there without it. */
+export interface Patch extends Making {
+  /** The table. */
+  readonly home: string;
 }
 
-const stepSchema = z.enum(steps);
+export type Needs = ReadonlyMap<string, ReadonlySet<string>>;
+
+export interface Definition {
+  readonly makings: readonly Making[];
+  readonly patches: readonly Patch[];
+  /** Object → objects that must be there before it. */
+  readonly needs: Needs;
+}
+
 const statementsSchema = z.array(z.string());
+const stepSchema = z.enum(steps);
 
 /** In a transaction whose search_path is `pg_catalog` alone. */
 export async function readDefinition(query: CatalogQuery): Promise<Definition> {
   const makings: Making[] = [];
-  for (const question of questions) {
-    for (const [catalog, oid, what, step, statements] of await query(question)) {
-      if (statements !== null && statements !== undefined) {
-        makings.push({ object: `${catalog ?? ''} ${oid ?? ''}`, step: stepSchema.parse(step), what: what ?? '', statements: statementsSchema.parse(JSON.parse(statements)) });
-      }
-    }
-  }
-  return { makings, needs: await readNeeds(query) };
+  const patches: Patch[] = [];
+  for (const question of questions) makings.push(...(await query(question)).flatMap(readMaking));
+  for (const question of patchQuestions) patches.push(...(await query(question)).flatMap((row) => readMaking(row).map((made) => ({ ...made, home: row[5] ?? '' }))));
+  return { makings, patches, needs: await readNeeds(query) };
+}
+
+function readMaking([catalog, oid, what, step, statements]: readonly (string | null)[]): readonly Making[] {
+  if (statements === null || statements === undefined) return [];
+  return [{ object: `${catalog ?? ''} ${oid ?? ''}`, step: stepSchema.parse(step), what: what ?? '', statements: statementsSchema.parse(JSON.parse(statements)) }];
 }
 
 /** Parts of an object are that object: a view's rule, a generated column's expression, a table's row type. */
-async function readNeeds(query: CatalogQuery): Promise<Definition['needs']> {
+async function readNeeds(query: CatalogQuery): Promise<Needs> {
   const home = new Map<string, string>();
   for (const [part, whole] of await query(homes)) home.set(part ?? '', whole ?? '');
   const homeOf = (object: string): string => { const whole = home.get(object); return whole === undefined || whole === object ? object : homeOf(whole); };
@@ -58,13 +68,37 @@ async function readNeeds(query: CatalogQuery): Promise<Definition['needs']> {
 /** What was there before and is there no more, in the order in which it is to be made. */
 export function lostMakings(before: Definition, after: Definition): readonly Making[] {
   const left = new Set(after.makings.map(({ object }) => object));
-  const lost = before.makings.filter(({ object }) => !left.has(object));
-  const place = new Map(ordered(new Set(lost.map(({ object }) => object)), before.needs).map((object, index) => [object, index]));
-  return lost.toSorted((a, b) => steps.indexOf(a.step) - steps.indexOf(b.step) || (place.get(a.object) ?? 0) - (place.get(b.object) ?? 0));
+  const leftPatches = new Set(after.patches.map(({ object }) => object));
+  const patches = before.patches.filter(({ object, home }) => !leftPatches.has(object) && left.has(home));
+  return inOrder([...patches, ...before.makings.filter(({ object }) => !left.has(object))], before.needs);
+}
+
+/** What is still there, and about which something was said that is said no more: the statements that say it again. */
+export function changedMakings(before: Definition, after: Definition): readonly Making[] {
+  const now = new Map(after.makings.map((made) => [partOf(made), made.statements]));
+  const left = new Set(after.makings.map(({ object }) => object));
+  return before.makings.flatMap((made) => {
+    const said = now.get(partOf(made)) ?? [];
+    const again = marksOf(made);
+    return !left.has(made.object) || again.every((one) => said.includes(one)) ? [] : [{ ...made, statements: again }];
+  });
+}
+
+/** Which object, and what about it. */
+export function partOf({ object, step }: Making): string { return `${object} ${step}`; }
+
+/** All but the making itself: they can be said again and again. */
+export function marksOf({ statements }: Making): readonly string[] { return statements.filter((one) => !one.startsWith('CREATE ')); }
+
+/** By step, and within one each after what it needs. */
+export function inOrder<M extends Making>(makings: readonly M[], needs: Needs): readonly M[] {
+  const place = new Map(ordered(new Set(makings.map(({ object }) => object)), needs).map((object, index) => [object, index]));
+  const rank = new Map(steps.map((step, index) => [step, index]));
+  return makings.toSorted((a, b) => (rank.get(a.step) ?? 0) - (rank.get(b.step) ?? 0) || (place.get(a.object) ?? 0) - (place.get(b.object) ?? 0));
 }
 
 /** Each after what it needs; in a circle, as it comes. */
-function ordered(objects: ReadonlySet<string>, needs: Definition['needs']): readonly string[] {
+function ordered(objects: ReadonlySet<string>, needs: Needs): readonly string[] {
   const done = new Set<string>();
   const visit = (first: string): void => {
     // By hand, not by recursion: chains of views can be deep.

@@ -12,15 +12,18 @@ const own = (catalog: string, oid: string): string =>
 const ordinary = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
 const name = `format('%I.%I', n.nspname, c.relname)`;
 const owner = (oid: string): string => `(SELECT rolname FROM pg_roles WHERE pg_roles.oid = ${oid})`;
+/** An expression of one statement, or of an array of them. */
+type Statements = string | { readonly all: string };
+const arrayOf = (statements: readonly Statements[]): string => statements.map((one) => (typeof one === 'string' ? `ARRAY[${one}]::text[]` : `coalesce(${one.all}, '{}')`)).join(' || ');
 /** Statements without those that are NULL. */
-const list = (...statements: readonly string[]): string => `(SELECT json_agg(s ORDER BY o) FROM unnest(ARRAY[${statements.join(', ')}]) WITH ORDINALITY u(s, o) WHERE s IS NOT NULL)`;
+const list = (...statements: readonly Statements[]): string => `(SELECT json_agg(s ORDER BY o) FROM unnest(${arrayOf(statements)}) WITH ORDINALITY u(s, o) WHERE s IS NOT NULL)`;
 const options = (column: string): string => `array_to_string(ARRAY(SELECT format('%s=%L', split_part(o, '=', 1), substr(o, strpos(o, '=') + 1)) FROM unnest(${column}) o), ', ')`;
 const withOptions = (column: string): string => `CASE WHEN ${column} IS NOT NULL THEN format(' WITH (%s)', ${options(column)}) ELSE '' END`;
 const isPartition = 'c.relispartition';
 
 /** Grants as they stand: all that is there by default is taken away first. NULL: nothing was ever granted. */
-const grants = (what: string, column: string, type: string, ownerId: string, columnName = `''`): string => `(
-  SELECT string_agg(g, '; ' ORDER BY o, g) FROM (
+const grants = (what: string, column: string, type: string, ownerId: string, columnName = `''`): { readonly all: string } => ({ all: `(
+  SELECT array_agg(g ORDER BY o, g) FROM (
     SELECT 1 AS o, format('REVOKE ALL%s ON %s FROM %s', ${columnName}, ${what}, taker.grantee) AS g
       FROM (SELECT 'PUBLIC' AS grantee UNION SELECT quote_ident(${owner(ownerId)})
         UNION SELECT CASE WHEN given.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(given.grantee)) END FROM pg_default_acl preset, aclexplode(preset.defaclacl) given) taker
@@ -28,7 +31,7 @@ const grants = (what: string, column: string, type: string, ownerId: string, col
     UNION ALL SELECT 2, format('GRANT %s%s ON %s TO %s%s', item.privilege_type, ${columnName}, ${what}, CASE WHEN item.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(item.grantee)) END,
         CASE WHEN item.is_grantable AND item.grantee <> ${ownerId} THEN ' WITH GRANT OPTION' ELSE '' END)
       FROM aclexplode(coalesce(${column}, ${type})) item WHERE item.grantor = ${ownerId}) s
-  WHERE ${column} IS NOT NULL OR EXISTS (SELECT FROM pg_default_acl))`;
+  WHERE ${column} IS NOT NULL OR EXISTS (SELECT FROM pg_default_acl))` });
 const comment = (what: string, catalog: string, oid: string, sub = '0'): string =>
   `(SELECT format('COMMENT ON %s IS %L', ${what}, said.description) FROM pg_description said WHERE said.classoid = 'pg_catalog.${catalog}'::regclass AND said.objoid = ${oid} AND said.objsubid = ${sub})`;
 const ownedBy = (what: string, ownerId: string): string => `format('ALTER %s OWNER TO %I', ${what}, ${owner(ownerId)})`;
@@ -54,13 +57,13 @@ const elements = `(SELECT string_agg(e, ', ' ORDER BY k, o) FROM (
   UNION ALL SELECT 2, x.oid::int8, format('CONSTRAINT %I %s', x.conname, pg_get_constraintdef(x.oid)) FROM pg_constraint x
     WHERE x.conrelid = c.oid AND x.contype IN ('c', 'n') AND x.convalidated AND (x.conislocal OR ${isPartition})) s)`;
 const parents = `(SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_inherits i WHERE i.inhrelid = c.oid)`;
-const columnMarks = `(SELECT string_agg(m, '; ') FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, unnest(ARRAY[
-    CASE WHEN a.attstorage <> t.typstorage THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s', ${name}, a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END,
-    CASE WHEN nullif(a.attstattarget, -1) IS NOT NULL THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', ${name}, a.attname, a.attstattarget) END,
-    CASE WHEN a.attoptions IS NOT NULL THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', ${name}, a.attname, ${options('a.attoptions')}) END,
-    ${grants(name, 'a.attacl', `'{}'::aclitem[]`, 'c.relowner', `format(' (%I)', a.attname)`)},
-    ${comment(`format('COLUMN %s.%I', ${name}, a.attname)`, 'pg_class', 'c.oid', 'a.attnum')}]) m
-  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`;
+const columnMarks = { all: `(SELECT array_agg(m) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, unnest(${arrayOf([
+    `CASE WHEN a.attstorage <> t.typstorage THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s', ${name}, a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END`,
+    `CASE WHEN nullif(a.attstattarget, -1) IS NOT NULL THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', ${name}, a.attname, a.attstattarget) END`,
+    `CASE WHEN a.attoptions IS NOT NULL THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', ${name}, a.attname, ${options('a.attoptions')}) END`,
+    grants(name, 'a.attacl', `'{}'::aclitem[]`, 'c.relowner', `format(' (%I)', a.attname)`),
+    comment(`format('COLUMN %s.%I', ${name}, a.attname)`, 'pg_class', 'c.oid', 'a.attnum')])}) m
+  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND m IS NOT NULL)` };
 const keyword = `CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END`;
 const tablespace = `coalesce((SELECT format(' TABLESPACE %I', s.spcname) FROM pg_tablespace s WHERE s.oid = c.reltablespace), '')`;
 const table = `CASE WHEN c.relkind IN ('r', 'p') THEN format('CREATE %sTABLE %s (%s)%s%s%s%s%s', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, ${name}, ${elements},
@@ -77,7 +80,7 @@ const composite = `CASE WHEN c.relkind = 'c' THEN format('CREATE TYPE %s AS (%s)
 
 const relations = `SELECT 'pg_class', c.oid, 'relation ' || ${name}, 'objects',
   ${list(table, view, sequence, composite, `CASE WHEN NOT ${isIdentity} THEN ${ownedBy(`format('%s %s', ${keyword}, ${name})`, 'c.relowner')} END`,
-    `CASE WHEN c.relkind <> 'c' THEN ${grants(`CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END || ${name}`, 'c.relacl', `acldefault(CASE WHEN c.relkind = 'S' THEN 's' ELSE 'r' END::"char", c.relowner)`, 'c.relowner')} END`,
+    { all: `CASE WHEN c.relkind <> 'c' THEN ${grants(`CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END || ${name}`, 'c.relacl', `acldefault(CASE WHEN c.relkind = 'S' THEN 's' ELSE 'r' END::"char", c.relowner)`, 'c.relowner').all} END` },
     columnMarks, comment(`format('%s %s', ${keyword}, ${name})`, 'pg_class', 'c.oid'))}
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c') AND ${ordinary} AND ${own('pg_class', 'c.oid')}`;
 
@@ -112,7 +115,7 @@ const indexes = `SELECT 'pg_class', c.oid, 'index ' || ${name}, 'indexes', ${lis
   `CASE WHEN k.oid IS NULL THEN pg_get_indexdef(c.oid) WHEN k.contype IN ('p', 'u', 'x') THEN format('ALTER TABLE ONLY %s ADD CONSTRAINT %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid)) END`,
   `CASE WHEN k.oid IS NOT NULL AND c.reloptions IS NOT NULL THEN format('ALTER INDEX %s SET (%s)', ${name}, ${options('c.reloptions')}) END`,
   `CASE WHEN k.oid IS NOT NULL AND c.reltablespace <> 0 THEN format('ALTER INDEX %s SET%s', ${name}, ${tablespace}) END`,
-  `(SELECT string_agg(format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', ${name}, a.attnum, a.attstattarget), '; ') FROM pg_attribute a WHERE a.attrelid = c.oid AND nullif(a.attstattarget, -1) IS NOT NULL)`,
+  { all: `(SELECT array_agg(format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', ${name}, a.attnum, a.attstattarget)) FROM pg_attribute a WHERE a.attrelid = c.oid AND nullif(a.attstattarget, -1) IS NOT NULL)` },
   comment(`format('INDEX %s', ${name})`, 'pg_class', 'c.oid'), `(SELECT ${comment(`format('CONSTRAINT %I ON %s', k.conname, k.conrelid::regclass)`, 'pg_constraint', 'k.oid')})`)}
   FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('p', 'u', 'x')
   WHERE ${ordinary} AND ${own('pg_class', 'c.oid')}`;
@@ -175,6 +178,21 @@ const types = `SELECT 'pg_type', x.oid, 'type ' || ${type}, 'objects', ${list(
 
 export const questions = [
   schemas, relations, functions, types, defaults, sequenceOwners, indexes, partitions, attachedIndexes, constraints, validated, triggers, rules, policies, statistics, publications, materialized, relationMarks,
+] as const;
+
+const isTable = `c.relkind IN ('r', 'p') AND ${ordinary} AND ${own('pg_class', 'c.oid')}`;
+const homeTable = `'pg_class ' || c.oid`;
+/**
+ * What is made with its table, as it is made on a table that is there. As `questions`, and as their last column the table;
+ * what parents hand down is theirs.
+ */
+export const patchQuestions = [
+  `SELECT 'pg_identity', a.attrelid || ' ' || a.attnum, format('identity of %s.%I', ${name}, a.attname), 'objects', ${list(`format('ALTER TABLE ONLY %s ALTER COLUMN %I ADD%s', ${name}, a.attname, ${identity})`)}, ${homeTable}
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE a.attidentity <> '' AND NOT a.attisdropped AND NOT ${isPartition} AND ${isTable}`,
+  `SELECT 'pg_attribute', a.attrelid || ' ' || a.attnum, format('column %s.%I', ${name}, a.attname), 'defaults', ${list(`format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL', ${name}, a.attname)`)}, ${homeTable}
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE a.attnotnull AND NOT ${hasNotNullConstraints} AND a.attnum > 0 AND NOT a.attisdropped AND ${isTable}`,
+  `SELECT 'pg_constraint', x.oid::text, format('constraint %I on %s', x.conname, ${name}), 'defaults', ${list(`format('ALTER TABLE %s ADD CONSTRAINT %I %s', ${name}, x.conname, pg_get_constraintdef(x.oid))`)}, ${homeTable}
+    FROM pg_constraint x JOIN pg_class c ON c.oid = x.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE x.contype IN ('c', 'n') AND x.convalidated AND x.coninhcount = 0 AND ${isTable}`,
 ] as const;
 
 const address = (catalog: string, oid: string): string => `'${catalog} ' || ${oid}`;

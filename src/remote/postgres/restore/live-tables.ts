@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { Failure } from '../../../core/failure.ts';
 import type { KeptTable, TableShape } from '../../../core/recovery/manifest.ts';
-import { readCapturedTables, regclasses, type CapturedTable } from '../capture/tables.ts';
+import { readCapturedTables, arrayOf, type CapturedTable } from '../capture/tables.ts';
 import type { CatalogQuery } from '../catalog.ts';
 import type { UndoneTable } from './row-undo.ts';
 
@@ -25,7 +25,7 @@ const missingQuery = 'SELECT w.name FROM unnest($1::text[]) WITH ORDINALITY w(na
 
 /** Throws Failure `conflict` with the first table that is not there. */
 export async function checkTablesThere(query: CatalogQuery, names: readonly string[]): Promise<void> {
-  const [missing] = await query(missingQuery, [regclasses(names)]);
+  const [missing] = await query(missingQuery, [arrayOf(names)]);
   if (missing !== undefined) throw moved(missing[0] ?? '', 'is not there any more: it was dropped or renamed since');
 }
 
@@ -33,7 +33,7 @@ export async function checkTablesThere(query: CatalogQuery, names: readonly stri
 export async function readLiveTables(query: CatalogQuery, kept: readonly KeptTable[]): Promise<readonly LiveTable[]> {
   const names = kept.map(({ name }) => name);
   const live = await readCapturedTables(query, names);
-  const equals = await query(equalsQuery, [regclasses(names)]);
+  const equals = await query(equalsQuery, [arrayOf(names)]);
   return kept.map((table, index) => {
     const now = live[index];
     if (now === undefined) throw moved(table.name, 'is not there any more');

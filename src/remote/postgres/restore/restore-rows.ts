@@ -6,7 +6,7 @@
 import { Failure } from '../../../core/failure.ts';
 import type { KeptRows, Manifest } from '../../../core/recovery/manifest.ts';
 import { rowSteps, type RowConflict, type TableChange } from '../../../core/recovery/undo-plan.ts';
-import { regclasses } from '../capture/tables.ts';
+import { arrayOf } from '../capture/tables.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { blockByForeignKeys, orphansQuery, readForeignKeys, type ForeignKey, type UndoneRows } from './foreign-keys.ts';
 import { checkTablesThere, readLiveTables, type LiveTable } from './live-tables.ts';
@@ -47,7 +47,7 @@ export async function planRows(deps: RestoreRowsDeps, manifest: Manifest): Promi
   const { session: { query }, choices, mark, onProgress } = deps;
   const kept = manifest.tables.filter(({ before, after }) => (before?.rows ?? 0) + (after?.rows ?? 0) > 0);
   const list = kept.map(({ name }) => name);
-  const names = regclasses(list);
+  const names = arrayOf(list);
   await checkTablesThere(query, list);
   // Not even a foreign key of somebody else's can be looked up meanwhile, so what is decided stays true until the end.
   if (list.length > 0) await query(`LOCK TABLE ${list.toSorted().join(', ')} IN EXCLUSIVE MODE`);

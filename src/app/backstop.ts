@@ -12,6 +12,7 @@ import type { Identities } from '../store/identities.ts';
 import { claimAlone } from './data-folder.ts';
 import { openMemory, recordRun, type Memory } from './memory.ts';
 import { loadFor, policyHealth } from './policy.ts';
+import { resolvePoints } from './protection.ts';
 import { serve } from './serve.ts';
 import { startWhole, type Started } from './start-whole.ts';
 import { findUpstream } from './upstream.ts';
@@ -53,6 +54,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   await recordRun(memory, started);
 
   const { target, ended } = await findUpstream(config, hooks, started);
+  resolvePoints(memory, target, log, started);
   const { gateway, catalogs, policy, metrics, storage } = await serve(config, log, { memory, target }, started);
   const http = createHttp({
     host: config.http.host, port: config.http.port, metrics, log,

@@ -14,6 +14,7 @@ import type { Backstop, StartHooks } from './backstop.ts';
 import { claimAlone } from './data-folder.ts';
 import { openMemory, recordRun, settleTheLastRun, settleWorker } from './memory.ts';
 import { loadFor } from './policy.ts';
+import { resolvePoints } from './protection.ts';
 import { startWhole, type Started } from './start-whole.ts';
 import { checkReachable, findUpstream } from './upstream.ts';
 import { WorkerPool } from './worker-pool.ts';
@@ -33,6 +34,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   await recordRun(memory, started);
 
   const { target, url, ended } = await findUpstream(config, hooks, started);
+  resolvePoints(memory, target, log, started);
   const pool = new WorkerPool({
     exec: fileURLToPath(import.meta.resolve(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js')), slots: config.workers, log,
     config: configToText({ ...config, upstream: url }), onDeath: (pid) => settleWorker(memory.database, config.dataDir, pid, log),

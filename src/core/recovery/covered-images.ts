@@ -6,7 +6,7 @@ import type { Effect } from '../risk.ts';
 import { descendants } from '../sql/cascade-graph.ts';
 import { keyOf, type Catalog } from '../sql/catalog.ts';
 import type { QualifiedName, RelationFact } from '../sql/catalog-facts.ts';
-import { measurePlan } from '../sql/measure-query.ts';
+import { rowsQuery } from '../sql/rows-query.ts';
 import { named, outlives, refused, resolve, type Covered, type Resolved } from './covered.ts';
 import type { CoverageInput } from './coverage.ts';
 
@@ -24,16 +24,14 @@ export function coveredImages(input: CoverageInput): Covered {
   const { found, missing } = resolve(effects.filter(isWrite), catalog);
   if (missing[0] !== undefined) return refused(`${missing[0]} is not in the catalog that is known here`);
   // What a view is told to write, its tables write: they have effects of their own.
-  const writes = found.filter(({ fact }) => fact.kind !== 'view');
-  const written = writtenTables(writes, catalog);
+  const written = writtenTables(found.filter(({ fact }) => fact.kind !== 'view'), catalog);
   const captured = written.filter(({ table, isOnlyAdded }) => !(isOnlyAdded && table.primaryKey === undefined));
   const hole = captured.map(({ table }) => holeOf(table, catalog) ?? deferredHole(table, input)).find((why) => why !== undefined);
   if (hole !== undefined) return refused(hole);
   if (captured.length === 0) return refused('no table is known whose rows it would lose');
   if (captured.length > imagedTablesMax) return refused(`it reaches more than ${imagedTablesMax} tables`);
   const tables = captured.map(({ table }) => keyOf(table)).toSorted();
-  const [only] = captured;
-  const isRows = only !== undefined && isReadByWhere(input, only.table, writes);
+  const isRows = written.length === 1 && rowsQuery(input) !== undefined;
   const sentence = isRows ? `It can be undone to the exact rows: those of ${named(tables)} that its WHERE chooses are kept, as they were, before it commits.`
     : `It can be undone to the exact rows: all that it changes in ${named(tables)}, by itself or through keys and triggers, are kept, as they were, before it commits.`;
   const added = written.filter((one) => !captured.includes(one)).map(({ table }) => keyOf(table));
@@ -69,6 +67,8 @@ function holeOf(table: RelationFact, catalog: Catalog): string | undefined {
   if (table.builtin === true) return `${key} is PostgreSQL's own`;
   if (table.kind !== 'table' && table.kind !== 'partitioned-table') return `${key} is no table of this database`;
   if (table.primaryKey === undefined) return `${key} has no primary key by which a row could be found again`;
+  const computed = table.columns.find(({ name, generated }) => generated !== undefined && table.primaryKey?.includes(name) === true);
+  if (computed !== undefined) return `the primary key of ${key} is computed, so it could not be written again`;
   return hidingHole(table, catalog) ?? (table.kind === 'table' && (table.children?.length ?? 0) > 0 ? `other tables inherit from ${key}` : undefined);
 }
 
@@ -85,21 +85,6 @@ export function hidingHole(table: RelationFact, catalog: Catalog): string | unde
 function deferredHole(table: RelationFact, { isInBlock, catalog }: CoverageInput): string | undefined {
   const late = !isInBlock ? undefined : [table, ...descendants(catalog, table)].flatMap(({ triggers = [] }) => triggers).find(({ enabled, isDeferrable }) => enabled && isDeferrable === true);
   return late === undefined ? undefined : `the trigger ${late.name} on ${keyOf(table)} may wait for the end of the transaction, and then change more; send it outside of the transaction`;
-}
-
-const readable: ReadonlySet<string> = new Set(['UpdateStmt', 'DeleteStmt']);
-
-/** One UPDATE or DELETE of one table, without code of anybody's, whose WHERE can be read by itself and whose rows keep their keys. */
-function isReadByWhere(input: CoverageInput, table: RelationFact, writes: Resolved['found']): boolean {
-  const { statements: [statement, ...more], risk: { effects } } = input;
-  if (statement === undefined || more.length > 0 || !readable.has(statement.node) || effects.some(({ kind }) => kind === 'call')) return false;
-  const key = keyOf(table);
-  const isDirect = writes.every(({ effect: { via = [], columns, kind }, fact }) => via.every((step) => step.startsWith('partition ')) && wholeOf(fact, input.catalog) === table
-    && (kind === 'delete' || (kind === 'update' && columns !== undefined && !columns.some((column) => table.primaryKey?.includes(column) === true))));
-  if (!isDirect) return false;
-  const plan = measurePlan({ ...input, written: new Set() });
-  const target = plan.kind === 'query' ? input.catalog.relationNamed(plan.table) : undefined;
-  return target !== undefined && keyOf(wholeOf(target, input.catalog)) === key;
 }
 
 function lostBeside(effects: readonly Effect[], added: readonly QualifiedName[]): readonly string[] {

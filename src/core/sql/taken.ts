@@ -6,7 +6,7 @@
 import type { Parser } from '../../lib/pgsql/parser.ts';
 import { readLoss, type LossTarget } from './loss-query.ts';
 import type { Statement } from './statement.ts';
-import { flagIn, nodesIn, rangeVarNames, stringIn, treeIn, type Tree } from './tree.ts';
+import { flagIn, nodeIn, nodesIn, rangeVarNames, stringIn, treeIn, type Tree } from './tree.ts';
 
 export interface Taken {
   readonly verb: 'drop' | 'truncate' | 'alter';
@@ -38,7 +38,7 @@ export function takenBy(statement: Pick<Statement, 'text' | 'node'>, parser: Par
 const readable: Readonly<Record<string, (tree: Tree) => boolean>> = {
   TruncateStmt: () => true,
   DropStmt: (tree) => !flagIn(tree, 'concurrent'),
-  AlterTableStmt: (tree) => stringIn(tree, 'objtype') === 'OBJECT_TABLE' && nodesIn(tree, 'cmds').every((one) => !flagIn(treeIn(one.tree, 'def') ?? {}, 'concurrent')),
+  AlterTableStmt: (tree) => stringIn(tree, 'objtype') === 'OBJECT_TABLE' && nodesIn(tree, 'cmds').every((one) => !flagIn(nodeIn(one.tree, 'def')?.tree ?? {}, 'concurrent')),
 };
 
 const rowless: ReadonlySet<string> = new Set(['AT_DropConstraint', 'AT_ColumnDefault', 'AT_DropNotNull', 'AT_DropIdentity', 'AT_DetachPartition']);

@@ -5,7 +5,7 @@ export const closureLimits = { objects: 50_000, rounds: 5 } as const;
 
 /**
  * Relations that go, lose something, or whose parts do ($1 to $3: what goes; $4: altered; $5: their rows change), by name:
- * oid, name, kind, goes, changes, why it cannot be kept, refers to large objects, how a view is locked.
+ * oid, name, kind, goes, changes, why it cannot be kept, how a view is locked.
  */
 export const relationsSql = `
   WITH gone AS (SELECT DISTINCT * FROM unnest($1::oid[], $2::oid[], $3::int4[]) AS a(classid, objid, objsubid)),
@@ -19,7 +19,6 @@ export const relationsSql = `
   SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind, j.is_gone, j.is_changed,
     CASE WHEN c.relkind = 'f' THEN 'is a foreign table, whose rows are elsewhere' WHEN c.relpersistence = 't' THEN 'is a temporary table'
       WHEN (j.is_gone OR j.is_changed) AND c.relkind IN ('r', 'p') AND row_security_active(c.oid) THEN 'has row security, which hides rows of it' END,
-    EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND (a.atttypid = 'oid'::regtype OR (t.typtype = 'd' AND t.typbasetype = 'oid'::regtype))),
     CASE WHEN c.relkind IN ('v', 'm') AND j.is_gone THEN format('COMMENT ON %sVIEW %I.%I IS %L', CASE c.relkind WHEN 'm' THEN 'MATERIALIZED ' ELSE '' END, n.nspname, c.relname, obj_description(c.oid, 'pg_class')) END
   FROM joined j JOIN pg_class c ON c.oid = j.relid JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_toast', 'pg_catalog', 'information_schema') ORDER BY n.nspname, c.relname`;

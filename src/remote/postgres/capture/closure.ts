@@ -25,8 +25,6 @@ export interface TouchedRelation {
   readonly isChanged: boolean;
   /** Why it cannot be kept; undefined: it can. */
   readonly hole: string | undefined;
-  /** It refers to large objects, whose contents are not in it. */
-  readonly hasLargeObjects: boolean;
   /** COMMENT that changes nothing. */
   readonly lock: string | undefined;
 }
@@ -116,9 +114,8 @@ async function touchedBy(query: CatalogQuery, taken: Taken, named: Named): Promi
   const all = await closureOf(query, taken, named);
   const altered = named.altered.length === 0 ? [] : await query(emptiedSql, [arrayOf(named.altered), arrayOf(named.altered.map(() => String(taken.altered?.kind === 'emptied' && !taken.altered.isAlone))), 'false', 'false']);
   const rows = await query(relationsSql, [...all, arrayOf(altered.map(([, oid]) => oid ?? '')), String(!taken.isRowless)]);
-  const touched = rows.map(([oid, name, kind, isGone, isChanged, hole, hasLargeObjects, statement]) => ({
-    oid: oid ?? '', name: name ?? '', kind: kind ?? '', isGone: isGone === 't', isChanged: isChanged === 't', hole: hole ?? undefined,
-    hasLargeObjects: hasLargeObjects === 't', lock: statement ?? undefined,
+  const touched = rows.map(([oid, name, kind, isGone, isChanged, hole, statement]) => ({
+    oid: oid ?? '', name: name ?? '', kind: kind ?? '', isGone: isGone === 't', isChanged: isChanged === 't', hole: hole ?? undefined, lock: statement ?? undefined,
   }));
   return { touched, foreseen: all[1] };
 }

@@ -7,7 +7,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Failure } from '../../../core/failure.ts';
 import type { KeptRows, KeptTable } from '../../../core/recovery/manifest.ts';
 import { copyOutSql } from '../capture/capture-tables.ts';
+import type { CatalogQuery } from '../catalog.ts';
 import type { KeptDefinition } from '../definition/kept.ts';
+import { ServerError } from '../server-error.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import type { ReadRows } from './restore-tables.ts';
 import { refilled, reshapedTable, type Mix } from './mix-rows.ts';
@@ -46,7 +48,8 @@ export interface LoadPlan {
 interface Filling { readonly table: KeptTable; readonly content: KeptRows; readonly mix: Mix | undefined }
 
 export function createRowLoader(session: TransactionSession, { tables, kept, readRows, onConflict }: LoadPlan): RowLoader {
-  const { query, copyIn } = session;
+  const { copyIn } = session;
+  const query: CatalogQuery = (sql) => session.query(sql).catch(asConflict);
   const mark = randomBytes(8).toString('hex');
   const fillings: Filling[] = [];
   const loaded: LoadedTable[] = [];
@@ -104,6 +107,13 @@ export function createRowLoader(session: TransactionSession, { tables, kept, rea
     const [row] = await query(`SELECT EXISTS (SELECT FROM ONLY ${table.name})`);
     return row?.[0] === 't' ? refilled(table, names, onConflict === 'force') : undefined;
   }
+}
+
+/** Another key that is in use again, a value that does not fit, no value where there must be one: data exceptions and broken constraints. */
+function asConflict(cause: unknown): never {
+  if (!(cause instanceof ServerError) || !/^2[23]/.test(cause.code)) throw cause;
+  // The server's own message may quote a row.
+  throw new Failure('conflict', `Rows that were written since and rows that would come back cannot both be had (SQLSTATE ${cause.code}).`, { hint: 'Nothing was changed. Look at what was written to these tables since.', cause });
 }
 
 /** What is read again must be what was kept: the rows stand in the order in which they came. */

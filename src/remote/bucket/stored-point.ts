@@ -35,7 +35,8 @@ export async function* readStoredRows(from: StoredIn, { sha256, bytes, inline, c
   if (read !== bytes || hash.digest('hex') !== sha256) throw new Failure('recovery_point_broken', `the rows in ${from.bucket.place} are not those that were kept`);
 }
 
-async function readObject({ bucket, opener }: StoredIn, text: string): Promise<Buffer> {
+/** Opened; checked by its name first. Throws Failure. */
+export async function readObject({ bucket, opener }: StoredIn, text: string): Promise<Buffer> {
   const name = asObjectName(text);
   if (name === undefined) throw new Failure('recovery_point_broken', 'a recovery point names an object that is none');
   return opener.open(await getChecked(bucket, name), endingOf(name));

@@ -12,6 +12,7 @@ import { openHardening } from './app/hardening.ts';
 import { livePlace, offlinePlace } from './app/judging-place.ts';
 import { openMemory } from './app/memory.ts';
 import { policyText } from './app/policy.ts';
+import { openPurging, openSnapshots } from './app/snapshots.ts';
 import { runCli } from './entry/cli/cli.ts';
 
 const faultExitCode = 70;
@@ -29,8 +30,8 @@ process.stdout.on('error', () => undefined);
 
 try {
   process.exitCode = await runCli(process.argv.slice(2), {
-    version: version(), self: self(), print, tell: (text) => { process.stderr.write(`${text}\n`); },
-    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, openHardening, startBackstop: start, offlinePlace, livePlace, policyText,
+    version: version(), self: self(), print, printBytes: print, tell: (text) => { process.stderr.write(`${text}\n`); },
+    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, openSnapshots, openPurging, openHardening, startBackstop: start, offlinePlace, livePlace, policyText,
   });
 } catch (error) {
   // The reader has seen enough, as in `backstop log | head`: that is no fault.
@@ -47,7 +48,7 @@ async function start(...[config, log, hooks]: Parameters<typeof startBackstop>):
   return startSupervised(config, log, hooks);
 }
 
-function print(text: string): Promise<void> {
+function print(text: string | Buffer): Promise<void> {
   return new Promise((resolve, reject) => { process.stdout.write(text, (error) => { if (error == null) resolve(); else reject(error); }); });
 }
 

@@ -15,6 +15,7 @@ import { openMemory } from '../src/app/memory.ts';
 import { policyText } from '../src/app/policy.ts';
 import { rules } from '../src/core/policy/rules.ts';
 import { quietWords } from '../src/core/policy/trace.ts';
+import { openPurging, openSnapshots } from '../src/app/snapshots.ts';
 import { runCli } from '../src/entry/cli/cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'policy-command-'));
@@ -23,9 +24,9 @@ after(() => { rmSync(folder, { recursive: true }); });
 async function backstop(...args: readonly string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
   let [out, err] = ['', ''];
   const code = await runCli(args, {
-    version: '0', self: 'backstop', print: (text) => { out += text; return Promise.resolve(); }, tell: (text) => { err += `${text}\n`; },
+    version: '0', self: 'backstop', print: (text) => { out += text; return Promise.resolve(); }, printBytes: (bytes) => { out += bytes.toString(); return Promise.resolve(); }, tell: (text) => { err += `${text}\n`; },
     input: Readable.from([]), interrupted: () => Promise.resolve(), onHangup: () => undefined, now: () => new Date('2026-03-02T10:00:00Z'),
-    openMemory, openHardening, startBackstop, offlinePlace, livePlace, policyText,
+    openMemory, openSnapshots, openPurging, openHardening, startBackstop, offlinePlace, livePlace, policyText,
   });
   return { code, out, err };
 }

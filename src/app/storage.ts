@@ -9,9 +9,9 @@ import type { Bucket } from '../remote/bucket/bucket.ts';
 import { openFolderBucket } from '../remote/bucket/folder.ts';
 import { createOpener, type Opener } from '../remote/bucket/seal.ts';
 
-/** Throws Failure `config_invalid`, or `bucket_unavailable` for a folder that cannot be made. */
-export async function openStorage({ storage, region, lockDays }: Pick<RecoveryConfig, 'storage' | 'region' | 'lockDays'>): Promise<Bucket> {
-  if (!isInS3(storage)) return openFolderBucket(storage);
+/** Throws Failure `config_invalid`, or `bucket_unavailable` for a folder that cannot be made; `not_found` for one that has to be there. */
+export async function openStorage({ storage, region, lockDays }: Pick<RecoveryConfig, 'storage' | 'region' | 'lockDays'>, options: { readonly isThere?: boolean } = {}): Promise<Bucket> {
+  if (!isInS3(storage)) return openFolderBucket(storage, options);
   // Loaded when it is needed: it is large, and most Backstops keep recovery points in a folder.
   const { openS3Bucket, parseS3Place } = await import('../remote/bucket/s3.ts');
   return openS3Bucket(parseS3Place(storage), { region, lockDays });

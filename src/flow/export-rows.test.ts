@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../core/failure.ts';
 import { fingerprintOf, type KeptRows, type KeptTable } from '../core/recovery/manifest.ts';
-import { chooseRows, exportFormats, exportRows, imageKinds } from './export-rows.ts';
+import { exportFormats, imageKinds, type ExportFormat } from '../core/recovery/export-format.ts';
+import { chooseRows, exportRows } from './export-rows.ts';
 
 const kept = (inline: string): KeptRows => ({ rows: inline.split('\n').length - 1, bytes: Buffer.byteLength(inline), sha256: '0'.repeat(64), inline });
 const tableOf = (name: string, more: Partial<KeptTable>): KeptTable => {
@@ -16,7 +17,7 @@ const point = (...tables: readonly KeptTable[]): { readonly id: string; readonly
 const failsWith = (code: string, text: RegExp) => (error: unknown): boolean => error instanceof Failure && error.code === code && text.test(`${error.message} ${error.hint}`);
 
 test('the only table is taken, and of it the rows as they were before', () => {
-  assert.deepEqual(imageKinds.map((images) => { try { return chooseRows(point(orders), { images }).rows; } catch { return undefined; } }), [orders.before, orders.after, undefined]);
+  assert.deepEqual(imageKinds.map((images) => { try { return chooseRows(point(orders), { images }).rows; } catch { return undefined; } }), [orders.before, undefined, orders.after]);
   assert.equal(chooseRows(point(orders), {}).images, 'before');
   assert.equal(chooseRows(point(odd), {}).images, 'content');
 });
@@ -27,10 +28,10 @@ test('of several tables one is named, as it is written or as it is stored', () =
   assert.throws(() => chooseRows(point(orders, odd), { table: 'order' }), failsWith('not_found', /public\.orders/));
   assert.throws(() => chooseRows(point(orders, tableOf('old.orders', {})), { table: 'orders' }), failsWith('usage', /old\.orders/));
   assert.throws(() => chooseRows(point(), {}), failsWith('not_found', /definitions only/));
-  assert.throws(() => chooseRows(point(orders), { images: 'content' }), failsWith('not_found', /before, after/));
+  assert.throws(() => chooseRows(point(orders), { images: 'content' }), failsWith('not_found', /before, after\./));
 });
 
-async function exported(table: KeptTable, format: (typeof exportFormats)[number], pieces: readonly (string | Buffer)[]): Promise<Buffer> {
+async function exported(table: KeptTable, format: ExportFormat, pieces: readonly (string | Buffer)[]): Promise<Buffer> {
   const parts: Buffer[] = [];
   await exportRows({ read: async function* read() { for (const piece of pieces) yield Buffer.from(piece as string); }, write: async (bytes) => { parts.push(bytes); }, createdBy: 'test' }, chooseRows(point(table), {}), format);
   return Buffer.concat(parts);

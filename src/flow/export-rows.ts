@@ -3,16 +3,12 @@
  * Whoever takes it must be able to throw away what it has when this fails: that rows are not those that were kept is
  * known for certain only at their end.
  */
+import { imageKinds, type ExportFormat, type ImageKind } from '../core/recovery/export-format.ts';
 import type { KeptRows, KeptTable, Manifest } from '../core/recovery/manifest.ts';
 import { Failure } from '../core/failure.ts';
 import { copyRows, type TextRow } from '../lib/tabular/copy-text.ts';
 import { csvLine } from '../lib/tabular/csv.ts';
 import { writeParquet } from '../lib/tabular/parquet.ts';
-
-export const exportFormats = ['csv', 'parquet', 'copy'] as const;
-export type ExportFormat = (typeof exportFormats)[number];
-export const imageKinds = ['before', 'after', 'content'] as const;
-export type ImageKind = (typeof imageKinds)[number];
 
 export interface ChosenRows {
   readonly table: KeptTable;
@@ -20,10 +16,15 @@ export interface ChosenRows {
   readonly rows: KeptRows;
 }
 
+export interface RowsWish {
+  readonly table?: string | undefined;
+  readonly images?: ImageKind | undefined;
+}
+
 /** Without `images`, the rows as they were before. Throws Failure `not_found`, or `usage` where there are several tables to choose from. */
-export function chooseRows({ id, tables }: Pick<Manifest, 'id' | 'tables'>, wanted: { readonly table?: string | undefined; readonly images?: ImageKind | undefined }): ChosenRows {
+export function chooseRows({ id, tables }: Pick<Manifest, 'id' | 'tables'>, wanted: RowsWish): ChosenRows {
   const table = chooseTable(id, tables, wanted.table);
-  const images = wanted.images ?? imageKinds.find((kind) => kind !== 'after' && table[kind] !== undefined) ?? 'before';
+  const images = wanted.images ?? imageKinds.find((kind) => table[kind] !== undefined) ?? 'before';
   const rows = table[images];
   if (rows !== undefined) return { table, images, rows };
   const there = imageKinds.filter((kind) => table[kind] !== undefined);

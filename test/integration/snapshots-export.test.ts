@@ -6,7 +6,7 @@ import { after, before, it } from 'node:test';
 import fc from 'fast-check';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import type { ExportFormat } from '../../src/flow/export-rows.ts';
+import type { ExportFormat } from '../../src/core/recovery/export-format.ts';
 import { keepTable } from '../fixtures/kept-rows.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 

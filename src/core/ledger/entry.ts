@@ -94,7 +94,7 @@ export interface SessionBody {
 
 export interface AdminBody {
   readonly kind: 'admin';
-  readonly what: 'start' | 'stop' | 'agent-added' | 'agent-rotated' | 'agent-revoked' | 'operator-added' | 'login-refused' | 'harden' | 'hardened' | 'harden-failed';
+  readonly what: 'start' | 'stop' | 'agent-added' | 'agent-rotated' | 'agent-revoked' | 'operator-added' | 'login-refused' | 'harden' | 'hardened' | 'harden-failed' | 'orphans-purged';
   readonly by: string;
   readonly subject: string;
   readonly note: string | null;

@@ -6,7 +6,7 @@
 import type { Recoverability } from '../risk.ts';
 import type { CaptureMethod } from './manifest.ts';
 
-const recoveryPointStates = ['sealed', 'committed', 'discarded', 'unknown', 'undone', 'purged'] as const;
+export const recoveryPointStates = ['sealed', 'committed', 'discarded', 'unknown', 'undone', 'purged'] as const;
 export type RecoveryPointState = (typeof recoveryPointStates)[number];
 
 /**

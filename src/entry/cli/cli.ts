@@ -12,11 +12,12 @@ import { addHardenCommand } from './harden.ts';
 import { addLedgerCommand } from './ledger.ts';
 import { addLogCommand } from './log.ts';
 import { addPolicyCommand } from './policy.ts';
+import { addSnapshotsCommand } from './snapshots.ts';
 import { addUpCommand } from './up.ts';
 import { addVersionCommand } from './version.ts';
 
 const commands: readonly CommandMaker[] = [
-  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addHardenCommand, addVersionCommand,
+  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addSnapshotsCommand, addHardenCommand, addVersionCommand,
 ];
 
 const usageExitCode = 2;
@@ -31,6 +32,7 @@ Examples:
   backstop agents add reporting --database app  make an agent; its token is shown once
   backstop approvals list                       what waits for a person
   backstop log --follow                         the record, live
+  backstop snapshots list                       the recovery points that undo what was destroyed
   backstop harden --db URL                      print what makes the gateway the only way in
 
 Exit codes: 0 done, 2 usage or configuration, 3 port or data folder, 4 store or server, 5 broken record,

@@ -8,6 +8,7 @@ import type { startBackstop } from '../../app/backstop.ts';
 import type { openHardening } from '../../app/hardening.ts';
 import type { JudgingPlace } from '../../app/judging-place.ts';
 import type { openMemory } from '../../app/memory.ts';
+import type { openPurging, openSnapshots } from '../../app/snapshots.ts';
 
 export interface CliDeps {
   readonly version: string;
@@ -15,6 +16,8 @@ export interface CliDeps {
   readonly self: string;
   /** Resolves when it is written; waits while the reader is slower. */
   readonly print: (text: string) => Promise<void>;
+  /** The same for what is no text. */
+  readonly printBytes: (bytes: Buffer) => Promise<void>;
   /** For people, beside the output: progress, and what went wrong. A line each. */
   readonly tell: (text: string) => void;
   readonly input: NodeJS.ReadableStream;
@@ -24,6 +27,8 @@ export interface CliDeps {
   readonly onHangup: (listener: () => void) => void;
   readonly now: () => Date;
   readonly openMemory: typeof openMemory;
+  readonly openSnapshots: typeof openSnapshots;
+  readonly openPurging: typeof openPurging;
   readonly startBackstop: typeof startBackstop;
   /** Of a shipped policy by its name, or of a file. Throws Failure `policy_invalid`. */
   readonly policyText: (nameOrPath: string) => Promise<{ readonly text: string; readonly shownAs: string }>;

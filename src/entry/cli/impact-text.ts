@@ -70,7 +70,7 @@ function moreText(count: number): readonly string[] { return count > 0 ? [`and $
 
 const units = ['bytes', 'kB', 'MB', 'GB', 'TB'] as const;
 
-function sizeText(bytes: number): string {
+export function sizeText(bytes: number): string {
   const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10));
   return `${Math.round(bytes / 1024 ** power)} ${units[power] ?? 'bytes'}`;
 }

@@ -25,6 +25,12 @@ export function withStore(command: Command): Command {
   return withConfigFile(command);
 }
 
+/** For commands that read recovery points too. */
+export function withRecovery(command: Command): Command {
+  for (const name of ['recovery.storage', 'recovery.region', 'recovery.identities'] as const) command.option(`--${settings[name].flag} <${settings[name].takes}>`, settings[name].what);
+  return withStore(command);
+}
+
 export function withJson(command: Command, what = 'print JSON'): Command {
   return command.option('--json', what);
 }

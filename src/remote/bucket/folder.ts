@@ -18,7 +18,8 @@ const unfinished = 'unfinished';
 export async function openFolderBucket(folder: string, { isThere = false }: { readonly isThere?: boolean } = {}): Promise<Bucket> {
   const inFolder = <T>(work: () => Promise<T>): Promise<T> => work().catch((error: unknown) => { throw asBucketFailure(error, folder); });
   await inFolder(async () => {
-    if (isThere) await access(join(folder, 'packs'));
+    // A copy of one, on a medium that cannot be written, can be read too.
+    if (isThere) return access(join(folder, 'packs'));
     for (const part of [unfinished, ...objectKinds]) await mkdir(join(folder, part), { recursive: true, mode: folderMode });
     await syncFolder(folder);
   });

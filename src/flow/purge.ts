@@ -154,7 +154,7 @@ export interface Orphans {
 }
 
 /** Longer than a capture may take, so that what is about to be named is never taken for an orphan. */
-export const orphanHoursMin = 24;
+const orphanHoursMin = 24;
 const orphansAtOnce = 100_000;
 const askedAtOnce = 500;
 

@@ -25,6 +25,7 @@ import { createMeasurer, type Measurer } from '../remote/postgres/measure.ts';
 import { createBudgets, type Budgets } from '../store/budgets.ts';
 import { sharedSecret } from '../store/shared-secrets.ts';
 import type { Address } from './backstop.ts';
+import { captureOn } from './captures.ts';
 import { limitsOf, tlsOf } from './gateway-options.ts';
 import { parserFor } from './judging-place.ts';
 import type { Memory } from './memory.ts';
@@ -67,7 +68,7 @@ export async function serve(config: Config, log: Log, serving: Serving, started:
   started.push(() => budgets.close());
   const storage = await watchStorage(config.recovery, log, started);
   const protector = await openProtector(config.recovery, storage, memory.recoveryPoints, (point, seconds) => { gateway.metrics.observeSeal(point, seconds); });
-  const gateway = createGatewayWithMetrics(config, log, { ...serving, policy, budgets, catalogs, measurer, mockSecret, storage });
+  const gateway = createGatewayWithMetrics(config, log, { ...serving, policy, budgets, catalogs, measurer, mockSecret, storage, protector });
   const address = await gateway.entry.listen();
   started.push(() => gateway.entry.close());
   const watch = watchPolicy(config.policy, { since, onChange: (isUnchanged) => policy.reload('file', isUnchanged) });
@@ -87,9 +88,9 @@ function createCatalogs(target: LinkTarget, log: Log): CatalogCache {
   });
 }
 
-interface GatewayParts extends Serving { readonly policy: PolicyInForce; readonly budgets: Budgets; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer; readonly storage: WatchedBucket }
+interface GatewayParts extends Serving { readonly policy: PolicyInForce; readonly budgets: Budgets; readonly catalogs: CatalogCache; readonly measurer: Measurer; readonly mockSecret: Buffer; readonly storage: WatchedBucket; readonly protector: Protector }
 
-function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, memory, target, catalogs, measurer, mockSecret, fellows, storage }: GatewayParts): { readonly entry: Gateway; readonly metrics: Metrics } {
+function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, memory, target, catalogs, measurer, mockSecret, fellows, storage, protector }: GatewayParts): { readonly entry: Gateway; readonly metrics: Metrics } {
   let holds = 0;
   const metrics = createMetrics({
     sessions: () => entry.clients, holds: () => holds,
@@ -107,7 +108,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, m
     host: config.gateway.host, port: config.gateway.port, tls: tlsOf(config), limits: limitsOf(config.gateway.limits), identities: memory.identities, ledger: memory.ledger, guard, catalogs, measure: measurer.measure,
     core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
-    mockSecret, ...(fellows === undefined ? {} : { fellows }),
+    mockSecret, protection: { protector, capture: captureOn }, ...(fellows === undefined ? {} : { fellows }),
     newId: (prefix) => sortableId(prefix, ids), clock: systemClock, log,
   });
   return { entry, metrics };

@@ -23,6 +23,7 @@ import { comparedAgainMs } from './limits.ts';
 import { firstUserOid } from './oid-names.ts';
 import { errorOf, holdNotice, ownErrors } from './refuse.ts';
 import { changesRowsOnly, mayCommit, TransactionDebts, type Block } from './transaction-debts.ts';
+import { UnitRecovery } from './unit-recovery.ts';
 import { WrittenTables } from './written-tables.ts';
 
 /** One Query, one Execute or one FunctionCall, ready to be judged. */
@@ -264,12 +265,14 @@ export class Admission {
 
   #unit(candidate: Candidate, action: SqlAction, risk: Risk, permitted: Permitted): Unit {
     let isSettled = false;
+    const recovery = permitted.coverage === undefined ? undefined : new UnitRecovery(permitted.coverage, action.redacted);
     return {
-      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling: permitted.ceiling, ran: permitted.ran,
+      actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling: permitted.ceiling, recovery, ran: permitted.ran,
       mayEndTransaction: this.#context.judgements.mayEndTransaction(candidate.statements, candidate.setting),
       settle: (outcome) => {
         if (isSettled) return;
         isSettled = true;
+        recovery?.settled(outcome);
         void Promise.resolve(permitted.settle(outcome)).catch(this.#hooks.onFault);
       },
     };

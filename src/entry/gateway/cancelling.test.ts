@@ -3,14 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLog } from '../../lib/log.ts';
 import { Cancelling } from './cancelling.ts';
-import type { Unit } from './fate.ts';
 
-interface Scene { isUnderWay: boolean; isAsking: boolean; isOwnCall: boolean; running: Unit | undefined; stopped: number; readonly acted: (() => void)[]; sent: number }
-
-const unit: Unit = { actionId: 'act_1', statements: [], source: '', isSafe: true, settle: () => undefined };
+interface Scene { isUnderWay: boolean; isAsking: boolean; isOwnCall: boolean; isCancellable: boolean; stopped: number; readonly acted: (() => void)[]; sent: number }
 
 function begin(given: Partial<Scene>): { readonly scene: Scene; readonly cancelling: Cancelling } {
-  const scene: Scene = { isUnderWay: false, isAsking: false, isOwnCall: false, running: undefined, stopped: 0, acted: [], sent: 0, ...given };
+  const scene: Scene = { isUnderWay: false, isAsking: false, isOwnCall: false, isCancellable: false, stopped: 0, acted: [], sent: 0, ...given };
   const cancelling = new Cancelling({
     link: { get isAsking() { return scene.isAsking; }, cancel: () => new Promise((resolve) => { scene.acted.push(resolve); }) },
     replies: scene, judging: { get isUnderWay() { return scene.isUnderWay; }, stop: () => { scene.stopped += 1; } },
@@ -24,13 +21,13 @@ const turn = (): Promise<void> => new Promise((resolve) => { setImmediate(resolv
 test('of nothing is forgotten', () => {
   const { scene, cancelling } = begin({});
   cancelling.request();
-  scene.running = unit;
+  scene.isCancellable = true;
   cancelling.answered();
   assert.deepEqual([scene.acted.length, scene.stopped, cancelling.isSending], [0, 0, false]);
 });
 
 test('of what runs is sent once, and is over when the server has acted', async () => {
-  const { scene, cancelling } = begin({ running: unit });
+  const { scene, cancelling } = begin({ isCancellable: true });
   cancelling.request();
   cancelling.request();
   assert.deepEqual([scene.acted.length, cancelling.isSending, scene.sent], [1, true, 0]);
@@ -40,7 +37,7 @@ test('of what runs is sent once, and is over when the server has acted', async (
 });
 
 test('of a call of our own waits for the client\'s statement behind it, and is forgotten if there is none', () => {
-  const { scene, cancelling } = begin({ isOwnCall: true, running: unit });
+  const { scene, cancelling } = begin({ isOwnCall: true, isCancellable: true });
   cancelling.request();
   cancelling.answered();
   assert.equal(scene.acted.length, 0);

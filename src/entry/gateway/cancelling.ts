@@ -12,7 +12,7 @@ import type { Replies } from './replies.ts';
 
 export interface CancellingDeps {
   readonly link: Pick<Link, 'cancel' | 'isAsking'>;
-  readonly replies: Pick<Replies, 'isOwnCall' | 'running'>;
+  readonly replies: Pick<Replies, 'isOwnCall' | 'isCancellable'>;
   readonly judging: Pick<Judging, 'isUnderWay' | 'stop'>;
   readonly log: Log;
   /** The server has acted on it: the session goes on. */
@@ -22,14 +22,17 @@ export interface CancellingDeps {
 export class Cancelling {
   readonly #deps: CancellingDeps;
   #isDue = false;
-  #isSending = false;
+  #sending: Promise<void> | undefined;
 
   constructor(deps: CancellingDeps) {
     this.#deps = deps;
   }
 
   /** Nothing new may be written. */
-  get isSending(): boolean { return this.#isSending; }
+  get isSending(): boolean { return this.#sending !== undefined; }
+
+  /** Resolves once no request is on its way to the server. */
+  get sent(): Promise<void> { return this.#sending ?? Promise.resolve(); }
 
   request(): void {
     const { judging, link, replies } = this.#deps;
@@ -38,7 +41,7 @@ export class Cancelling {
       // It has to be answered before the client can be.
       if (link.isAsking) this.#send();
     } else if (replies.isOwnCall) this.#isDue = true;
-    else if (replies.running !== undefined) this.#send();
+    else if (replies.isCancellable) this.#send();
   }
 
   /** Replies were read, perhaps the last one to a call of our own. */
@@ -49,13 +52,12 @@ export class Cancelling {
   }
 
   #send(): void {
-    if (this.#isSending) return;
-    this.#isSending = true;
+    if (this.#sending !== undefined) return;
     const { link, log, onSent } = this.#deps;
-    void link.cancel()
+    this.#sending = link.cancel()
       .catch((error: unknown) => { log.warn({ error }, 'a cancel did not reach the database server'); })
       .finally(() => {
-        this.#isSending = false;
+        this.#sending = undefined;
         onSent();
       });
   }

@@ -5,6 +5,9 @@
 import type { Actor } from '../../core/actor.ts';
 import type { Impact } from '../../core/impact.ts';
 import type { Guard } from '../../flow/guard.ts';
+import type { Protector, RecoveryDraft } from '../../flow/protect.ts';
+import type { Capture, CapturePlan } from '../../remote/postgres/capture/capture.ts';
+import type { Link } from '../../remote/postgres/link.ts';
 import type { ServerCatalogs } from '../../remote/postgres/catalog-cache.ts';
 import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { OidNames } from './oid-names.ts';
@@ -18,6 +21,13 @@ import type { Unit } from './fate.ts';
 
 /** Catalog snapshots of the session's own server, by database, as fresh as asked for. */
 export type Catalogs = ServerCatalogs;
+
+/** What takes recovery points. */
+export interface Protection {
+  readonly protector: Protector;
+  /** How what is covered so is captured on a link. */
+  readonly capture: (link: Link, plan: CapturePlan, draft: Pick<RecoveryDraft, 'rows'>) => Capture;
+}
 
 export interface SessionContext {
   readonly actor: Actor;
@@ -36,6 +46,8 @@ export interface SessionContext {
   readonly judging: Judging;
   /** Counts on another connection to the same server what a statement of this session would change. Never rejects. */
   readonly measure: (request: Omit<MeasureRequest, 'address' | 'database' | 'processId'>) => Promise<Impact>;
+  /** undefined: nothing that needs a recovery point can run. */
+  readonly protection: Protection | undefined;
   readonly registry: Registry<Unit>;
   readonly state: SessionState;
   readonly lock: ReadOnlyLock;

@@ -22,7 +22,7 @@ import { cutPlan, type Plan } from './plan.ts';
 import { namedBefore, PlannedNames } from './planned-names.ts';
 import { ownErrors, refusalOf, SyntaxRefusal } from './refuse.ts';
 import { nothingToUndo, type Portal, type Prepared, type Undo } from './registry.ts';
-import type { Expected } from './replies.ts';
+import type { Expected } from './expected.ts';
 import { runsUnreadCode } from './session-state.ts';
 
 /** A message that may go on, or the error in its place. */

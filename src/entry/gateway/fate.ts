@@ -11,6 +11,7 @@ import type { Statement } from '../../core/sql/statement.ts';
 import type { CommandTag } from '../../lib/pgwire/backend-decode.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import { openUnitsMax, savepointsMax } from './limits.ts';
+import type { UnitRecovery } from './unit-recovery.ts';
 
 export interface Unit {
   readonly actionId: string;
@@ -22,6 +23,8 @@ export interface Unit {
   readonly ceiling?: Ceiling | undefined;
   /** A DO or CALL whose code may end its transaction, where it is in no block. */
   readonly mayEndTransaction?: boolean | undefined;
+  /** It may last only with a recovery point; see protected-run.ts. */
+  readonly recovery?: UnitRecovery | undefined;
   readonly settle: (outcome: Outcome) => void;
   /** One of its statements has run, whatever becomes of its transaction. */
   readonly ran?: ((rows: number | null) => void) | undefined;

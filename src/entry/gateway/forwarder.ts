@@ -9,18 +9,22 @@ import type { Link } from '../../remote/postgres/link.ts';
 import { Bug } from '../../lib/assert.ts';
 import { joinFrames } from './batch.ts';
 import type { TransactionFate } from './fate.ts';
+import type { SessionContext } from './context.ts';
 import { MeasuredRun } from './measured-run.ts';
-import { lockedSetting, neededMode, type ReadOnlyLock, type Switch } from './read-only-lock.ts';
+import { ProtectedRun, type ProtectedSession } from './protected-run.ts';
+import { lockedSetting, neededMode, type Switch } from './read-only-lock.ts';
 import { failingExecute } from './refuse.ts';
-import { hide, type Replies } from './replies.ts';
+import { hide } from './expected.ts';
+import type { Replies } from './replies.ts';
+import type { WithheldReplies } from './withheld-replies.ts';
 import type { Work } from './work.ts';
 
 export interface ForwarderDeps {
-  readonly link: Pick<Link, 'write'>;
+  readonly link: Link;
+  readonly context: SessionContext;
   readonly replies: Replies;
-  readonly lock: ReadOnlyLock;
   readonly fate: TransactionFate;
-  readonly nowMs: () => number;
+  readonly session: ProtectedSession;
   /** The link took more than it can send; `drained` ends that. */
   readonly onFull: () => void;
 }
@@ -32,12 +36,17 @@ const noBytes = Buffer.alloc(0);
 export class Forwarder {
   readonly #deps: ForwarderDeps;
   readonly #measured: MeasuredRun;
+  readonly #protected: ProtectedRun;
   #isFull = false;
 
   constructor(deps: ForwarderDeps) {
     this.#deps = deps;
-    const { replies, fate, nowMs } = deps;
-    this.#measured = new MeasuredRun({ replies, fate, nowMs, write: (bytes) => { this.write(bytes); }, forward: (work) => { this.#send(work, noBytes); } });
+    const { link, context, replies, fate, session } = deps;
+    const write = (bytes: Buffer): void => { this.write(bytes); };
+    this.#measured = new MeasuredRun({ replies, fate, nowMs: context.nowMs, write, forward: (work) => { this.#send(work, noBytes); } });
+    this.#protected = new ProtectedRun({
+      link, context, replies, fate, session, write, perform: (work) => { this.#perform(work, noBytes); }, forward: (work) => { this.forward(work); },
+    });
   }
 
   get isFull(): boolean { return this.#isFull; }
@@ -50,14 +59,21 @@ export class Forwarder {
   }
 
   forward(work: Work): void {
-    const { lock } = this.#deps;
+    const { context: { lock } } = this.#deps;
     const before = this.#before(work);
     for (const expected of work.plan.expected) if ('unit' in expected) for (const statement of expected.unit.statements) lock.follow(statement);
+    if (!this.#protected.take(work, before)) this.#perform(work, before);
+  }
+
+  /** Of a protected batch the client is not told everything yet. */
+  get withheld(): WithheldReplies | undefined { return this.#protected.withheld; }
+
+  #perform(work: Work, before: Buffer): void {
     if (!this.#measured.take(work, before)) this.#send(work, before);
   }
 
   #before(work: Work): Buffer {
-    const { lock, replies } = this.#deps;
+    const { context: { lock }, replies } = this.#deps;
     if (this.isServerIdle) return this.#expectSwitch(lock.switchFor(neededMode(work)));
     // A Flush behind Parse: its transaction holds nothing, so it ends where it stands in the wrong mode.
     const canEnd = replies.status === 'idle' && replies.implicit.isEmpty && !replies.isSkipping;
@@ -86,7 +102,7 @@ export class Forwarder {
   /** It runs as long as the one before the client's own messages; nothing of its answer is for the client. */
   #expectSwitch(change: Switch | undefined): Buffer {
     if (change === undefined) return noBytes;
-    const { replies, lock } = this.#deps;
+    const { replies, context: { lock } } = this.#deps;
     replies.expect({
       kind: 'own-call', setting: lockedSetting, isShown: (value) => lock.reported(value, change),
       onAnswer: (value) => {
@@ -99,7 +115,7 @@ export class Forwarder {
   }
 
   /** All replies to what was forwarded are here. True: more was written because of them, so the batch is not over. */
-  continue(): boolean { return this.#measured.continue(); }
+  continue(): boolean { return this.#measured.continue() || this.#protected.continue(); }
 
   flush(): void { this.write(flushMessage); }
 

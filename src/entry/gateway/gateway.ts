@@ -22,7 +22,7 @@ import type { Ledger } from '../../store/ledger.ts';
 import { recordArrivals, type Arrivals } from './arrivals.ts';
 import { CancelKeys, type CancelKey, type CancelPlace } from './cancel.ts';
 import type { Guard } from '../../flow/guard.ts';
-import type { Catalogs, SessionContext } from './context.ts';
+import type { Catalogs, Protection, SessionContext } from './context.ts';
 import type { Unit } from './fate.ts';
 import { endLargest } from './hoarding.ts';
 import { Judgements, type JudgementCore } from './judgements.ts';
@@ -53,6 +53,7 @@ export interface GatewayDeps {
   readonly guard: Guard;
   readonly catalogs: Pick<CatalogCache, 'of'>;
   readonly measure: Measure;
+  readonly protection?: Protection;
   readonly core: JudgementCore;
   connect(options: { readonly database: string; readonly parameters: ReadonlyMap<string, string> }): Promise<Link>;
   /** Throws Failure upstream_unsupported for a major without a parser. */
@@ -307,7 +308,7 @@ class PostgresGateway implements Gateway {
     const state = new SessionState(registry, '', this.#deps.core.nextSession, limits);
     return {
       actor: { kind: 'agent', name: entered.agent.name }, sessionId: newId('ses'), database: entered.database, serverEncoding: link.parameters.get('server_encoding') ?? '',
-      guard, catalogs, oids, judgements: await this.#judgementsFor(link.serverMajor), judging: new Judging(), registry,
+      guard, catalogs, oids, protection: this.#deps.protection, judgements: await this.#judgementsFor(link.serverMajor), judging: new Judging(), registry,
       measure: (request) => measure({ ...request, database: entered.database, address: link.address, processId: link.processId }),
       state, ownCatalog: new TransactionCatalog({ link, state, inside: catalogs.inside, nowMs: () => clock.monotonicMs() }), lock: await closeLock(link), newActionId: () => newId('act'), nowMs: () => clock.monotonicMs(),
     };

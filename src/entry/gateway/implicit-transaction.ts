@@ -6,7 +6,7 @@
  */
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import type { Statement } from '../../core/sql/statement.ts';
-import type { Expected } from './replies.ts';
+import type { Expected } from './expected.ts';
 
 const withoutTrace: ReadonlySet<Expected['kind']> = new Set(['parse', 'describe', 'close', 'sync', 'own-call']);
 

@@ -1,6 +1,6 @@
 /**
- * Judging: the judgement of one batch for as long as it has to wait, for the catalog, the server or a person. A cancel
- * request, or the end of the client or of its server, stops it; what of the batch is not judged by then is refused. Answers
+ * Judging: the judgement of one batch for as long as it has to wait, for the catalog, the server or a person; and what is
+ * kept of it before it runs and before it may commit (protected-run.ts), for which all of this holds too. A cancel request, or the end of the client or of its server, stops it; what of the batch is not judged by then is refused. Answers
  * that come over connections of our own are not waited for any longer. A question on the client's own link still is,
  * because nothing else may be written there before its answer has come.
  */
@@ -24,7 +24,8 @@ export class Judging {
     try {
       await work;
     } finally {
-      this.#work = this.#stop = undefined;
+      // What was begun meanwhile goes on, and with it what has stopped both.
+      if (this.#work === work) this.#work = this.#stop = undefined;
     }
   }
 

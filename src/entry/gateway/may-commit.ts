@@ -3,7 +3,7 @@
  * between an outcome that is known and one that is not.
  */
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
-import type { Expected } from './replies.ts';
+import type { Expected } from './expected.ts';
 
 /** `status`: before the first of them. */
 export function mayCommit(expected: readonly Expected[], status: TransactionStatus): boolean {

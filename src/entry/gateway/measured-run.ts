@@ -20,8 +20,10 @@ import type { Frame } from '../../lib/pgwire/frame-reader.ts';
 import { joinFrames } from './batch.ts';
 import type { TransactionFate, Unit } from './fate.ts';
 import { beginSql, commitMessage, flushMessage, ownStatements, rollbackMessage, syncMessage } from './own-messages.ts';
+import { takeBack } from './plan.ts';
 import { errorOf } from './refuse.ts';
-import { hide, pass, type Expected, type Held, type Replies, type Seen } from './replies.ts';
+import { hide, pass, type Expected, type Held, type Seen } from './expected.ts';
+import type { Replies } from './replies.ts';
 import { onlySync, type Work } from './work.ts';
 
 export interface MeasuredRunDeps {
@@ -243,10 +245,7 @@ export class MeasuredRun {
   }
 
   #undoFrom(expected: readonly Expected[], at: number): void {
-    for (const behind of expected.slice(at).toReversed()) {
-      if ('undo' in behind) behind.undo();
-      if ('unit' in behind) this.#deps.fate.skipped(behind.unit);
-    }
+    takeBack(expected.slice(at), (unit) => { this.#deps.fate.skipped(unit); });
   }
 
   // Both.

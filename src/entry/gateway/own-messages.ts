@@ -17,6 +17,8 @@ export function ownStatements(sqls: readonly string[]): Buffer {
 
 export const beginSql = 'BEGIN';
 export const commitMessage: Buffer = encodeQuery('COMMIT');
+/** What was deferred shows before the end what it does. */
+export const constraintsMessage: Buffer = encodeQuery('SET CONSTRAINTS ALL IMMEDIATE');
 export const rollbackMessage: Buffer = encodeQuery('ROLLBACK');
 export const syncMessage: Buffer = encodeSync();
 export const flushMessage: Buffer = encodeFlush();

@@ -5,7 +5,7 @@
  */
 import type { Frame } from '../../lib/pgwire/frame-reader.ts';
 import type { Unit } from './fate.ts';
-import type { Expected } from './replies.ts';
+import type { Expected } from './expected.ts';
 
 export interface Plan {
   /** The client's own messages, in order. */
@@ -18,9 +18,14 @@ export interface Plan {
 
 /** Cuts a plan before message `at`, and takes back what stood behind: names are undone, permits settled as never used. */
 export function cutPlan(frames: readonly Frame[], expected: readonly Expected[], at: number, refusal: Buffer, skipped: (unit: Unit) => void): Plan {
-  for (const behind of expected.slice(at).toReversed()) {
+  takeBack(expected.slice(at), skipped);
+  return { frames: frames.slice(0, at), expected: expected.slice(0, at), refusal };
+}
+
+/** What will not be sent: what it was to do to names has not happened, and its permits were never used. */
+export function takeBack(expected: readonly Expected[], skipped: (unit: Unit) => void): void {
+  for (const behind of expected.toReversed()) {
     if ('undo' in behind) behind.undo();
     if ('unit' in behind) skipped(behind.unit);
   }
-  return { frames: frames.slice(0, at), expected: expected.slice(0, at), refusal };
 }

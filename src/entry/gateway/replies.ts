@@ -5,60 +5,18 @@
  *
  *   Query: [query] … Z     extended: [parse, bind, describe, execute, …, sync] … Z     a refusal: [refusal, sync]
  *   a FunctionCall of our own before any of them: [own-call] … Z, of which the client sees nothing
- *   around what is held to a ceiling: [own-batch, query] … Z, [own-query] … Z; see measured-run.ts
+ *   around what is held to a ceiling: [own-batch, query] … Z, [own-query] … Z; see measured-run.ts and protected-run.ts
  */
-import type { Risk } from '../../core/risk.ts';
 import { Bug } from '../../lib/assert.ts';
 import { decodeCommandComplete, decodeDataRow, decodeFunctionCallResponse, decodeParameterStatus, decodeReadyForQuery, type CommandTag } from '../../lib/pgwire/backend-decode.ts';
 import type { TransactionStatus } from '../../lib/pgwire/backend-encode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
-import type { Candidate } from './admission.ts';
+import { hide, pass, type Expected, type Seen } from './expected.ts';
 import type { TransactionFate, TransactionEnd, Unit } from './fate.ts';
 import { ImplicitTransaction } from './implicit-transaction.ts';
 import { mayCommit } from './may-commit.ts';
-import type { Undo } from './registry.ts';
 import type { Statement } from '../../core/sql/statement.ts';
-
-/** Whoever holds a statement to its ceiling is told how it ran, and says what the client gets in place of the message. */
-export interface Held {
-  /** CommandComplete; `message` is the whole of it. */
-  readonly ran: (tag: CommandTag, message: Buffer) => Seen;
-  /** It has run and holds back rows that the client has not asked for. */
-  readonly suspended: (message: Buffer) => Seen;
-  /** FunctionCallResponse; `message` is the whole of it. */
-  readonly called: (message: Buffer) => Seen;
-  readonly failed: () => void;
-  /** The ReadyForQuery of a simple Query or FunctionCall. */
-  readonly ready: (status: TransactionStatus) => Seen;
-}
-
-/** What was judged; absent where an Execute goes on with a portal that it had stopped in. */
-export interface Part { readonly candidate: Candidate; readonly risk: Risk }
-
-export type Expected =
-  | { readonly kind: 'parse' | 'bind' | 'close'; readonly undo: Undo }
-  | { readonly kind: 'describe' }
-  | { readonly kind: 'execute'; readonly unit: Unit; readonly undo: Undo; readonly part: Part | undefined; readonly held?: Held | undefined; /** As asked for; a portal that stops there has sent so many. */ readonly rowsMax?: number }
-  | { readonly kind: 'query' | 'function-call'; readonly unit: Unit; readonly part: Part | undefined; readonly held?: Held | undefined }
-  /**
-   * A FunctionCall of our own in front of the client's messages, while no transaction is open: nothing that answers it is
-   * shown, and its end is no transaction's end. `isShown` decides on each report of the setting that it changes;
-   * `onAnswer` is given what it returned as text, undefined when it failed.
-   */
-  | {
-    readonly kind: 'own-call'; readonly setting: string; readonly isShown: (value: string) => boolean; readonly onAnswer: (value: string | null | undefined) => void;
-  }
-  /**
-   * Statements of our own inside the client's transaction, each parsed, executed and closed under a name; nothing of it is
-   * shown. `onAnswer` is given the last value that they returned, undefined when one failed, and says what the client gets.
-   */
-  | { readonly kind: 'own-batch'; readonly statements: number; readonly hasSync: boolean; readonly onAnswer: (value: string | null | undefined) => Seen }
-  /** COMMIT or ROLLBACK of our own: its error is the client's, its tag is not. */
-  | { readonly kind: 'own-query'; readonly commits: boolean; readonly onAnswer: (succeeded: boolean, status: TransactionStatus) => Seen }
-  /** Our own message that must fail; `error` goes to the client in place of what the server says. */
-  | { readonly kind: 'refusal'; readonly error: Buffer }
-  | { readonly kind: 'sync' };
 
 export interface ReplyEvents {
   /** A statement of a simple Query has run. What an Execute does to names was applied when it was judged. */
@@ -81,11 +39,6 @@ export const watchedReplies: readonly number[] = [
   backendType.parameterStatus, backendType.parseComplete, backendType.portalSuspended, backendType.readyForQuery,
   backendType.rowDescription,
 ];
-
-/** What the client gets in place of the message; undefined: the message itself. */
-export type Seen = Buffer | undefined;
-export const pass = undefined;
-export const hide: Buffer = Buffer.alloc(0);
 
 type OwnBatch = Extract<Expected, { readonly kind: 'own-batch' }>;
 type Running = Extract<Expected, { readonly unit: Unit }>;
@@ -126,7 +79,15 @@ export class Replies {
   /** A call of our own runs now or next. */
   get isOwnCall(): boolean {
     const kind = this.#expected[0]?.kind;
-    return kind === 'own-call' || kind === 'own-batch' || kind === 'own-query';
+    return kind === 'own-call' || kind === 'own-batch' || (kind === 'own-query' && !this.#isClientsEnd);
+  }
+
+  /** What runs now is the client's, and so is a cancel that comes now. */
+  get isCancellable(): boolean { return this.running !== undefined || this.#isClientsEnd; }
+
+  get #isClientsEnd(): boolean {
+    const [head] = this.#expected;
+    return head?.kind === 'own-query' && head.isClients === true;
   }
 
   /** The unit that runs now or next. */
@@ -151,6 +112,14 @@ export class Replies {
     const seen = head?.kind === 'own-batch' ? this.#seeOwn(head, type, bytes.subarray(at, end)) : this.#see(type, bytes, at, end);
     this.#watchRows();
     return seen;
+  }
+
+  /** A transaction of our own was rolled back by a question of our own. */
+  rolledBack(): void {
+    this.#fate.transactionFailed();
+    this.#synced('idle');
+    const ended = this.#fate.ready('idle');
+    if (ended !== undefined) this.#events.onTransactionEnd(ended);
   }
 
   #sent({ kind }: Expected): void {

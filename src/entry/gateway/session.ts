@@ -22,6 +22,7 @@ import { firstType, type Batch } from './batch.ts';
 import { BatchJudge, type JudgeableBatch, type Judged } from './batch-judge.ts';
 import { BrokenCopy } from './broken-copy.ts';
 import { Cancelling } from './cancelling.ts';
+import { ClientOutput } from './client-output.ts';
 import type { SessionContext } from './context.ts';
 import { TransactionFate } from './fate.ts';
 import { Forwarder } from './forwarder.ts';
@@ -73,14 +74,14 @@ export class Session {
   #hasSyncInCopy = false;
   readonly #brokenCopy = new BrokenCopy();
   #onSettled: (() => void) | undefined;
-  /** While a chunk of the server's is read: what of it goes to the client. */
-  #gathered: Buffer[] | undefined;
+  readonly #output: ClientOutput;
   readonly #stall: Stall;
   readonly #startedMs: number;
   #hasSpoken = false;
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
+    this.#output = new ClientOutput(deps);
     this.#valueSettings = new Map([...deps.link.parameters].filter(([name]) => valueSettings.has(name)));
     const { registry, state, nowMs } = deps.context;
     this.#stall = new Stall(deps.stallMsMax);
@@ -115,12 +116,18 @@ export class Session {
     this.#judge = new BatchJudge({
       context: deps.context, link: deps.link, replies: this.#replies, admission: this.#admission, onSkipped: (unit) => { this.#fate.skipped(unit); },
     });
-    this.#forwarder = new Forwarder({ link: deps.link, replies: this.#replies, lock: deps.context.lock, fate: this.#fate, nowMs, onFull: () => { deps.socket.pause(); } });
+    this.#forwarder = new Forwarder({
+      link: deps.link, context: deps.context, replies: this.#replies, fate: this.#fate, onFull: () => { deps.socket.pause(); },
+      session: {
+        show: (bytes) => { this.#scanner.insert(bytes); }, isOver: () => this.#isOver || this.#isFatalSeen, cancelSent: () => this.#cancelling.sent,
+        onDone: () => { this.#pump(); }, onFault: (error) => { this.#fault(error); },
+      },
+    });
     this.#cancelling = new Cancelling({ link: deps.link, replies: this.#replies, judging: deps.context.judging, log: deps.log, onSent: () => { this.#pump(); } });
     this.#scanner = new FrameScanner({
       limits: serverLimits, watched: watchedReplies, counted: [backendType.dataRow, backendType.copyData], watchedBytesMax: watchedReplyBytesMax,
       onFrame: (type, bytes, start, end) => { this.#see(type, bytes, start + headerBytes, end); },
-      write: (bytes) => { this.#toClient(bytes); },
+      write: (bytes) => { if (!this.#isOver) this.#output.take(bytes); },
     });
   }
 
@@ -294,45 +301,24 @@ export class Session {
 
   /** Inside a message that is partly sent, an error would be read as the rest of it. */
   #sayLast(error: Buffer): void {
-    this.#release();
+    this.#output.release();
     if (this.#scanner.isMidMessage) this.#deps.socket.end();
     else this.#deps.socket.end(error);
   }
 
-  /** What came in one chunk goes on in one write: nearly always it is the chunk itself, for which corking costs too much. */
-  #toClient(bytes: Buffer): void {
-    if (this.#isOver) return;
-    if (this.#gathered === undefined) this.#write(bytes);
-    else this.#gathered.push(bytes);
-  }
-
-  #write(bytes: Buffer): void {
-    if (!this.#deps.socket.write(bytes)) this.#deps.link.pause();
-  }
-
-  #release(): void {
-    const pieces = this.#gathered ?? [];
-    this.#gathered = undefined;
-    const [first] = pieces;
-    if (first === undefined) return;
-    if (pieces.length === 1) return this.#write(first);
-    const { socket } = this.#deps;
-    socket.cork();
-    for (const piece of pieces) this.#write(piece);
-    socket.uncork();
-  }
-
   #fromServer(chunk: Buffer): void {
-    this.#gathered = [];
+    this.#output.gather();
     try {
       this.#scanner.push(chunk);
-      this.#release();
+      this.#output.release();
     } catch (error) {
       this.#fault(error);
     }
+    const { isSettled } = this.#replies;
+    const goesOn = isSettled && this.#forwarder.continue();
+    // A cancel that waited is for what goes on because of it.
     this.#cancelling.answered();
-    if (!this.#replies.isSettled && !this.#replies.isCopyIn) return;
-    if (this.#replies.isSettled && this.#forwarder.continue()) return;
+    if (goesOn || (!isSettled && !this.#replies.isCopyIn)) return;
     if (this.#isOver) this.#onSettled?.();
     else this.#pump();
   }
@@ -342,8 +328,10 @@ export class Session {
     // A statement that fails at its last row has shown all others, and none of them is in a command tag.
     const rows = endsRows.has(type) ? this.#scanner.takeCount() : 0;
     if (rows > 0 && type === backendType.errorResponse) this.#replies.running?.ran?.(rows);
-    const seen = this.#replies.see(type, bytes, at, end);
-    const replacement = brokenEnd ?? seen;
+    const { withheld } = this.#forwarder;
+    const isOwn = withheld !== undefined && this.#replies.isOwnCall;
+    const seen = brokenEnd ?? this.#replies.see(type, bytes, at, end);
+    const replacement = withheld === undefined ? seen : withheld.see({ type, bytes, start: at - headerBytes, end, isOwn }, seen);
     if (replacement === undefined) return;
     if (replacement.length > 0) this.#scanner.insertBefore(replacement);
     this.#scanner.drop();
@@ -362,7 +350,7 @@ export class Session {
   /** The client is gone or has said goodbye: what runs for it is cancelled, and its outcome still awaited. */
   #clientGone(): void {
     if (this.#isOver) return;
-    this.#release();
+    this.#output.release();
     this.#isOver = true;
     this.#deps.context.judging.stop();
     this.#deps.socket.end();

@@ -3,8 +3,16 @@
  * capturing (transitions, rows, tables) is one of these; whoever performs the statement knows no more of it. Nothing may commit
  * after a capture that threw.
  */
+import type { Coverage } from '../../../core/recovery/coverage.ts';
 import type { CapturedContents } from '../../../flow/protect.ts';
 import type { CatalogQuery } from '../catalog.ts';
+
+/** What is to be captured, of all that runs in between. */
+export interface CapturePlan {
+  readonly coverage: Coverage;
+  /** In a transaction of the client's, begun before and ended later. */
+  readonly isInBlock: boolean;
+}
 
 export interface Capture {
   /** Takes its locks first and looks again behind them. Throws Failure where the promise does not hold, or ServerError. */

@@ -24,3 +24,46 @@ export interface RowConflict {
   readonly after: readonly (string | null)[] | null;
   readonly now: readonly (string | null)[] | null;
 }
+
+/** What becomes of one recovery point. */
+export interface UndonePoint {
+  readonly recoveryPointId: string;
+  /** All of them are undone together. */
+  readonly actionIds: readonly string[];
+  readonly agent: string;
+  /** ISO 8601, milliseconds, UTC. */
+  readonly createdAt: string;
+  /** Of its statements, redacted. */
+  readonly texts: readonly string[];
+  readonly changes: readonly TableChange[];
+  readonly conflicts: readonly RowConflict[];
+}
+
+export type OnConflict = 'refuse' | 'skip' | 'force';
+
+/** What is done with rows that are not as the action left them. */
+export interface UndoPolicy {
+  readonly onConflict: OnConflict;
+  /** Rows of which other columns were edited keep those edits. */
+  readonly merges: boolean;
+}
+
+export interface UndoReport {
+  readonly database: string;
+  /** In the order in which they are undone: newest first. */
+  readonly points: readonly UndonePoint[];
+  /** Rows that are, or would be, left as they are now. */
+  readonly rowsLeft: number;
+  /** Absent: nothing was changed, it was only looked at. */
+  readonly applied?: { readonly actionId: string; /** null: there was nothing to do. */ readonly recoveryPointId: string | null };
+}
+
+/** Rows that a policy leaves as they are now. */
+export function rowsLeft(changes: readonly TableChange[], { onConflict, merges }: UndoPolicy): number {
+  return changes.reduce((sum, change) => sum + change.blocked + (onConflict === 'force' ? 0 : change.conflict + (merges ? 0 : change.merge)), 0);
+}
+
+/** Rows that a policy changes. */
+export function rowsUndone(changes: readonly TableChange[], { onConflict, merges }: UndoPolicy): number {
+  return changes.reduce((sum, change) => sum + change.insert + change.delete + change['put-back'] + (merges || onConflict === 'force' ? change.merge : 0) + (onConflict === 'force' ? change.conflict : 0), 0);
+}

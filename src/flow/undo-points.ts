@@ -1,0 +1,58 @@
+/**
+ * Which recovery points an operator means: those of actions named by their ids, which may be shortened while they stay
+ * clear, or all of an agent or of a time. One that cannot be undone is told by name, with what became of it.
+ */
+import { Failure } from '../core/failure.ts';
+import type { RecoveryPointOnRecord, RecoveryPointState } from '../core/recovery/recovery-point.ts';
+import type { RecoveryPoints } from '../store/recovery-points.ts';
+
+export type Wanted =
+  | { readonly kind: 'ids'; /** `act_…` or `rp_…`, or how they begin. */ readonly ids: readonly string[] }
+  | { readonly kind: 'window'; readonly agent?: string; /** ISO 8601, milliseconds, UTC. */ readonly since?: string; readonly until?: string };
+
+const pageSize = 500;
+/** In one transaction. */
+const pointsMax = 1_000;
+const shortestId = 8;
+
+const why: Readonly<Record<Exclude<RecoveryPointState, 'committed'>, string>> = {
+  sealed: 'has not ended yet', unknown: 'ended in a way that nobody knows yet: whether it was committed is still to be asked of the server',
+  discarded: 'was rolled back, so there is nothing to undo', undone: 'was undone already', purged: 'is too old: what would undo it was purged',
+};
+
+/** Throws Failure `not_found`, `conflict`, `usage` or `too_large`. */
+export async function findPoints(points: Pick<RecoveryPoints, 'list'>, wanted: Wanted): Promise<readonly RecoveryPointOnRecord[]> {
+  if (wanted.kind === 'window') return inWindow(points, wanted);
+  const found = new Map<string, RecoveryPointOnRecord>();
+  for (const id of wanted.ids) {
+    const point = await named(points, id);
+    if (point.state !== 'committed') throw new Failure('conflict', `the action ${point.actions.join(', ')} ${why[point.state]}`);
+    found.set(point.id, point);
+  }
+  return [...found.values()];
+}
+
+async function inWindow(points: Pick<RecoveryPoints, 'list'>, { agent, since, until }: Extract<Wanted, { readonly kind: 'window' }>): Promise<readonly RecoveryPointOnRecord[]> {
+  const found = await points.list({ states: ['committed'], limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
+  if (found.length > pointsMax) throw new Failure('too_large', `more than ${pointsMax} recovery points are meant`, { hint: 'Undo the newest first: choose a shorter time with --since.' });
+  if (found.length === 0) throw new Failure('not_found', 'no action of then can be undone: nothing was captured, or all of it was undone or purged');
+  return found;
+}
+
+async function named(points: Pick<RecoveryPoints, 'list'>, id: string): Promise<RecoveryPointOnRecord> {
+  if (!/^(act|rp)_[0-9a-z]+$/.test(id)) throw new Failure('usage', `${id} is no id of an action`, { hint: 'Ids begin with act_ (an action, see `backstop log`) or rp_ (a recovery point).' });
+  if (id.length < shortestId) throw new Failure('usage', `${id} is too short: give at least ${shortestId} characters`);
+  const matching: { readonly name: string; readonly point: RecoveryPointOnRecord }[] = [];
+  for (let before: string | undefined; ;) {
+    const page = await points.list({ limit: pageSize, ...(before === undefined ? {} : { before }) });
+    for (const point of page) for (const name of [point.id, ...point.actions]) if (name.startsWith(id)) matching.push({ name, point });
+    const exact = matching.find(({ name }) => name === id);
+    if (exact !== undefined) return exact.point;
+    if (page.length < pageSize) break;
+    before = page.at(-1)?.id;
+  }
+  const [first] = matching;
+  if (first === undefined) throw new Failure('not_found', `nothing was captured by which ${id} could be undone`, { hint: '`backstop log` marks the actions that can be undone. What only reads or inserts is not captured.' });
+  if (new Set(matching.map(({ point }) => point.id)).size > 1) throw new Failure('usage', `${id} begins the ids of several actions: ${matching.slice(0, 5).map(({ name }) => name).join(', ')}`);
+  return first.point;
+}

@@ -13,6 +13,7 @@ import { livePlace, offlinePlace } from './app/judging-place.ts';
 import { openMemory } from './app/memory.ts';
 import { policyText } from './app/policy.ts';
 import { openPurging, openSnapshots } from './app/snapshots.ts';
+import { withUndo } from './app/undo.ts';
 import { runCli } from './entry/cli/cli.ts';
 
 const faultExitCode = 70;
@@ -31,7 +32,7 @@ process.stdout.on('error', () => undefined);
 try {
   process.exitCode = await runCli(process.argv.slice(2), {
     version: version(), self: self(), print, printBytes: print, tell: (text) => { process.stderr.write(`${text}\n`); },
-    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, openSnapshots, openPurging, openHardening, startBackstop: start, offlinePlace, livePlace, policyText,
+    input: process.stdin, interrupted, onHangup: (listener) => { hangup = listener; }, now: () => new Date(), openMemory, openSnapshots, openPurging, openHardening, startBackstop: start, offlinePlace, livePlace, policyText, withUndo,
   });
 } catch (error) {
   // The reader has seen enough, as in `backstop log | head`: that is no fault.

@@ -10,6 +10,7 @@ import { Readable } from 'node:stream';
 import { after, test } from 'node:test';
 import { startBackstop } from '../src/app/backstop.ts';
 import { openHardening } from '../src/app/hardening.ts';
+import { withUndo } from '../src/app/undo.ts';
 import { livePlace, offlinePlace } from '../src/app/judging-place.ts';
 import { openMemory } from '../src/app/memory.ts';
 import { policyText } from '../src/app/policy.ts';
@@ -26,7 +27,7 @@ async function backstop(...args: readonly string[]): Promise<{ readonly code: nu
   const code = await runCli(args, {
     version: '0', self: 'backstop', print: (text) => { out += text; return Promise.resolve(); }, printBytes: (bytes) => { out += bytes.toString(); return Promise.resolve(); }, tell: (text) => { err += `${text}\n`; },
     input: Readable.from([]), interrupted: () => Promise.resolve(), onHangup: () => undefined, now: () => new Date('2026-03-02T10:00:00Z'),
-    openMemory, openSnapshots, openPurging, openHardening, startBackstop, offlinePlace, livePlace, policyText,
+    openMemory, openSnapshots, openPurging, openHardening, startBackstop, offlinePlace, livePlace, policyText, withUndo,
   });
   return { code, out, err };
 }

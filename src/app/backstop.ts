@@ -15,6 +15,7 @@ import { loadFor, policyHealth } from './policy.ts';
 import { resolvePoints } from './protection.ts';
 import { serve } from './serve.ts';
 import { startWhole, type Started } from './start-whole.ts';
+import { undoOverHttp } from './undo.ts';
 import { findUpstream } from './upstream.ts';
 
 export interface Backstop {
@@ -53,11 +54,11 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   started.push(() => memory.close());
   await recordRun(memory, started);
 
-  const { target, ended } = await findUpstream(config, hooks, started);
+  const { target, url, ended } = await findUpstream(config, hooks, started);
   resolvePoints(memory, target, log, started);
   const { gateway, catalogs, policy, metrics, storage } = await serve(config, log, { memory, target }, started);
   const http = createHttp({
-    host: config.http.host, port: config.http.port, metrics, log,
+    host: config.http.host, port: config.http.port, metrics, log, undo: undoOverHttp(config, url, log),
     policy: () => policyHealth(policy, config),
     checks: {
       upstream: async () => { await catalogs.current(target.database, { fresh: true }); },

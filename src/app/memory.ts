@@ -9,7 +9,7 @@ import { answerApproval } from '../flow/answer-approval.ts';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { formatVerifier, makeVerifier, saltBytesDefault } from '../lib/pgwire/scram-verifier.ts';
-import { sortableId } from '../lib/sortable-id.ts';
+import { shortId, sortableId } from '../lib/sortable-id.ts';
 import { createApprovals, type Approvals } from '../store/approvals.ts';
 import { openDatabase, type StoreDatabase, type StorePlace } from '../store/database.ts';
 import { createIdentities, type Identities } from '../store/identities.ts';
@@ -34,6 +34,8 @@ export interface Memory {
 export interface MemoryOptions {
   /** Fail rather than make a new store. */
   readonly isThere?: boolean;
+  /** To issue permits for as long as one command takes. */
+  readonly isVisiting?: boolean;
   /** To serve from it, and so to issue permits: the data folder that was claimed for it, and what a log should say. */
   readonly serving?: { readonly dataDir: string; readonly onEvent: NonNullable<NodeDeps['onEvent']>; readonly isWorker?: boolean };
 }
@@ -49,9 +51,9 @@ export async function openMemory(place: StorePlace, options: MemoryOptions = {})
   }
 }
 
-async function remember(database: StoreDatabase, { serving }: MemoryOptions): Promise<Memory> {
+async function remember(database: StoreDatabase, { serving, isVisiting = false }: MemoryOptions): Promise<Memory> {
   const clock = systemClock;
-  const node = serving === undefined ? undefined : await enterNodes(database, clock, serving);
+  const node = serving === undefined ? (isVisiting ? await visitNodes(database, clock) : undefined) : await enterNodes(database, clock, serving);
   const ledger = createLedger({ database, clock, ...(node === undefined ? {} : { node }) });
   const approvals = createApprovals({ database, clock });
   const recoveryPoints = createRecoveryPoints({ database, ledger, clock });
@@ -77,6 +79,11 @@ async function enterNodes(database: StoreDatabase, clock: Clock, { dataDir, onEv
   const place = placeOf(dataDir);
   if (!isWorker) await settleTheLastRun(database, dataDir, onEvent);
   return joinNodes({ database, clock, newId: () => sortableId('nod', { nowMs: Date.now, randomBytes }), place, host: hostname(), pid: process.pid, onEvent });
+}
+
+/** No start of another process takes this one for the last run of its folder. */
+function visitNodes(database: StoreDatabase, clock: Clock): Promise<Node> {
+  return joinNodes({ database, clock, newId: () => sortableId('nod', { nowMs: Date.now, randomBytes }), place: shortId('plc', { randomBytes }, 20), host: hostname(), pid: process.pid });
 }
 
 /** What earlier runs from this folder left: they are dead, because whoever calls this has claimed it. */

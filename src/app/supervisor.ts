@@ -16,6 +16,7 @@ import { openMemory, recordRun, settleTheLastRun, settleWorker } from './memory.
 import { loadFor } from './policy.ts';
 import { resolvePoints } from './protection.ts';
 import { startWhole, type Started } from './start-whole.ts';
+import { undoOverHttp } from './undo.ts';
 import { checkReachable, findUpstream } from './upstream.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -43,7 +44,7 @@ async function startParts(config: Config, log: Log, hooks: StartHooks, started: 
   const gateway = await pool.start();
 
   const http = createHttp({
-    host: config.http.host, port: config.http.port, log,
+    host: config.http.host, port: config.http.port, log, undo: undoOverHttp(config, url, log),
     metrics: { contentType: addMetrics([]).contentType, text: async () => addMetrics(await pool.metrics()).text() },
     policy: () => policyOf(pool, { name: policyName, hash: '', since: '', environment: config.environment, refused: null }),
     checks: {

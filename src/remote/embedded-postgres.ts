@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Failure } from '../core/failure.ts';
 import type { Secret } from '../lib/secret.ts';
 import { findCluster } from './embedded-postgres/cluster.ts';
-import { demoDatabase, prepareDemo } from './embedded-postgres/demo.ts';
+import { demoDatabase, demoUpstream, prepareDemo } from './embedded-postgres/demo.ts';
 import { findPlace } from './embedded-postgres/place.ts';
 import { startPostmaster } from './embedded-postgres/postmaster.ts';
 import { newPrivateState, readPrivateState, writePrivateState } from './embedded-postgres/private-state.ts';
@@ -50,6 +50,13 @@ export async function startEmbeddedPostgres({ dataDir, onProgress }: EmbeddedPos
     await server.stop();
     throw error;
   }
+}
+
+/** Where the embedded server of that folder was reached last, as the gateway's own role. Throws Failure `config_invalid` where there is none. */
+export function embeddedUpstream(dataDir: string): Secret {
+  const state = readPrivateState(dataDir);
+  if (state !== undefined) return demoUpstream(state, state.port);
+  throw new Failure('config_invalid', 'no database server is named, and there is no embedded one in the data folder', { hint: 'Give the same --upstream (or BACKSTOP_UPSTREAM) and --data as `backstop up`.' });
 }
 
 function stateFor(dataDir: string, isClusterThere: boolean): PrivateState {

@@ -13,11 +13,12 @@ import { addLedgerCommand } from './ledger.ts';
 import { addLogCommand } from './log.ts';
 import { addPolicyCommand } from './policy.ts';
 import { addSnapshotsCommand } from './snapshots.ts';
+import { addUndoCommand } from './undo.ts';
 import { addUpCommand } from './up.ts';
 import { addVersionCommand } from './version.ts';
 
 const commands: readonly CommandMaker[] = [
-  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addSnapshotsCommand, addHardenCommand, addVersionCommand,
+  addUpCommand, addClassifyCommand, addPolicyCommand, addAgentsCommand, addApprovalsCommand, addLogCommand, addLedgerCommand, addUndoCommand, addSnapshotsCommand, addHardenCommand, addVersionCommand,
 ];
 
 const usageExitCode = 2;
@@ -33,6 +34,7 @@ Examples:
   backstop approvals list                       what waits for a person
   backstop log --follow                         the record, live
   backstop snapshots list                       the recovery points that undo what was destroyed
+  backstop undo ACTION                          show what an undo would change; --yes does it
   backstop harden --db URL                      print what makes the gateway the only way in
 
 Exit codes: 0 done, 2 usage or configuration, 3 port or data folder, 4 store or server, 5 broken record,

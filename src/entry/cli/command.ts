@@ -9,6 +9,7 @@ import type { openHardening } from '../../app/hardening.ts';
 import type { JudgingPlace } from '../../app/judging-place.ts';
 import type { openMemory } from '../../app/memory.ts';
 import type { openPurging, openSnapshots } from '../../app/snapshots.ts';
+import type { withUndo } from '../../app/undo.ts';
 
 export interface CliDeps {
   readonly version: string;
@@ -36,6 +37,8 @@ export interface CliDeps {
   readonly offlinePlace: (major: number) => Promise<JudgingPlace>;
   /** Reads who may do what in a database. Throws Failure. */
   readonly openHardening: typeof openHardening;
+  /** Opens what an undo needs for as long as the work takes. Throws Failure. */
+  readonly withUndo: typeof withUndo;
   /** Reads the catalog of that database, and nothing else there. Throws Failure. */
   readonly livePlace: (connectionString: string) => Promise<JudgingPlace>;
 }

@@ -43,8 +43,13 @@ test('what undoes a statement is named beside it', () => {
     pack: 'p', line: 'l', rows: 1, bytes: 10, xid: '731',
   }));
   const [line] = lines.add(entry({ kind: 'outcome', actionId: 'act_6', outcome: 'committed', rows: 1, sqlstate: null, durationUs: 1, note: null }));
-  assert.equal(line?.recoveryPointId, 'rp_1');
+  assert.ok(line !== undefined);
+  assert.deepEqual([line.recoveryPointId, lines.undoOf(line)], ['rp_1', 'can']);
   assert.deepEqual(lines.add(entry({ kind: 'recovery-point', change: 'undone', recoveryPointId: 'rp_1', actionIds: ['act_6'], by: 'olga', note: null })), []);
+  assert.equal(lines.undoOf(line), 'undone');
+  lines.add(entry({ kind: 'recovery-point', change: 'committed', recoveryPointId: 'rp_1', actionIds: ['act_6'], by: 'backstop', note: 'its undo was undone' }));
+  assert.equal(lines.undoOf(line), 'can');
+  assert.equal(lines.undoOf({ ...line, recoveryPointId: null }), '');
 });
 
 test('reads of a batch come one by one, each with its agent, its text and its time', () => {

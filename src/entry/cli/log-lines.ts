@@ -31,6 +31,8 @@ export interface LogLine {
 
 export class LogLines {
   readonly #open = new Map<string, LogLine>();
+  /** What became of recovery points after they were sealed. */
+  readonly #changed = new Map<string, RecoveryPointBody['change']>();
 
   /** The lines that this entry completes. */
   add(entry: StoredEntry): readonly LogLine[] {
@@ -46,6 +48,14 @@ export class LogLines {
 
   /** Permitted, and not settled yet. */
   open(): readonly LogLine[] { return [...this.#open.values()]; }
+
+  /** As far as entries were given: `can`, `undone`, `purged`, or nothing where there is nothing to undo. */
+  undoOf({ recoveryPointId, outcome }: LogLine): string {
+    if (recoveryPointId === null) return '';
+    const change = this.#changed.get(recoveryPointId);
+    if (change === 'undone' || change === 'purged') return change;
+    return outcome === 'committed' || change === 'committed' ? 'can' : '';
+  }
 
   #verdict({ at, seq }: StoredEntry, body: VerdictBody): readonly LogLine[] {
     const { actionId, agent, database, level, decision, wouldBe, reasons, approvalId, override, text } = body;
@@ -66,7 +76,10 @@ export class LogLines {
 
   /** It is sealed before its transaction can have an outcome. */
   #recoveryPoint({ change, actionIds, recoveryPointId }: SealedBody | RecoveryPointBody): readonly LogLine[] {
-    if (change !== 'sealed') return [];
+    if (change !== 'sealed') {
+      this.#changed.set(recoveryPointId, change);
+      return [];
+    }
     for (const actionId of actionIds) {
       const line = this.#open.get(actionId);
       if (line !== undefined) this.#open.set(actionId, { ...line, recoveryPointId });

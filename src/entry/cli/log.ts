@@ -38,8 +38,8 @@ Examples:
       }
       const wanted: Wanted = { isWanted, limit: wholeNumber(String(limit ?? limitDefault), '--limit', 0, linesMax) };
       const { lines, past, seq } = await readPast(memory, wanted, !isFollowing);
-      await deps.print(isJson ? jsonText(past) : pastText(past, isFollowing));
-      if (isFollowing) await follow(deps, memory, { lines, seq, wanted, show: isJson ? jsonText : liveText });
+      await deps.print(isJson ? jsonText(past) : pastText(past, lines, isFollowing));
+      if (isFollowing) await follow(deps, memory, { lines, seq, wanted, show: isJson ? jsonText : (shown) => liveText(shown, lines) });
     }));
 };
 
@@ -91,18 +91,18 @@ function jsonText(lines: readonly LogLine[]): string {
   return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
 }
 
-const headings = ['TIME', 'ACTION', 'AGENT', 'LEVEL', 'VERDICT', 'OUTCOME', 'ROWS', 'STATEMENT'];
+const headings = ['TIME', 'ACTION', 'AGENT', 'LEVEL', 'VERDICT', 'OUTCOME', 'ROWS', 'UNDO', 'STATEMENT'];
 
-function pastText(lines: readonly LogLine[], isFollowing: boolean): string {
+function pastText(lines: readonly LogLine[], known: LogLines, isFollowing: boolean): string {
   if (lines.length === 0 && !isFollowing) return 'No statement is on record.\n';
-  return isFollowing ? liveText(lines) : columns([headings, ...lines.map(cells)]);
+  return isFollowing ? liveText(lines, known) : columns([headings, ...lines.map((line) => cells(line, known))]);
 }
 
 /** Lines that come one by one cannot wait to learn the widths of later ones. */
-function liveText(lines: readonly LogLine[]): string {
+function liveText(lines: readonly LogLine[], known: LogLines): string {
   return lines.map((line) => {
-    const [time, action, agent, level, verdict, outcome, rows, statement] = cells(line).map(printable);
-    return `${time}  ${action}  ${agent?.padEnd(12)}  ${level?.padEnd(8)}  ${verdict?.padEnd(8)}  ${outcome?.padEnd(11)}  ${rows?.padStart(6)}  ${statement}\n`;
+    const [time, action, agent, level, verdict, outcome, rows, undo, statement] = cells(line, known).map(printable);
+    return `${time}  ${action}  ${agent?.padEnd(12)}  ${level?.padEnd(8)}  ${verdict?.padEnd(8)}  ${outcome?.padEnd(11)}  ${rows?.padStart(6)}  ${undo?.padEnd(6)}  ${statement}\n`;
   }).join('');
 }
 
@@ -110,12 +110,12 @@ function shortened(statement: string): string {
   return statement.length <= statementCharactersMax ? statement : `${statement.slice(0, statementCharactersMax)}…`;
 }
 
-function cells(line: LogLine): readonly string[] {
+function cells(line: LogLine, known: LogLines): readonly string[] {
   const isApproved = line.verdict === 'allow' && line.approvalId !== null;
   // Under observe everything is let through; what would have been said stands beside it.
   const verdict = line.isOverride ? 'OVERRIDE' : isApproved ? 'approved' : line.wouldBe === line.verdict ? line.verdict : `${line.verdict} (${line.wouldBe})`;
   return [
     line.at.slice(0, 23).replace('T', ' '), line.actionId, line.agent, line.level, verdict,
-    line.outcome === 'none' ? '-' : line.outcome, line.rows === null ? '' : String(line.rows), shortened(line.statement),
+    line.outcome === 'none' ? '-' : line.outcome, line.rows === null ? '' : String(line.rows), known.undoOf(line), shortened(line.statement),
   ];
 }

@@ -31,6 +31,15 @@ export function withRecovery(command: Command): Command {
   return withStore(command);
 }
 
+/** For commands that reach the guarded server and the storage of recovery points as `up` does. */
+export function withServerAndStorage(command: Command): Command {
+  const { data, store, upstream, policy } = settings;
+  for (const { flag, takes, what } of [data, store, upstream, policy, settings['recovery.storage'], settings['recovery.region'], settings['recovery.recipients'], settings['recovery.identities']]) {
+    command.option(`--${flag} <${takes}>`, what);
+  }
+  return withConfigFile(command);
+}
+
 export function withJson(command: Command, what = 'print JSON'): Command {
   return command.option('--json', what);
 }

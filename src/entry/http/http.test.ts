@@ -10,7 +10,7 @@ const metrics = createMetrics({ sessions: () => 3, holds: () => 1, waitingReads:
 
 const since = '2026-01-02T03:04:05.000Z';
 function entry(checks: Record<string, Check> = {}, port = 0, refused: PolicyHealth['refused'] = null, degrading: Record<string, Check> = {}): HttpEntry {
-  return createHttp({ host: '127.0.0.1', port, checks, degrading, metrics, policy: () => ({ name: 'protect', hash: 'h', since, environment: 'dev', refused }), log: createLog({ level: 'silent' }) });
+  return createHttp({ host: '127.0.0.1', port, checks, degrading, metrics, policy: () => ({ name: 'protect', hash: 'h', since, environment: 'dev', refused }), undo: () => Promise.reject(new Failure('not_found', 'there is nothing to undo')), log: createLog({ level: 'silent' }) });
 }
 
 const get = (http: HttpEntry, path: string): Promise<Response> => http.fetch(new Request(`http://local${path}`));

@@ -1,13 +1,14 @@
 /**
- * The HTTP entry: health and metrics. `/livez` says that the process answers, `/readyz` that what it depends on does, each
+ * The HTTP entry: health, metrics, and the undo of an action for operators. `/livez` says that the process answers, `/readyz` that what it depends on does, each
  * check by name and within its own time, `/healthz` also which policy is in force; errors are problem details (RFC 9457).
- * It decides nothing and shows no statement, agent or credential.
+ * It decides nothing; without an operator's token it shows no statement, agent or credential.
  */
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
 import { Failure } from '../../core/failure.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Metrics } from './metrics.ts';
+import { addUndoRoute, type PerformUndo } from './undo.ts';
 
 /** Rejects when it is not well; the message is for operators. */
 export type Check = () => Promise<void>;
@@ -21,6 +22,7 @@ export interface HttpDeps {
   readonly degrading?: Readonly<Record<string, Check>>;
   /** Which policy is in force, and why the file as it is now is not. */
   readonly policy: () => PolicyHealth | Promise<PolicyHealth>;
+  readonly undo: PerformUndo;
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
   readonly log: Log;
 }
@@ -62,7 +64,7 @@ export function createHttp(deps: HttpDeps): HttpEntry {
   };
 }
 
-function routes({ checks, degrading = {}, metrics, policy, log }: HttpDeps): Hono {
+function routes({ checks, degrading = {}, metrics, policy, undo, log }: HttpDeps): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.json({ status: 'ok' }));
   app.get('/readyz', async (context) => {
@@ -76,6 +78,7 @@ function routes({ checks, degrading = {}, metrics, policy, log }: HttpDeps): Hon
     return context.json({ status: statusOf(isReady, isWhole && now.refused === null), checks: results, policy: now }, isReady ? 200 : 503);
   });
   app.get('/metrics', async (context) => context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));
+  addUndoRoute(app, undo);
   app.notFound((context) => problem(404, 'Not found', `There is nothing at ${context.req.path}.`));
   app.onError((error) => {
     log.error({ error }, 'an HTTP request failed');

@@ -1,0 +1,107 @@
+/**
+ * `backstop undo` as an operator types it: what it shows, that it changes nothing unless it is told to, what it says of rows
+ * that were edited since, and its exit codes.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { after, before, beforeEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
+import { folderOf } from '../fixtures/store.ts';
+import { startUndoFlow, type UndoFlow } from '../fixtures/undo-flow.ts';
+import { stateOf } from '../fixtures/undo-scene.ts';
+
+const program = fileURLToPath(new URL('../../bin/backstop', import.meta.url));
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BACKSTOP_')));
+
+let server: PostgresServer;
+let flow: UndoFlow;
+before(async () => { server = await startPostgresServer(); });
+after(async () => {
+  await flow?.close();
+  await server?.stop();
+});
+beforeEach(async () => {
+  await flow?.close();
+  await server.run("DROP TABLE IF EXISTS public.orders; CREATE TABLE public.orders (id int PRIMARY KEY, who text, note text); INSERT INTO public.orders SELECT i, 'who ' || i, NULL FROM generate_series(1, 5) i");
+  flow = await startUndoFlow(server.url());
+});
+
+interface Ran { readonly code: number; readonly stdout: string; readonly stderr: string }
+
+function undo(...args: readonly string[]): Promise<Ran> {
+  const all = ['undo', ...args, '--data', folderOf(flow.store.place), '--upstream', `${server.url()}?sslmode=disable`];
+  return new Promise((resolve) => {
+    const child = execFile(program, all, { env: { ...env, BACKSTOP_OPERATOR_TOKEN: flow.token }, cwd: tmpdir() }, (error, stdout, stderr) => { resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr }); });
+    child.stdin?.end();
+  });
+}
+
+const state = (): Promise<readonly string[]> => stateOf(flow.link, ['public.orders']);
+const log = async (): Promise<string> => new Promise((resolve) => { execFile(program, ['log', '--data', folderOf(flow.store.place)], { env, cwd: tmpdir() }, (_, stdout) => { resolve(stdout); }); });
+
+test('it shows what would change and how to do it, does it, and says how that is taken back', async () => {
+  const was = await state();
+  const action = await flow.act('DELETE FROM public.orders WHERE id < 3', ['public.orders']);
+  const gone = await state();
+  const shown = await undo(action.slice(0, 20));
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.match(shown.stdout, /^To undo: 1 action in database postgres\n\n {2}act_\w+ {2}ada {2}\S+ \S+ {2}DELETE FROM public\.orders WHERE id < 3\n\n {2}TABLE {10}COME BACK\n {2}public\.orders {10}2\n\nNothing was changed\. To do it:\n {2}\S+ undo act_\w+ --upstream "\$BACKSTOP_UPSTREAM" --data \S+ --yes\n$/);
+  assert.deepEqual(await state(), gone);
+  assert.match(await log(), /UNDO +STATEMENT\n.* can +DELETE FROM public\.orders/);
+  const done = await undo(action, '--yes');
+  assert.equal(done.code, 0, done.stderr);
+  assert.deepEqual(await state(), was);
+  assert.match(await log(), /ada .* undone +DELETE FROM public\.orders[^]*olga .* can +undo act_/);
+  const own = /\n {2}\S+ undo (act_\w+)\n$/.exec(done.stdout)?.[1] ?? assert.fail(done.stdout);
+  assert.equal((await undo(own, '--yes')).code, 0);
+  assert.deepEqual(await state(), gone);
+});
+
+test('rows that were edited since are shown as they were, as the action left them and as they are, and need a choice', async () => {
+  const action = await flow.act("UPDATE public.orders SET note = 'x', who = 'nobody' WHERE id <= 3", ['public.orders']);
+  await server.run("UPDATE public.orders SET who = 'mine' WHERE id = 2; DELETE FROM public.orders WHERE id = 3");
+  const is = await state();
+  const shown = await undo(action);
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.match(shown.stdout, /TABLE {10}PUT BACK {2}IN CONFLICT\n {2}public\.orders {9}1 {12}2\n/);
+  assert.match(shown.stdout, /public\.orders \(2\): what the action had changed was edited since\n {6}COLUMN {2}BEFORE {2}AFTER THE ACTION {2}NOW\n {6}who {5}who 2 {3}nobody {12}mine\n {6}note {4}NULL {4}x {17}x\n/);
+  assert.match(shown.stdout, /2 rows cannot be undone without a choice:\n {2}--on-conflict skip +leaves them.*\n {2}--merge .*\n {2}--on-conflict force .*\n\nFor example:\n.* --on-conflict skip --yes\n$/);
+  const refused = await undo(action, '--yes');
+  assert.equal(refused.code, 8);
+  assert.match(refused.stderr, /^backstop: 2 rows of rp_\w+ cannot be undone without overwriting what was done since, so nothing was changed\.\n {2}public\.orders \(2\): .*\n {2}public\.orders \(3\): it was deleted since\n {2}Leave these rows/);
+  assert.deepEqual(await state(), is);
+  const skipped = await undo(action, '--on-conflict', 'skip', '--yes');
+  assert.match(skipped.stdout, /2 rows were left as they are/);
+  assert.deepEqual((await state()).map((row) => row.slice(14)), ['(1,"who 1",)', '(2,mine,x)', '(4,"who 4",)', '(5,"who 5",)']);
+  const forced = await undo(action, '--on-conflict', 'force', '--yes', '--json');
+  const report = JSON.parse(forced.stdout) as { rowsLeft: number; applied: { actionId: string } };
+  assert.equal(report.rowsLeft, 0);
+  assert.match(report.applied.actionId, /^act_/);
+  assert.equal((await state()).length, 5);
+});
+
+test('all that an agent did since some time goes at once', async () => {
+  const was = await state();
+  await flow.act("UPDATE public.orders SET note = 'x'", ['public.orders']);
+  await flow.act('DELETE FROM public.orders', ['public.orders']);
+  assert.equal((await undo('--agent', 'ada', '--since', '10m', '--yes')).code, 0);
+  assert.deepEqual(await state(), was);
+});
+
+test('what it cannot do it says in one sentence with an exit code', async () => {
+  const action = await flow.act('DELETE FROM public.orders', ['public.orders']);
+  const rows: readonly (readonly [args: readonly string[], code: number, text: RegExp])[] = [
+    [[], 2, /which actions\?/], [[action, '--since', '1h'], 2, /not both/], [['--since', 'noon'], 2, /takes a time such as/], [[action, '--on-conflict', 'maybe'], 2, /takes skip or force/],
+    [['act_01k9x2m4'], 7, /nothing was captured/], [[action, '--yes', '--token', 'bsa_agent'], 6, /agent's token/], [['--until', '1h'], 2, /which actions\?/],
+  ];
+  for (const [args, code, text] of rows) {
+    const ran = await undo(...args);
+    assert.equal(ran.code, code, ran.stderr);
+    assert.match(ran.stderr, text);
+    assert.equal(ran.stdout, '');
+  }
+  assert.deepEqual(await state(), []);
+  assert.match((await undo('--help')).stdout, /Examples:/);
+});

@@ -14,6 +14,7 @@ import { livePlace, offlinePlace } from '../src/app/judging-place.ts';
 import { openMemory } from '../src/app/memory.ts';
 import { policyText } from '../src/app/policy.ts';
 import { openPurging, openSnapshots } from '../src/app/snapshots.ts';
+import { withUndo } from '../src/app/undo.ts';
 import { runCli } from '../src/entry/cli/cli.ts';
 import { openFolderBucket } from '../src/remote/bucket/folder.ts';
 import { keepPoint, pointRoom } from './fixtures/kept-point.ts';
@@ -35,7 +36,7 @@ async function backstop(...args: readonly string[]): Promise<Run> {
   const code = await runCli(args, {
     version: '0', self: 'backstop', print, printBytes: print, tell: (text) => { err += `${text}\n`; },
     input: Readable.from([]), interrupted: () => Promise.resolve(), onHangup: () => undefined, now: () => now,
-    openMemory, openSnapshots, openPurging, openHardening, startBackstop, offlinePlace, livePlace, policyText,
+    openMemory, openSnapshots, openPurging, openHardening, startBackstop, offlinePlace, livePlace, policyText, withUndo,
   });
   return { code, out, err };
 }

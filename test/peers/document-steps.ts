@@ -9,6 +9,11 @@ export type Step =
   | { readonly kind: 'shell' | 'sql'; readonly line: number; readonly text: string; readonly shown: readonly string[] }
   | { readonly kind: 'more'; readonly line: number; readonly text: ''; readonly shown: readonly string[] };
 
+/** The content of each block that begins with this line behind its fence, such as `json gateway`. */
+export function fencesNamed(markdown: string, name: string): readonly string[] {
+  return [...markdown.matchAll(/^```(.+)\n([^]*?)^```$/gm)].filter(([, info]) => info === name).map(([, , text = '']) => text);
+}
+
 interface Fence { readonly language: string; readonly line: number; readonly lines: readonly string[] }
 
 const prompts = { shell: '$ ', sql: 'shop=> ' } as const;

@@ -8,6 +8,7 @@
  *   before   LOCK TABLE ROW EXCLUSIVE · is it still what is known of it? · SELECT … FOR UPDATE      one round trip
  *   after    where the transaction stands · those rows by their keys                                one round trip
  */
+import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../../../core/failure.ts';
 import { changedRowsSql } from '../../../core/sql/changed-rows.ts';
 import { fingerprintOf, type KeptRows, type KeptTable } from '../../../core/recovery/manifest.ts';
@@ -170,7 +171,9 @@ class FewRows implements Capture {
     const changed = rows.map((row): readonly [Row, Row | undefined] => [row, now.get(keyOf(row))]).filter((pair) => !isHere(pair));
     const isGone = changed.every(([, after]) => (after === undefined) === (query.verb === 'delete'));
     if (changed.length !== changedRows || !isGone) throw moved('rows that other sessions changed meanwhile came to match it');
-    return { before: changed.map(([row]) => row.slice(0, -1)), after: changed.flatMap(([, after]) => (after === undefined ? [] : [after.slice(0, -1)])) };
+    // A new version that reads as the old one is no change.
+    const images = changed.map(([row, after]) => [row.slice(0, -1), after?.slice(0, -1)] as const).filter(([row, after]) => !isDeepStrictEqual(row, after));
+    return { before: images.map(([row]) => row), after: images.flatMap(([, after]) => (after === undefined ? [] : [after])) };
   }
 
   async #kept({ before, after }: { readonly before: readonly Row[]; readonly after: readonly Row[] }): Promise<KeptTable> {

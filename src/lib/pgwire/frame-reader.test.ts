@@ -56,6 +56,30 @@ test('a message inside one chunk is a view of it, not a copy', () => {
   for (const whole of readAll(new FrameReader(limits), [chunk])) assert.equal(whole.buffer, chunk.buffer);
 });
 
+test('bodies of one type that are taken together are all of them in their order, wherever the stream is cut', () => {
+  const bodies = Array.from({ length: 30 }, (_one, index) => Buffer.alloc((index * 37) % 300, 65 + (index % 26)));
+  const stream = Buffer.concat([encodeSync(), ...bodies.slice(0, 20).map(encodeCopyData), encodeQuery('select 1'), ...bodies.slice(20).map(encodeCopyData), encodeSync()]);
+  fc.assert(fc.property(fc.array(fc.nat(), { maxLength: 12 }), (places) => {
+    const reader = new FrameReader(limits);
+    const taken: Buffer[] = [];
+    const others: number[] = [];
+    for (const chunk of cut(Buffer.from(stream), places)) {
+      reader.push(Buffer.from(chunk));
+      for (;;) {
+        const rows = reader.takeBodies(frontendType.copyData);
+        if (rows !== undefined) taken.push(Buffer.from(rows));
+        const frame = reader.next();
+        if (frame === undefined) break;
+        if (frame.type === frontendType.copyData) taken.push(Buffer.from(frame.body));
+        else others.push(frame.type);
+      }
+    }
+    assert.deepEqual(Buffer.concat(taken), Buffer.concat(bodies));
+    assert.deepEqual(others, [frontendType.sync, frontendType.query, frontendType.sync]);
+    assert.equal(reader.bufferedBytes, 0);
+  }));
+});
+
 interface BadHeader { readonly why: string; readonly bytes: readonly number[]; readonly fault: ProtocolFault }
 const badHeaders: readonly BadHeader[] = [
   { why: 'a length that does not hold itself', bytes: [0x51, 0, 0, 0, 3], fault: 'length' },

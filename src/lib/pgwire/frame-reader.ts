@@ -69,6 +69,28 @@ export class FrameReader {
     }
   }
 
+  /**
+   * The bodies of all complete messages of one type that come next in what was received at once, one after another; undefined
+   * where there is none. They are moved together where they lie, because a message of its own for each row costs more than
+   * the row. Throws a fatal ProtocolError.
+   */
+  takeBodies(type: number): Buffer | undefined {
+    const chunk = this.#chunks[0];
+    if (chunk === undefined || this.#partial !== undefined) return undefined;
+    const start = this.#at;
+    let [from, to] = [start, start];
+    while (chunk.length - from >= headerBytes && chunk[from] === type) {
+      const size = checkedSize(chunk, from, this.#limits);
+      if (chunk.length - from < size) break;
+      chunk.copyWithin(to, from + headerBytes, from + size);
+      to += size - headerBytes;
+      from += size;
+    }
+    if (from === start) return undefined;
+    this.#consume(chunk, from - start);
+    return chunk.subarray(start, to);
+  }
+
   /** Takes all that is unread, e.g. to hand the stream on. */
   takeRest(): Buffer {
     const partial = this.#partial?.subarray(0, this.#partialBytes) ?? Buffer.alloc(0);

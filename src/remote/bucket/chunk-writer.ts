@@ -46,6 +46,8 @@ export class ChunkWriter {
   #bytes = 0;
   readonly #chunks: Promise<Chunk>[] = [];
   readonly #inFlight = new Set<Promise<unknown>>();
+  /** Of chunks that were sealed: to fill memory that is there costs less than to be given more. */
+  readonly #spare: Buffer[] = [];
   #fault: unknown;
 
   constructor(deps: ChunkWriterDeps) {
@@ -76,7 +78,7 @@ export class ChunkWriter {
 
   #cut(): void {
     const plain = this.#filling.subarray(0, this.#filled);
-    this.#filling = Buffer.allocUnsafe(this.#chunkBytes);
+    this.#filling = this.#spare.pop() ?? Buffer.allocUnsafe(this.#chunkBytes);
     this.#filled = 0;
     const rows = countRows(plain);
     this.#rows += rows;
@@ -89,7 +91,11 @@ export class ChunkWriter {
 
   async #store(plain: Buffer, rows: number): Promise<Chunk> {
     const { bucket, seal } = this.#deps;
-    return { name: await putVerified(bucket, await seal.close(plain), seal.ending), rows, bytes: plain.length };
+    const bytes = plain.length;
+    const sealed = await seal.close(plain);
+    // One that a large row needed is not kept.
+    if (plain.buffer.byteLength === this.#chunkBytes) this.#spare.push(Buffer.from(plain.buffer));
+    return { name: await putVerified(bucket, sealed, seal.ending), rows, bytes };
   }
 }
 

@@ -13,6 +13,7 @@ import type { Ending } from './bucket.ts';
 
 export interface Seal {
   readonly ending: Ending;
+  /** Once it resolves, nothing of `plain` is in use any more. */
   close(plain: Buffer): Promise<Buffer>;
 }
 
@@ -26,18 +27,23 @@ const compressionLevel = 1;
 /** Begins a skippable frame of zstd, whose content no decompressor shows (RFC 8878, 3.1.2); it comes last because Node stops at one. */
 const skippableFrameMagic = 0x184d2a5b;
 const uniqueBytes = 16;
+/** Each such piece of a result costs a turn of the event loop, which is busy with what comes next. */
+const pieceBytesMax = 1024 * 1024;
+const pieceBytesMin = 16 * 1024;
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
 /** `recipients`: `age1…` each. Throws Failure `config_invalid`. */
 export async function createSeal(recipients: readonly string[]): Promise<Seal> {
-  const pack = async (plain: Buffer): Promise<Buffer> => Buffer.concat([await compress(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } }), uniqueFrame()]);
+  const pack = async (plain: Buffer): Promise<Buffer> => Buffer.concat([await compress(plain, { chunkSize: pieceBytes(plain.length), params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } }), uniqueFrame()]);
   if (recipients.length === 0) return { ending: '.zst', close: pack };
   const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
   addKeys(recipients, (recipient) => { encrypter.addRecipient(recipient); }, 'a recipient of recovery points is no age public key', 'age1…');
   return { ending: '.zst.age', close: async (plain) => Buffer.from(await encrypter.encrypt(await pack(plain))) };
 }
+
+function pieceBytes(bytes: number): number { return Math.max(pieceBytesMin, Math.min(pieceBytesMax, bytes)); }
 
 function uniqueFrame(): Buffer {
   const head = Buffer.alloc(8);
@@ -53,7 +59,7 @@ export async function createOpener(identities: readonly string[]): Promise<Opene
     open: async (sealed, ending) => {
       if (ending === '.zst.age' && decrypt === undefined) throw new Failure('not_permitted', 'this recovery point is encrypted', { hint: 'Give the file with the age identity that opens it.' });
       const packed = ending === '.zst.age' ? await decrypt?.(sealed) ?? sealed : sealed;
-      return decompress(packed).catch((cause: unknown) => { throw new Failure('recovery_point_broken', 'a stored object cannot be decompressed', { cause }); });
+      return decompress(packed, { chunkSize: pieceBytes(packed.length) }).catch((cause: unknown) => { throw new Failure('recovery_point_broken', 'a stored object cannot be decompressed', { cause }); });
     },
   };
 }

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { decodeCommandComplete } from '../../lib/pgwire/backend-decode.ts';
 import { decodeDiagnostic } from '../../lib/pgwire/diagnostic.ts';
-import { headerBytes, type Frame } from '../../lib/pgwire/frame-reader.ts';
+import type { Frame } from '../../lib/pgwire/frame-reader.ts';
 import { encodeBind, encodeClose, encodeCopyData, encodeCopyDone, encodeCopyFail, encodeExecute, encodeParse, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
 import { backendType, typeName } from '../../lib/pgwire/message-type.ts';
 import { ProtocolError } from '../../lib/pgwire/protocol-error.ts';
@@ -81,7 +81,7 @@ export class OwnCopyOut {
   readonly #write: RowsWriter;
   readonly #link: CopyLink;
   readonly #end: CopyEnd;
-  #rows: Frame[] = [];
+  #rows: Buffer[] = [];
   #writing: Promise<void> | undefined;
   #cancelling: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -101,18 +101,24 @@ export class OwnCopyOut {
 
   take(frame: Frame): OwnQueryStep {
     switch (frame.type) {
-      case backendType.copyData: this.#rows.push(frame); return more;
+      case backendType.copyData: this.#rows.push(frame.body); return more;
       case backendType.copyOutResponse: return more;
       case backendType.copyDone: this.flush(); return more;
       default: return this.#end.take(frame);
     }
   }
 
+  /** Many at once: an object for each row would cost more than the row. */
+  takeRows(rows: Buffer | undefined): void {
+    if (rows !== undefined) this.#rows.push(rows);
+  }
+
   /** Hands on the rows that were received so far. */
   flush(): void {
-    if (this.#rows.length === 0) return;
+    const [first, ...others] = this.#rows;
+    if (first === undefined) return;
     this.#link.moved();
-    const rows = joined(this.#rows);
+    const rows = others.length === 0 ? first : Buffer.concat(this.#rows);
     this.#rows = [];
     if (this.#failure !== undefined) return;
     // A relay may have resumed the socket meanwhile; the order of the rows stays.
@@ -151,14 +157,6 @@ export class OwnCopyOut {
     this.#failure = { error };
     this.#cancelling = this.#link.cancel().catch(() => { /* then the rest comes, and is dropped */ });
   }
-}
-
-/** One buffer for all, so that a row of a few bytes does not keep, or cost, an object of its own. */
-function joined(frames: readonly Frame[]): Buffer {
-  const rows = Buffer.allocUnsafe(frames.reduce((bytes, { length }) => bytes + length - headerBytes, 0));
-  let at = 0;
-  for (const { bytes, start, end } of frames) at += bytes.copy(rows, at, start + headerBytes, end);
-  return rows;
 }
 
 export class OwnCopyIn {

@@ -350,11 +350,9 @@ class SocketLink implements Link {
 
   #readAnswers(): void {
     for (let asking = this.#asking; asking !== undefined; asking = this.#asking) {
+      if (asking.exchange instanceof OwnCopyOut) asking.exchange.takeRows(this.#reader.takeBodies(backendType.copyData));
       const frame = this.#reader.next();
-      if (frame === undefined) {
-        asking.exchange.flush();
-        return;
-      }
+      if (frame === undefined) return asking.exchange.flush();
       if (!this.#passOn(frame, asking)) this.#take(asking, frame);
     }
     const rest = this.#reader.takeRest();

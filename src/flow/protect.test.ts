@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Failure } from '../core/failure.ts';
 import { fingerprintOf, type KeptRows } from '../core/recovery/manifest.ts';
 import type { SealedPoint } from '../core/recovery/recovery-point.ts';
@@ -139,14 +140,39 @@ test('what was given up is not sealed; while it is being sealed it is discarded'
   assert.deepEqual(at.settled, ['rp_0 discarded']);
 });
 
+const noRoom = (): Promise<never> => Promise.reject(new Failure('bucket_unavailable', 'full'));
+const another = Buffer.from('another');
+
 test('nothing is on record when the bucket fails, or gives back something else', async () => {
-  const full = await scene({ put: () => Promise.reject(new Failure('bucket_unavailable', 'full')) });
+  const full = await scene({ put: noRoom, write: noRoom });
   const rows = await keep(full, few);
   await assert.rejects(full.protector.begin(subject).seal(contents(rows, rows)), failsWith('bucket_unavailable'));
   await assert.rejects(keep(full, many), failsWith('bucket_unavailable'));
-  const changed = await scene({ get: () => Promise.resolve(Buffer.from('another')) });
+  const changed = await scene({ write: () => Promise.resolve({ back: another, kept: Promise.resolve() }) });
   await assert.rejects(changed.protector.begin(subject).seal(contents(rows, rows)), failsWith('recovery_point_broken'));
   assert.deepEqual([full.sealed, changed.sealed], [[], []]);
+});
+
+test('what was read back and is not kept in the end is not sealed, and its point discarded', async () => {
+  const at = await scene({ write: (_name, bytes) => Promise.resolve({ back: bytes, kept: noRoom() }) });
+  const rows = await keep(at, few);
+  await assert.rejects(at.protector.begin(subject).seal(contents(rows, rows)), failsWith('bucket_unavailable'));
+  assert.deepEqual(at.settled, ['rp_0 discarded']);
+});
+
+test('it is sealed only once it is both kept and on record, whichever comes last', async () => {
+  for (const last of ['kept', 'record']) {
+    const late = Promise.withResolvers<void>();
+    const inTime = Promise.resolve();
+    const at = await scene({ write: (_name, bytes) => Promise.resolve({ back: bytes, kept: last === 'kept' ? late.promise : inTime }) }, () => (last === 'record' ? late.promise : inTime));
+    const rows = await keep(at, few);
+    let isSealed = false;
+    const sealing = at.protector.begin(subject).seal(contents(rows, rows)).then(() => { isSealed = true; });
+    await setImmediate();
+    assert.equal(isSealed, false, last);
+    late.resolve();
+    await sealing;
+  }
 });
 
 test('a capture that took longer than a purge waits for it is not sealed', async () => {

@@ -132,16 +132,16 @@ class Draft implements RecoveryDraft {
     const manifest = this.#manifest(contents);
     if (isEmpty(manifest)) return nothingChanged;
     const { packs, record } = this.#deps;
-    const { pack, line } = await packs.add(writeManifest(manifest));
+    const { pack, line, kept } = await packs.add(writeManifest(manifest));
     this.#checkAge();
     const sealed = pointOf(manifest, pack, line, this.#subject.undoes ?? []);
     const point: RecoveryPoint = { id: manifest.id, settle: settler(record, sealed) };
-    try {
-      await record.seal(sealed);
-    } catch (error) {
+    // It was read back; that it becomes durable and that it comes on record need not wait for each other, only the commit for both.
+    const failed = (await Promise.allSettled([record.seal(sealed), kept])).find((result) => result.status === 'rejected');
+    if (failed !== undefined) {
       // It may be on record all the same, where only the answer was lost.
       point.settle('discarded');
-      throw error;
+      throw failed.reason;
     }
     this.#deps.onSealed?.(sealed, (this.#deps.clock.monotonicMs() - startMs) / 1_000);
     if (!this.#isAbandoned) return point;

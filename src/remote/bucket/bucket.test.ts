@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -123,25 +123,62 @@ for (const { what, code, get, put } of faults) {
       ...real,
       put: (name, bytes) => { puts += 1; if (puts > 1) put?.(); return real.put(name, bytes); },
       get: async (name) => { const bytes = await real.get(name); return puts > 1 ? get?.(bytes) ?? bytes : bytes; },
+      write: async (name, bytes) => { await bucket.put(name, bytes); return { back: await bucket.get(name), kept: Promise.resolve() }; },
     };
+    const { write, ...inOneStep } = bucket;
+    assert.ok(write !== undefined);
     const seal = await createSeal([]);
     const writer = new ChunkWriter({ bucket, seal, chunkBytes: 8 });
     await assert.rejects((async () => { for (let row = 0; row < 20; row += 1) await writer.write(Buffer.from(`row ${row}\n`)); await writer.finish(); })(), failsWith(code));
     await assert.rejects(writer.finish(), failsWith(code));
-    await assert.rejects(new Packs({ bucket, seal }).add('{"another":"line"}'), failsWith(code));
+    for (const way of [bucket, inOneStep]) await assert.rejects(new Packs({ bucket: way, seal }).add('{"another":"line"}'), failsWith(code));
   });
 }
+
+test('what is written in two steps is there whole once it is kept, and not before', async () => {
+  const bucket = await newBucket();
+  const bytes = Buffer.from('two steps');
+  const name = objectName(bytes, '.zst', 'packs');
+  const { back, kept } = await bucket.write?.(name, bytes) ?? { back: undefined, kept: undefined };
+  assert.deepEqual(back, bytes);
+  await kept;
+  assert.deepEqual(await getChecked(bucket, name), bytes);
+  assert.deepEqual(readdirSync(join(bucket.at, 'unfinished')), []);
+  assert.equal(statSync(join(bucket.at, name)).mode & 0o777, 0o600);
+});
+
+test('what is written where something else lies under its name is not kept', async () => {
+  const bucket = await newBucket();
+  const bytes = Buffer.from('mine');
+  const name = await putVerified(bucket, bytes, '.zst');
+  await (await bucket.write?.(name, bytes))?.kept;
+  writeFileSync(join(bucket.at, name), 'changed');
+  await assert.rejects((await bucket.write?.(name, bytes))?.kept ?? Promise.resolve(), failsWith('recovery_point_broken'));
+  assert.equal(readFileSync(join(bucket.at, name), 'utf8'), 'changed');
+});
+
+test('a folder that is taken away is unavailable, not empty, and used again once it is back', async () => {
+  const bucket = await newBucket();
+  await putVerified(bucket, Buffer.from('before'), '.zst');
+  renameSync(bucket.at, `${bucket.at}-away`);
+  for (const text of ['before', 'while']) await assert.rejects(bucket.put(objectName(Buffer.from(text), '.zst'), Buffer.from(text)), failsWith('bucket_unavailable'));
+  renameSync(`${bucket.at}-away`, bucket.at);
+  await putVerified(bucket, Buffer.from('after'), '.zst');
+});
 
 test('what comes at the same time is one object, and each line is told where it is', async () => {
   const bucket = await newBucket();
   const packs = new Packs({ bucket, seal: await createSeal([]) });
   const lines = Array.from({ length: 50 }, (_, index) => JSON.stringify({ action: index }));
   const packed = await Promise.all(lines.map((line) => packs.add(line)));
+  await Promise.all(packed.map(({ kept }) => kept));
   assert.equal(new Set(packed.map(({ pack }) => pack)).size, 1);
   assert.deepEqual(packed.map(({ line }) => line), lines.map((line) => sha256Hex(line)));
   const [first] = packed;
   assert.deepEqual((await (await createOpener([])).open(await getChecked(bucket, first?.pack ?? ('' as ObjectName)), '.zst')).toString().trimEnd().split('\n'), lines);
-  assert.notEqual((await packs.add('later')).pack, first?.pack);
+  const later = await packs.add('later');
+  await later.kept;
+  assert.notEqual(later.pack, first?.pack);
   assert.deepEqual([(await all(bucket, 'packs')).length, (await all(bucket, 'objects')).length, (await all(bucket)).length], [2, 0, 2]);
   await assert.rejects(packs.add('two\nlines'), failsWith('internal'));
 });

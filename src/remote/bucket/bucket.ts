@@ -11,6 +11,11 @@ export interface Bucket {
   readonly place: string;
   /** Resolves once it is durable; what is there already under this name stays as it is. Throws Failure `bucket_unavailable`. */
   put(name: ObjectName, bytes: Buffer): Promise<void>;
+  /**
+   * As `put`, where its last steps may overlap with something else: it resolves once the bytes were written and read back, and
+   * `kept` resolves once they are durable under their name. Absent where that is one step. Throws, and rejects, as `put` does.
+   */
+  readonly write?: (name: ObjectName, bytes: Buffer) => Promise<Written>;
   /** As they lie there, whatever they are. Throws Failure `bucket_unavailable`, or `not_found`. */
   get(name: ObjectName): Promise<Buffer>;
   /** In no order; of one kind, or of both. Throws Failure `bucket_unavailable`. */
@@ -18,6 +23,11 @@ export interface Bucket {
   /** With every version of it. Throws Failure `bucket_unavailable`, or `object_locked` where it does not go; nothing there is no mistake. */
   remove(name: ObjectName): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Written {
+  readonly back: Buffer;
+  readonly kept: Promise<void>;
 }
 
 /** Manifests lie in packs, rows in objects: so what is there can be told without a look into every object. */
@@ -57,9 +67,12 @@ export function digestOf(name: ObjectName): string {
 
 /** What lies there, if it is what was put there. Throws Failure: also `recovery_point_broken`. */
 export async function getChecked(bucket: Pick<Bucket, 'get' | 'place'>, name: ObjectName): Promise<Buffer> {
-  const bytes = await bucket.get(name);
+  return checked(bucket, name, await bucket.get(name));
+}
+
+function checked({ place }: Pick<Bucket, 'place'>, name: ObjectName, bytes: Buffer): Buffer {
   if (sha256Hex(bytes) === digestOf(name)) return bytes;
-  throw new Failure('recovery_point_broken', `${name} in ${bucket.place} is not what was stored there`);
+  throw new Failure('recovery_point_broken', `${name} in ${place} is not what was stored there`);
 }
 
 /** Puts it and reads it back. Throws Failure: then nobody may rely on it. */
@@ -68,4 +81,18 @@ export async function putVerified(bucket: Bucket, bytes: Buffer, ending: Ending,
   await bucket.put(name, bytes);
   await getChecked(bucket, name);
   return name;
+}
+
+/** The same in two steps: when it resolves it was read back, when `kept` does it is durable too. */
+export async function writeVerified(bucket: Bucket, bytes: Buffer, ending: Ending, kind?: ObjectKind): Promise<{ readonly name: ObjectName; readonly kept: Promise<void> }> {
+  const name = objectName(bytes, ending, kind);
+  if (bucket.write === undefined) return { name: await putVerified(bucket, bytes, ending, kind), kept: Promise.resolve() };
+  const { back, kept } = await bucket.write(name, bytes);
+  try {
+    checked(bucket, name, back);
+  } catch (error) {
+    await kept.catch(() => undefined);
+    throw error;
+  }
+  return { name, kept };
 }

@@ -4,10 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { access, link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { access, link, mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure } from '../../core/failure.ts';
-import { asObjectName, objectKinds, type Bucket, type ObjectKind, type StoredObject } from './bucket.ts';
+import { Bug } from '../../lib/assert.ts';
+import { asObjectName, getChecked, objectKinds, type Bucket, type ObjectKind, type StoredObject } from './bucket.ts';
 
 const folderMode = 0o700;
 const fileMode = 0o600;
@@ -25,18 +26,25 @@ export async function openFolderBucket(folder: string, { isThere = false }: { re
   });
   /** Folders whose own name is on disk. */
   const known = new Set<string>();
+  const begin = async (path: string, bytes: Buffer): Promise<Begun> => {
+    const home = dirname(path);
+    try {
+      if (!known.has(home)) await makeHome(home);
+      known.add(home);
+      return await beginFile(join(folder, unfinished, randomUUID()), home, bytes);
+    } catch (error) {
+      known.delete(home);
+      throw codeOf(error) === 'ENOENT' ? new Failure('bucket_unavailable', `the folder of recovery points ${folder} was taken away`, { cause: error }) : error;
+    }
+  };
   return {
     place: folder,
-    put: (name, bytes) => inFolder(async () => {
+    put: (name, bytes) => inFolder(async () => { await keep(await begin(join(folder, name), bytes), join(folder, name)); }),
+    write: (name, bytes) => inFolder(async () => {
       const path = join(folder, name);
-      const home = dirname(path);
-      if (!known.has(home)) {
-        await mkdir(home, { recursive: true, mode: folderMode });
-        await syncFolder(dirname(home));
-        known.add(home);
-      }
-      await putNew(join(folder, unfinished, randomUUID()), path, bytes);
-      await syncFolder(home);
+      const begun = await begin(path, bytes);
+      const back = await readBegun(begun, bytes.length);
+      return { back, kept: inFolder(async () => { if (!await keep(begun, path)) await getChecked({ place: folder, get: () => readFile(path) }, name); }) };
     }),
     get: (name) => inFolder(() => readFile(join(folder, name))),
     list: (kind) => listFolder(folder, kind === undefined ? objectKinds : [kind], inFolder),
@@ -49,19 +57,54 @@ export async function openFolderBucket(folder: string, { isThere = false }: { re
   };
 }
 
-async function putNew(beside: string, path: string, bytes: Buffer): Promise<void> {
-  try {
-    const file = await open(beside, 'wx', fileMode);
-    try {
-      await file.writeFile(bytes);
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-    await link(beside, path).catch((error: unknown) => { if (codeOf(error) !== 'EEXIST') throw error; });
-  } finally {
-    await rm(beside, { force: true });
-  }
+/** Not with its parents: where those are gone, what was mounted there may be, and something else would be written to. */
+async function makeHome(home: string): Promise<void> {
+  await mkdir(home, { mode: folderMode }).catch((error: unknown) => { if (codeOf(error) !== 'EEXIST') throw error; });
+  await syncFolder(dirname(home));
+}
+
+/** Written, and not yet under its name. */
+interface Begun { readonly beside: string; readonly file: FileHandle; readonly home: FileHandle }
+
+async function beginFile(beside: string, homePath: string, bytes: Buffer): Promise<Begun> {
+  const [file, home] = await bothOpen(open(beside, 'wx+', fileMode), open(homePath, 'r'));
+  const begun = { beside, file, home };
+  await file.writeFile(bytes).catch((error: unknown) => giveUp(begun, error));
+  return begun;
+}
+
+/** What the file holds: more than was written if it is another one. */
+async function readBegun(begun: Begun, length: number): Promise<Buffer> {
+  const { bytesRead, buffer } = await begun.file.read(Buffer.allocUnsafe(length + 1), 0, length + 1, 0).catch((error: unknown) => giveUp(begun, error));
+  return buffer.subarray(0, bytesRead);
+}
+
+/**
+ * False: there was one under this name, which stays. What waits for it is a transaction that holds locks, so whatever need
+ * not be one after another is done at once.
+ */
+async function keep(begun: Begun, path: string): Promise<boolean> {
+  const { beside, file, home } = begun;
+  const linked = async (): Promise<boolean> => {
+    await file.datasync();
+    return link(beside, path).then(() => true, (error: unknown) => { if (codeOf(error) === 'EEXIST') return false; throw error; });
+  };
+  const isNew = await linked().catch((error: unknown) => giveUp(begun, error));
+  await Promise.all([home.sync().finally(() => home.close()), file.close(), rm(beside, { force: true })]);
+  return isNew;
+}
+
+async function giveUp({ beside, file, home }: Begun, error: unknown): Promise<never> {
+  await Promise.all([file.close(), home.close(), rm(beside, { force: true })]);
+  throw error;
+}
+
+/** Both or neither. */
+async function bothOpen(first: Promise<FileHandle>, second: Promise<FileHandle>): Promise<readonly [FileHandle, FileHandle]> {
+  const [one, two] = await Promise.allSettled([first, second]);
+  if (one.status === 'fulfilled' && two.status === 'fulfilled') return [one.value, two.value];
+  for (const opened of [one, two]) if (opened.status === 'fulfilled') await opened.value.close();
+  throw one.status === 'rejected' ? one.reason : two.status === 'rejected' ? two.reason : new Bug('both were opened');
 }
 
 async function syncFolder(folder: string): Promise<void> {

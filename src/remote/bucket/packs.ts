@@ -4,7 +4,7 @@
  */
 import { Failure } from '../../core/failure.ts';
 import { sha256Hex } from '../../lib/sha256.ts';
-import { putVerified, type Bucket, type ObjectName } from './bucket.ts';
+import { writeVerified, type Bucket, type ObjectName } from './bucket.ts';
 import type { Seal } from './seal.ts';
 
 /** Where a line was kept, and what it says. */
@@ -12,6 +12,8 @@ export interface Packed {
   readonly pack: ObjectName;
   /** SHA-256 of the line without its newline, hex. */
   readonly line: string;
+  /** Resolves once it is durable. Rejects with Failure: then nobody may rely on it. */
+  readonly kept: Promise<void>;
 }
 
 export interface PacksDeps {
@@ -36,7 +38,7 @@ export class Packs {
 
   constructor(deps: PacksDeps) { this.#deps = deps; }
 
-  /** Resolves once the line has been read back. Throws Failure `bucket_unavailable`. */
+  /** Resolves once the line has been read back; it is durable once `kept` resolves too. Throws Failure `bucket_unavailable`. */
   add(text: string): Promise<Packed> {
     if (text.includes('\n')) return Promise.reject(new Failure('internal', 'a line of a pack holds a newline'));
     if (this.#waiting.length >= waitingMax) return Promise.reject(new Failure('bucket_unavailable', `${this.#deps.bucket.place} is too far behind`));
@@ -62,8 +64,10 @@ export class Packs {
     const { bucket, seal } = this.#deps;
     try {
       const plain = Buffer.from(lines.map(({ text }) => `${text}\n`).join(''));
-      const pack = await putVerified(bucket, await seal.close(plain), seal.ending, 'packs');
-      for (const { text, resolve } of lines) resolve({ pack, line: sha256Hex(text) });
+      const { name: pack, kept } = await writeVerified(bucket, await seal.close(plain), seal.ending, 'packs');
+      for (const { text, resolve } of lines) resolve({ pack, line: sha256Hex(text), kept });
+      // Whatever comes until it is durable goes into the next one together. It is told to those who wait for it.
+      await kept.catch(() => undefined);
     } catch (error) {
       for (const { reject } of lines) reject(error);
     }

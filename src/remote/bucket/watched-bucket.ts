@@ -6,7 +6,7 @@
 import { zstdCompressSync } from 'node:zlib';
 import { Failure } from '../../core/failure.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { putVerified, type Bucket, type ObjectName } from './bucket.ts';
+import { putVerified, type Bucket, type ObjectKind, type ObjectName, type Written } from './bucket.ts';
 
 export interface WatchedBucket extends Bucket {
   /** undefined: nothing is known to be wrong with it. */
@@ -52,7 +52,13 @@ class Watched implements WatchedBucket {
   put(name: ObjectName, bytes: Buffer): Promise<void> { return this.#ask((bucket) => bucket.put(name, bytes)); }
   get(name: ObjectName): Promise<Buffer> { return this.#ask((bucket) => bucket.get(name)); }
   remove(name: ObjectName): Promise<void> { return this.#ask((bucket) => bucket.remove(name)); }
-  async *list(): ReturnType<Bucket['list']> { yield* (await this.#open()).list(); }
+  async *list(kind?: ObjectKind): ReturnType<Bucket['list']> { yield* (await this.#open()).list(kind); }
+
+  async write(name: ObjectName, bytes: Buffer): Promise<Written> {
+    const { back, kept } = await this.#ask((bucket) => bucket.write?.(name, bytes) ?? putAndGet(bucket, name, bytes));
+    return { back, kept: this.#ask(() => kept) };
+  }
+
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
@@ -99,6 +105,11 @@ class Watched implements WatchedBucket {
     this.#fault = fault;
     if (hasChanged) this.#deps.onChange(fault);
   }
+}
+
+async function putAndGet(bucket: Bucket, name: ObjectName, bytes: Buffer): Promise<Written> {
+  await bucket.put(name, bytes);
+  return { back: await bucket.get(name), kept: Promise.resolve() };
 }
 
 function asFailure(error: unknown): Failure {

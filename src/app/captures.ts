@@ -2,20 +2,21 @@
  * How what is covered so is captured: one way for each method of coverage.
  */
 import { Failure } from '../core/failure.ts';
-import type { RecoveryDraft } from '../flow/protect.ts';
-import type { Capture, CapturePlan } from '../remote/postgres/capture/capture.ts';
+import type { Protection } from '../entry/gateway/context.ts';
+import { createRowsCapture } from '../remote/postgres/capture/capture-rows.ts';
+import { createTablesCapture } from '../remote/postgres/capture/capture-tables.ts';
 import { createTransitionsCapture } from '../remote/postgres/capture/capture-transitions.ts';
-import type { Link } from '../remote/postgres/link.ts';
+import type { KnownTables } from '../remote/postgres/capture/known-tables.ts';
 import { sessionOf } from '../remote/postgres/transaction-session.ts';
 
-/** Throws Failure where there is no such way. */
-export function captureOn(link: Link, { coverage: { method, tables } }: CapturePlan, draft: Pick<RecoveryDraft, 'rows'>): Capture {
-  const session = sessionOf(link);
-  switch (method) {
-    case 'rows':
-    case 'transitions': return createTransitionsCapture(session, tables, draft);
-    case 'tables':
-    case 'tombstone':
-    case undefined: throw new Failure('feature_not_supported', 'Backstop cannot keep what this statement takes away');
-  }
+/** What it gives throws Failure where there is no way. `known`: one for all of a gateway. */
+export function createCaptures(known: KnownTables): Protection['capture'] {
+  return (link, { coverage: { method, tables }, database, isInBlock, rows, taken }, draft) => {
+    const session = sessionOf(link);
+    if (method === 'rows' && rows !== undefined) return createRowsCapture({ ...rows, database, isInBlock }, { session, draft, known });
+    // Whatever changes rows is seen by what its tables show of it, also where its WHERE cannot be asked.
+    if (method === 'rows' || method === 'transitions') return createTransitionsCapture(session, tables, draft);
+    if (method === 'tables' && taken !== undefined) return createTablesCapture(session, taken, draft);
+    throw new Failure('feature_not_supported', 'Backstop cannot keep what this statement takes away, so it did not run');
+  };
 }

@@ -19,13 +19,14 @@ import type { WatchedBucket } from '../remote/bucket/watched-bucket.ts';
 import { policySignature, watchPolicy } from '../remote/policy-watch.ts';
 import { catalogVersionInside, loadCatalog, loadCatalogInside, prepareCatalogVersion, preparedCatalogVersion } from '../remote/postgres/catalog.ts';
 import { createCatalogCache, type CatalogCache } from '../remote/postgres/catalog-cache.ts';
+import { KnownTables } from '../remote/postgres/capture/known-tables.ts';
 import { connectLink } from '../remote/postgres/link.ts';
 import type { LinkTarget } from '../remote/postgres/link-target.ts';
 import { createMeasurer, type Measurer } from '../remote/postgres/measure.ts';
 import { createBudgets, type Budgets } from '../store/budgets.ts';
 import { sharedSecret } from '../store/shared-secrets.ts';
 import type { Address } from './backstop.ts';
-import { captureOn } from './captures.ts';
+import { createCaptures } from './captures.ts';
 import { limitsOf, tlsOf } from './gateway-options.ts';
 import { parserFor } from './judging-place.ts';
 import type { Memory } from './memory.ts';
@@ -108,7 +109,7 @@ function createGatewayWithMetrics(config: Config, log: Log, { policy, budgets, m
     host: config.gateway.host, port: config.gateway.port, tls: tlsOf(config), limits: limitsOf(config.gateway.limits), identities: memory.identities, ledger: memory.ledger, guard, catalogs, measure: measurer.measure,
     core: { assess, assessStatement, mayRunWhenParsed, nextSession, redact, fingerprint },
     connect: ({ database, parameters }) => connectLink(target, { database, parameters }), parserFor,
-    mockSecret, protection: { protector, capture: captureOn }, ...(fellows === undefined ? {} : { fellows }),
+    mockSecret, protection: { protector, capture: createCaptures(new KnownTables()) }, ...(fellows === undefined ? {} : { fellows }),
     newId: (prefix) => sortableId(prefix, ids), clock: systemClock, log,
   });
   return { entry, metrics };

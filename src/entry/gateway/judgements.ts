@@ -7,6 +7,8 @@ import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Parser, SyntaxError } from '../../lib/pgsql/parser.ts';
 import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { rowBound, type RowBound } from '../../core/sql/row-bound.ts';
+import { rowsQuery, type RowsQuery } from '../../core/sql/rows-query.ts';
+import { takenBy, type Taken } from '../../core/sql/taken.ts';
 import { mayEndTransaction } from '../../core/sql/transaction-control.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import { nameCount } from '../../core/sql/mentions.ts';
@@ -109,6 +111,14 @@ export class Judgements {
   rowBound(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, types: readonly number[]): RowBound | undefined {
     return rowBound({ statements, risk, session: facts, catalog, parser: this.#parser, parameterTypes: types });
   }
+
+  /** Which rows a plain UPDATE or DELETE is going to change; undefined: that is not sure. */
+  rowsQuery(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting): RowsQuery | undefined {
+    return rowsQuery({ statements, risk, session: facts, catalog, parser: this.#parser });
+  }
+
+  /** What a TRUNCATE, DROP or ALTER TABLE takes hold of. */
+  taken(statement: Statement): Taken | undefined { return takenBy(statement, this.#parser); }
 
   /** Code of theirs may commit or roll back by itself, outside of a block. */
   mayEndTransaction(statements: readonly Statement[], { facts, catalog }: Setting): boolean {

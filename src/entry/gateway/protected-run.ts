@@ -11,17 +11,18 @@
  */
 import { Failure } from '../../core/failure.ts';
 import { Bug } from '../../lib/assert.ts';
-import { encodeErrorResponse, encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
+import { encodeReadyForQuery } from '../../lib/pgwire/backend-encode.ts';
 import type { RecoveryDraft, RecoveryPoint, RowsSink } from '../../flow/protect.ts';
 import type { Capture } from '../../remote/postgres/capture/capture.ts';
 import type { Link } from '../../remote/postgres/link.ts';
+import { capturePlanOf } from './capture-plan.ts';
 import type { SessionContext } from './context.ts';
 import type { TransactionFate } from './fate.ts';
 import { cancelled, type Judging } from './judging.ts';
 import { commitMessage, constraintsMessage } from './own-messages.ts';
 import { takeBack } from './plan.ts';
 import { isProtected, nextStep, type ProtectedStep } from './protected-work.ts';
-import { errorOf } from './refuse.ts';
+import { errorOf, refusedCapture, type RefusedCapture } from './refuse.ts';
 import { hide, pass } from './expected.ts';
 import type { Replies } from './replies.ts';
 import { SharedPoint } from './unit-recovery.ts';
@@ -30,7 +31,7 @@ import { onlySync, type Work } from './work.ts';
 
 export interface ProtectedRunDeps {
   readonly link: Link;
-  readonly context: Pick<SessionContext, 'actor' | 'sessionId' | 'database' | 'protection' | 'judging' | 'nowMs'>;
+  readonly context: Pick<SessionContext, 'actor' | 'sessionId' | 'database' | 'protection' | 'judgements' | 'judging' | 'nowMs'>;
   readonly replies: Replies;
   readonly fate: TransactionFate;
   readonly write: (bytes: Buffer) => void;
@@ -143,14 +144,15 @@ export class ProtectedRun {
 
   /** Throws Failure where nothing can keep what is covered so. */
   #jobFor(work: Work, part: Part): Job {
-    const { replies, link, context: { actor, sessionId, database, protection } } = this.#deps;
+    const { replies, link, context: { actor, sessionId, database, protection, judgements } } = this.#deps;
     if (protection === undefined) throw new Failure('bucket_unavailable', 'Backstop has no storage for recovery points');
     const { units, coverage } = part;
     const isOurs = replies.status === 'idle';
     const draft = protection.protector.begin({
       actionIds: units.map(({ unit }) => unit.actionId), agent: actor.name, sessionId, database, coverage, texts: units.map(({ recovery }) => recovery.text),
     });
-    const capture = protection.capture(link, { coverage, isInBlock: !isOurs }, { rows: () => this.#stoppable(draft.rows()) });
+    const plan = capturePlanOf(units, { coverage, database, isInBlock: !isOurs }, judgements);
+    const capture = protection.capture(link, plan, { rows: () => this.#stoppable(draft.rows()) });
     return { work, part, isOurs, draft, capture };
   }
 
@@ -371,27 +373,14 @@ export class ProtectedRun {
   }
 
   /** What the client hears. Throws what is no failure of anything that was asked. */
-  #errorFor({ draft }: Job, error: unknown): { readonly bytes: Buffer; readonly sqlstate: string } {
+  #errorFor({ draft }: Job, error: unknown): RefusedCapture {
     draft.abandon();
     const failure = this.#deps.context.judging.isStopped ? cancelled() : error;
-    if (failure instanceof Failure) return { bytes: errorOf(failure), sqlstate: failure.sqlstate };
-    const sqlstate = sqlstateOf(failure);
-    if (sqlstate === undefined) throw failure;
-    return {
-      sqlstate, bytes: encodeErrorResponse({
-        severity: 'ERROR', code: sqlstate, message: `Backstop could not keep what would undo this statement (SQLSTATE ${sqlstate}), so nothing of it lasts`,
-        hint: 'Send it again. If it happens again, an operator should look whether the role of Backstop owns the tables and may create temporary ones.',
-      }),
-    };
+    return refusedCapture(failure);
   }
 }
 
 /** Behind the lock that a capture of tables takes first, it must see what others have committed by then. */
 function beginSql({ part: { coverage: { method } } }: Job): string {
   return method === 'tables' || method === 'tombstone' ? 'BEGIN ISOLATION LEVEL READ COMMITTED' : 'BEGIN';
-}
-
-/** Of an error of the server's to a question of our own. */
-function sqlstateOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && 'severity' in error && typeof error.code === 'string' ? error.code : undefined;
 }

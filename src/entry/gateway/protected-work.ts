@@ -6,11 +6,11 @@
 import type { Coverage } from '../../core/recovery/coverage.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Unit } from './fate.ts';
-import type { Expected } from './expected.ts';
+import type { Expected, Part } from './expected.ts';
 import type { UnitRecovery } from './unit-recovery.ts';
 import type { Work } from './work.ts';
 
-export interface ProtectedUnit { readonly unit: Unit; readonly recovery: UnitRecovery }
+export interface ProtectedUnit { readonly unit: Unit; readonly recovery: UnitRecovery; readonly part: Part }
 
 export type ProtectedStep =
   | { readonly kind: 'refused'; readonly failure: Failure }
@@ -22,8 +22,8 @@ export type ProtectedStep =
 /** What of an expected message is to be protected. A portal that goes on has changed its rows already. */
 function protectedIn(expected: Expected): ProtectedUnit | undefined {
   if (expected.kind !== 'query' && expected.kind !== 'execute' && expected.kind !== 'function-call') return undefined;
-  const { unit, unit: { recovery } } = expected;
-  return recovery === undefined || expected.part === undefined ? undefined : { unit, recovery };
+  const { unit, unit: { recovery }, part } = expected;
+  return recovery === undefined || part === undefined ? undefined : { unit, recovery, part };
 }
 
 export function isProtected({ plan: { expected } }: Work): boolean {

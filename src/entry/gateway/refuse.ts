@@ -92,6 +92,23 @@ function failureOf(error: unknown): Failure {
   throw error;
 }
 
+/** Why no recovery point could be kept, as the client hears it. */
+export interface RefusedCapture { readonly bytes: Buffer; readonly sqlstate: string }
+
+/** Of what the server says only the SQLSTATE is told: its words are about statements of our own, and may quote data. Throws what is no failure of anything that was asked. */
+export function refusedCapture(error: unknown): RefusedCapture {
+  if (error instanceof Failure) return { bytes: errorOf(error), sqlstate: error.sqlstate };
+  if (!(error instanceof Error) || !('code' in error && 'severity' in error) || typeof error.code !== 'string') throw error;
+  const { code } = error;
+  return { sqlstate: code, bytes: plain(code, `Backstop could not keep what would undo this statement (SQLSTATE ${code}), so nothing of it lasts`, captureHints[code] ?? 'Send it again; if it happens again, ask an operator.') };
+}
+
+const captureHints: Readonly<Record<string, string>> = {
+  '42501': 'The role of Backstop has to own the tables and to be allowed to create temporary ones; an operator can see to that.',
+  '55006': 'Close the cursors of this session that read the same tables, and send it again.',
+  '25006': 'The transaction is read-only.',
+};
+
 function plain(code: string, message: string, hint?: string): Buffer {
   return encodeErrorResponse({ severity: 'ERROR', code, message, ...(hint === undefined ? {} : { hint }) });
 }

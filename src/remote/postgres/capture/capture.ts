@@ -4,14 +4,21 @@
  * after a capture that threw.
  */
 import type { Coverage } from '../../../core/recovery/coverage.ts';
+import type { Taken } from '../../../core/sql/taken.ts';
 import type { CapturedContents } from '../../../flow/protect.ts';
 import type { CatalogQuery } from '../catalog.ts';
+import type { RowsPlan } from './capture-rows.ts';
 
 /** What is to be captured, of all that runs in between. */
 export interface CapturePlan {
   readonly coverage: Coverage;
+  readonly database: string;
   /** In a transaction of the client's, begun before and ended later. */
   readonly isInBlock: boolean;
+  /** Of a single plain UPDATE or DELETE. */
+  readonly rows?: Pick<RowsPlan, 'query' | 'bind' | 'rowsExpected'> | undefined;
+  /** Of a single TRUNCATE, DROP or ALTER TABLE. */
+  readonly taken?: Taken | undefined;
 }
 
 export interface Capture {

@@ -1,0 +1,20 @@
+/**
+ * What a capture needs to know of the statements beside their coverage: the rows that a single UPDATE or DELETE is going to
+ * change, with the values that its client bound; what a single TRUNCATE, DROP or ALTER TABLE takes hold of.
+ */
+import type { Coverage } from '../../core/recovery/coverage.ts';
+import type { CapturePlan } from '../../remote/postgres/capture/capture.ts';
+import type { Judgements } from './judgements.ts';
+import type { ProtectedUnit } from './protected-work.ts';
+
+export function capturePlanOf(units: readonly ProtectedUnit[], { coverage, database, isInBlock }: { readonly coverage: Coverage; readonly database: string; readonly isInBlock: boolean }, judgements: Judgements): CapturePlan {
+  const plan = { coverage, database, isInBlock };
+  const [single, ...more] = units;
+  if (single === undefined || more.length > 0) return plan;
+  const { candidate: { statements, setting, bind }, risk } = single.part;
+  const [statement] = statements;
+  if (coverage.method === 'tables') return { ...plan, taken: statement === undefined || statements.length > 1 ? undefined : judgements.taken(statement) };
+  const query = coverage.method === 'rows' ? judgements.rowsQuery(statements, risk, setting) : undefined;
+  if (query === undefined) return plan;
+  return { ...plan, rows: { query, bind, rowsExpected: judgements.rowBound(statements, risk, setting, bind?.parameterTypes ?? [])?.rowsMax } };
+}

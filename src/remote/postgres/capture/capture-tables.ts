@@ -9,6 +9,7 @@ import { fingerprintOf, type KeptRows, type KeptTable } from '../../../core/reco
 import type { Taken } from '../../../core/sql/taken.ts';
 import { assert } from '../../../lib/assert.ts';
 import type { CapturedContents, RecoveryDraft, RowsSink } from '../../../flow/protect.ts';
+import type { CatalogQuery } from '../catalog.ts';
 import { readDefinition, type Definition } from '../definition/definition.ts';
 import { factDifferences, readDefinitionFacts, type DefinitionFacts } from '../definition/facts.ts';
 import { keepDefinition, writeKeptDefinition, type Change, type KeptDefinition, type KeptSequence, type RebuiltTable } from '../definition/kept.ts';
@@ -43,12 +44,10 @@ export function createTablesCapture(session: TransactionSession, taken: Taken, d
 }
 
 async function capture({ query, copyOut }: TransactionSession, taken: Taken, draft: Pick<RecoveryDraft, 'rows'>): Promise<Found> {
-  const [level] = await query('SHOW transaction_isolation');
-  // A snapshot that is older than the lock sees rows that are not those that fall.
-  if (level?.[0] !== 'read committed') throw new Failure('feature_not_supported', `What this takes away cannot be kept in a transaction that is ${level?.[0] ?? ''}.`, { hint: 'Send it in a transaction block that is READ COMMITTED, or outside of one.' });
+  await checkIsolation(query);
   const named = await resolveTaken(query, taken);
   return inOwnSettings(query, printingSettings, async () => {
-    const { touched, foreseen } = await lockClosure(query, taken, named);
+    const { touched, all } = await lockClosure(query, taken, named);
     const [facts, definition] = [await readDefinitionFacts(query), await readDefinition(query)];
     const shapes = await readCapturedTables(query, touched.filter(({ kind, isGone, isChanged }) => (kind === 'r' || kind === 'p') && (isGone || isChanged)).map(({ name }) => name));
     const sequences = await readSequences(query, touched.filter(({ kind }) => kind === 'S').map(({ name }) => name));
@@ -60,8 +59,15 @@ async function capture({ query, copyOut }: TransactionSession, taken: Taken, dra
       const content = withRows.has(name) ? await copyRows(copyOut, shape, draft.rows()) : undefined;
       tables.push({ ...kept, fingerprint: fingerprintOf(kept), ...(content === undefined ? {} : { content }) });
     }
-    return { touched, foreseen, definition, facts, shapes, tables, sequences };
+    return { touched, foreseen: all[1], definition, facts, shapes, tables, sequences };
   });
+}
+
+/** A snapshot that is older than the lock sees rows that are not those that fall. */
+export async function checkIsolation(query: CatalogQuery): Promise<void> {
+  const [level] = await query('SHOW transaction_isolation');
+  if (level?.[0] === 'read committed') return;
+  throw new Failure('feature_not_supported', `What this takes away cannot be kept in a transaction that is ${level?.[0] ?? ''}.`, { hint: 'Send it in a transaction block that is READ COMMITTED, or outside of one.' });
 }
 
 /** A table, not a SELECT: faster, and without the rows of children. */
@@ -76,7 +82,7 @@ async function copyRows(copyOut: TransactionSession['copyOut'], shape: CapturedT
   return kept;
 }
 
-export async function readSequences(query: TransactionSession['query'], names: readonly string[]): Promise<readonly KeptSequence[]> {
+export async function readSequences(query: CatalogQuery, names: readonly string[]): Promise<readonly KeptSequence[]> {
   const sequences: KeptSequence[] = [];
   for (const name of names) {
     const [row] = await query(`SELECT last_value, is_called FROM ${name}`);
@@ -88,22 +94,21 @@ export async function readSequences(query: TransactionSession['query'], names: r
 async function conclude(session: TransactionSession, taken: Taken, found: Found): Promise<CapturedContents> {
   return inOwnSettings(session.query, printingSettings, async () => {
     const { query } = session;
-    await checkForeseen(query, taken, found);
+    if (taken.verb === 'drop') await checkForeseen(query, found.foreseen);
     const change: Change = { before: found.definition, after: await readDefinition(query), factsBefore: found.facts, factsAfter: await readDefinitionFacts(query) };
     const definition = await rehearsedDefinition(query, taken, found, change);
     return { tables: found.tables, definition: writeKeptDefinition(definition), settings: printingSettings, ...await readPlace(query) };
   });
 }
 
-/** A relation that came into what was dropped after it was looked at would be lost. */
-async function checkForeseen(query: TransactionSession['query'], { verb }: Taken, { foreseen }: Found): Promise<void> {
-  if (verb !== 'drop') return;
+/** `foreseen`: object ids, as an array. A relation that came into what was dropped after it was looked at would be lost. */
+export async function checkForeseen(query: CatalogQuery, foreseen: string): Promise<void> {
   const [row] = await query(unforeseenSql, [foreseen]);
   if (row?.[0] !== '0') throw new Failure('conflict', 'Others made objects that this takes away, while it ran.', { hint: 'Send it again when they are done.' });
 }
 
 /** First with the tables left as they are, then, where that does not do, with all of them made anew. */
-async function rehearsedDefinition(query: TransactionSession['query'], { verb }: Taken, found: Found, change: Change): Promise<KeptDefinition> {
+async function rehearsedDefinition(query: CatalogQuery, { verb }: Taken, found: Found, change: Change): Promise<KeptDefinition> {
   const left = new Set(change.after.makings.map(({ object }) => object));
   const survivors = found.touched.filter(({ oid, kind }) => (kind === 'r' || kind === 'p') && left.has(`pg_class ${oid}`));
   const shapes = await readCapturedTables(query, survivors.map(({ name }) => name));
@@ -118,7 +123,7 @@ async function rehearsedDefinition(query: TransactionSession['query'], { verb }:
     if (unkept !== undefined) { problem = `the rows of ${unkept.name}`; continue; }
     const strays = rebuilt.length === 0 ? (await query(changedConstraintsSql, [arrayOf(freshKeys(change))])).map(([drop]) => drop ?? '') : [];
     const kept = keepDefinition(change, { rebuilt, emptied, sequences, strays });
-    const differences = await rehearse(query, kept, change);
+    const differences = kept.differences.length === 0 ? '' : await rehearse(query, kept, change.after, change.factsBefore, []);
     if (differences === '') return kept;
     problem = differences;
   }
@@ -148,11 +153,10 @@ function freshKeys({ before, after }: Change): readonly string[] {
 }
 
 /** What would not be as it was; empty: everything is. Leaves nothing behind. */
-async function rehearse(query: TransactionSession['query'], kept: KeptDefinition, { after, factsBefore }: Change): Promise<string> {
-  if (kept.differences.length === 0) return '';
+export async function rehearse(query: CatalogQuery, kept: KeptDefinition, now: Definition, factsBefore: DefinitionFacts, drops: readonly string[]): Promise<string> {
   await query('SAVEPOINT backstop_rehearsal');
   try {
-    const made = await remake(query, kept, after, { drops: [], load: async () => undefined, loadLate: async () => undefined, each: rehearsed });
+    const made = await remake(query, kept, now, { drops, load: async () => undefined, loadLate: async () => undefined, each: rehearsed });
     return namesOf(factDifferences(asRehearsed(factsBefore, made), asRehearsed(await readDefinitionFacts(query), made)));
   } catch (error) {
     if (!(error instanceof Failure) || error.code !== 'conflict') throw error;

@@ -12,7 +12,7 @@ import { closureLimits, relationsSql } from './closure-queries.ts';
 import { arrayOf } from './tables.ts';
 
 /** Classes, objects and parts, as three arrays that PostgreSQL reads. */
-type Addresses = readonly [classes: string, objects: string, parts: string];
+export type Addresses = readonly [classes: string, objects: string, parts: string];
 
 export interface TouchedRelation {
   readonly oid: string;
@@ -31,8 +31,8 @@ export interface TouchedRelation {
 
 export interface Closure {
   readonly touched: readonly TouchedRelation[];
-  /** The ids of all that goes. */
-  readonly foreseen: string;
+  /** All that goes. */
+  readonly all: Addresses;
 }
 
 /** What the names mean in the session's own search path, which must be in force: asked before anything else. */
@@ -117,7 +117,7 @@ async function touchedBy(query: CatalogQuery, taken: Taken, named: Named): Promi
   const touched = rows.map(([oid, name, kind, isGone, isChanged, hole, statement]) => ({
     oid: oid ?? '', name: name ?? '', kind: kind ?? '', isGone: isGone === 't', isChanged: isChanged === 't', hole: hole ?? undefined, lock: statement ?? undefined,
   }));
-  return { touched, foreseen: all[1] };
+  return { touched, all };
 }
 
 /** Columns and constraints go from partitions and children too, and with them what depends on those. */

@@ -27,6 +27,16 @@ export interface KeptDefinition {
   readonly emptied: readonly string[];
   readonly sequences: readonly KeptSequence[];
   readonly differences: readonly KeptDifference[];
+  /** Tables that were moved aside in place of being dropped. */
+  readonly bin?: RecycleBin;
+}
+
+/** A schema that nobody else may use, made for one statement. */
+export interface RecycleBin {
+  /** Its name is nobody's but ours, so facts that hold it are of what lies there. */
+  readonly schema: string;
+  /** Quoted: where each table was, and where it is. */
+  readonly tables: readonly { readonly schema: string; readonly name: string; readonly inBin: string }[];
 }
 
 export interface RebuiltTable {
@@ -60,7 +70,7 @@ export interface Change {
   readonly factsAfter: DefinitionFacts;
 }
 
-export type KeptParts = Pick<KeptDefinition, 'rebuilt' | 'emptied' | 'sequences' | 'strays'>;
+export type KeptParts = Pick<KeptDefinition, 'rebuilt' | 'emptied' | 'sequences' | 'strays' | 'bin'>;
 
 export function keepDefinition({ before, after, factsBefore, factsAfter }: Change, parts: KeptParts): KeptDefinition {
   const rebuilt = new Set(parts.rebuilt.map(({ object }) => object));
@@ -74,6 +84,16 @@ export function keepDefinition({ before, after, factsBefore, factsAfter }: Chang
   };
 }
 
+/** How what lies in a recycle bin is put back where it was. */
+export function emptyBin({ schema, tables }: RecycleBin): readonly string[] {
+  return [...tables.map((one) => `ALTER TABLE ${one.inBin} SET SCHEMA ${one.schema}`), `DROP SCHEMA ${schema}`];
+}
+
+/** Facts without those of what lies there. */
+export function outsideBin(facts: DefinitionFacts, bin: RecycleBin | undefined): DefinitionFacts {
+  return bin === undefined ? facts : new Map([...facts].filter(([what]) => !what.includes(bin.schema)));
+}
+
 /** As JSON has it. */
 export function writeKeptDefinition(kept: KeptDefinition): CanonicalValue { return keptSchema.parse(kept) as unknown as CanonicalValue; }
 
@@ -84,6 +104,7 @@ const keptSchema = z.strictObject({
   rebuilt: z.array(z.strictObject({ object: z.string(), name: z.string(), columns: words, types: words })), emptied: words,
   sequences: z.array(z.strictObject({ name: z.string(), last: z.string().regex(/^-?\d{1,19}$/), isCalled: z.boolean() })),
   differences: z.array(z.strictObject({ what: z.string(), before: z.string().nullable(), after: z.string().nullable() })),
+  bin: z.strictObject({ schema: z.string().regex(/^backstop_recycle_bin_[0-9a-f]+$/), tables: z.array(z.strictObject({ schema: z.string(), name: z.string(), inBin: z.string() })) }).exactOptional(),
 });
 
 /** Throws Failure `recovery_point_broken`. */

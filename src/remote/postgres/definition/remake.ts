@@ -40,12 +40,13 @@ export async function remake(query: CatalogQuery, kept: KeptDefinition, now: Def
 /** The definition of now, with what was kept in the place of what the statement made of it. */
 function wantedOf(kept: KeptDefinition, now: Definition): Definition {
   const fresh = new Set(kept.fresh);
+  const isBinned = ({ what }: Making): boolean => kept.bin !== undefined && what.includes(kept.bin.schema);
   const present = new Map(now.makings.map((made) => [partOf(made), made]));
   const was = new Map(kept.lost.map((made) => [partOf(made), made]));
   const merged = kept.lost.map((made) => ({ ...made, statements: [...made.statements, ...marksOf(present.get(partOf(made)) ?? { ...made, statements: [] }).filter((one) => !made.statements.includes(one))] }));
   const needs = new Map(now.needs);
   for (const [object, needed] of Object.entries(kept.needs)) needs.set(object, new Set([...needs.get(object) ?? [], ...needed]));
-  return { makings: [...merged, ...now.makings.filter((made) => !was.has(partOf(made)) && !fresh.has(made.object))], patches: now.patches, needs };
+  return { makings: [...merged, ...now.makings.filter((made) => !was.has(partOf(made)) && !fresh.has(made.object) && !isBinned(made))], patches: now.patches, needs };
 }
 
 function parted(makings: readonly Making[]): readonly [objects: readonly Making[], defaults: readonly Making[], rest: readonly Making[]] {

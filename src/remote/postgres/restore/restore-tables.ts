@@ -12,7 +12,7 @@ import { inOwnSettings, printingSettings } from '../capture/own-settings.ts';
 import { arrayOf, readCapturedTables } from '../capture/tables.ts';
 import { readDefinition, type Definition } from '../definition/definition.ts';
 import { factDifferences, readDefinitionFacts, type DefinitionFacts } from '../definition/facts.ts';
-import { readKeptDefinition, type KeptDefinition, type KeptSequence } from '../definition/kept.ts';
+import { emptyBin, outsideBin, readKeptDefinition, type KeptDefinition, type KeptSequence } from '../definition/kept.ts';
 import { namesOf, remake } from '../definition/remake.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { createRowLoader, type LoadedTable, type RestoreConflict } from './load-rows.ts';
@@ -43,11 +43,12 @@ export async function restoreTables(session: TransactionSession, manifest: Pick<
 
 async function restore(session: TransactionSession, { tables }: Pick<Manifest, 'tables'>, kept: KeptDefinition, readRows: ReadRows, choices: RestoreChoices): Promise<TablesRestored> {
   const { query } = session;
-  const standing = [...kept.rebuilt.map(({ name }) => name), ...kept.emptied];
+  const { bin } = kept;
+  const standing = [...kept.rebuilt.map(({ name }) => name), ...kept.emptied, ...(bin?.tables.map(({ inBin }) => inBin) ?? [])];
   const gone = await missingOf(query, standing);
   if (gone.length > 0) return refused(gone.map((what) => ({ what: `relation ${what}`, why: 'it is there no more' })));
   if (standing.length > 0) await query(`LOCK TABLE ${standing.toSorted().map((name) => `ONLY ${name}`).join(', ')} IN ACCESS EXCLUSIVE MODE`);
-  const [facts, now] = [await readDefinitionFacts(query), await readDefinition(query)];
+  const [facts, now] = [outsideBin(await readDefinitionFacts(query), bin), await readDefinition(query)];
   const conflicts = [...await reshaped(query, kept, tables), ...changedSince(kept, facts), ...unmet(kept, now)];
   if (conflicts.length > 0) return refused(conflicts);
   const running = kept.rebuilt.length === 0 ? [] : await readSequences(query, (await query(ownedSequencesSql, [arrayOf(kept.rebuilt.map(({ name }) => name))])).map(([name]) => name ?? ''));
@@ -56,12 +57,19 @@ async function restore(session: TransactionSession, { tables }: Pick<Manifest, '
   if (rows.length > 0 && choices.onConflict === 'stop') return refused(rows);
   const resumed = await quietTriggers(query, kept.emptied);
   const keys = kept.emptied.length === 0 ? [] : (await query(keysOfSql, [arrayOf(kept.emptied)])).map(([drop]) => drop ?? '');
-  const made = await remake(query, kept, now, { drops: keys, load: loader.load, loadLate: loader.loadLate, each: (_making, statement) => statement });
+  const made = await remake(query, kept, now, { drops: [...bin === undefined ? [] : emptyBin(bin), ...keys], load: loader.load, loadLate: loader.loadLate, each: (_making, statement) => statement });
   for (const statement of resumed) await query(statement);
   await setSequences(query, [...running, ...kept.sequences]);
   const loaded = await loader.finish();
   await prove(query, kept, facts);
-  return { isDone: true, conflicts: rows, tables: loaded, made: [...new Set(made.map(({ what }) => what))] };
+  return { isDone: true, conflicts: rows, tables: loaded, made: [...new Set([...bin?.tables.map(({ name }) => `relation ${name}`) ?? [], ...made.map(({ what }) => what)])] };
+}
+
+/** What must be run on the server before a recovery point may go; none: it holds nothing there. */
+export function purgeStatements(definition: Manifest['definition']): readonly string[] {
+  if (definition === undefined) return [];
+  const { bin } = readKeptDefinition(definition);
+  return bin === undefined ? [] : [`DROP SCHEMA IF EXISTS ${bin.schema} CASCADE`];
 }
 
 function refused(conflicts: readonly RestoreConflict[]): TablesRestored { return { isDone: false, conflicts, tables: [], made: [] }; }

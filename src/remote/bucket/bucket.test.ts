@@ -11,7 +11,7 @@ import { zstdDecompressSync } from 'node:zlib';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { Failure } from '../../core/failure.ts';
 import { sha256Hex } from '../../lib/sha256.ts';
-import { asObjectName, digestOf, getChecked, objectName, putVerified, type Bucket, type ObjectKind, type ObjectName } from './bucket.ts';
+import { asObjectName, digestOf, getChecked, objectName, putVerified, writeVerified, type Bucket, type ObjectKind, type ObjectName } from './bucket.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { openFolderBucket } from './folder.ts';
 import { Packs } from './packs.ts';
@@ -135,25 +135,25 @@ for (const { what, code, get, put } of faults) {
   });
 }
 
-test('what is written in two steps is there whole once it is kept, and not before', async () => {
+test('what is written in two steps is read back under its name at once', async () => {
   const bucket = await newBucket();
   const bytes = Buffer.from('two steps');
   const name = objectName(bytes, '.zst', 'packs');
-  const { back, kept } = await bucket.write?.(name, bytes) ?? { back: undefined, kept: undefined };
-  assert.deepEqual(back, bytes);
-  await kept;
+  const written = await bucket.write?.(name, bytes);
+  assert.deepEqual(written?.back, bytes);
   assert.deepEqual(await getChecked(bucket, name), bytes);
+  await written?.kept;
   assert.deepEqual(readdirSync(join(bucket.at, 'unfinished')), []);
   assert.equal(statSync(join(bucket.at, name)).mode & 0o777, 0o600);
 });
 
-test('what is written where something else lies under its name is not kept', async () => {
+test('what is written where something else lies under its name is told from it, and leaves it', async () => {
   const bucket = await newBucket();
   const bytes = Buffer.from('mine');
   const name = await putVerified(bucket, bytes, '.zst');
-  await (await bucket.write?.(name, bytes))?.kept;
+  await (await writeVerified(bucket, bytes, '.zst')).kept;
   writeFileSync(join(bucket.at, name), 'changed');
-  await assert.rejects((await bucket.write?.(name, bytes))?.kept ?? Promise.resolve(), failsWith('recovery_point_broken'));
+  await assert.rejects(writeVerified(bucket, bytes, '.zst'), failsWith('recovery_point_broken'));
   assert.equal(readFileSync(join(bucket.at, name), 'utf8'), 'changed');
 });
 

@@ -1,6 +1,8 @@
 /**
  * A bucket in a local folder. An object appears whole or not at all: it is written beside, synced, and linked to its name,
  * which fails where there is one already; the folders that hold the new names are synced too. Readable by its owner only.
+ * What is written in two steps has its name before it is synced: a machine that dies between may leave it broken, and nobody
+ * was told that it is kept.
  */
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
@@ -8,7 +10,7 @@ import { access, link, mkdir, open, readdir, readFile, rm, stat, type FileHandle
 import { dirname, join } from 'node:path';
 import { Failure } from '../../core/failure.ts';
 import { Bug } from '../../lib/assert.ts';
-import { asObjectName, getChecked, objectKinds, type Bucket, type ObjectKind, type StoredObject } from './bucket.ts';
+import { asObjectName, objectKinds, type Bucket, type ObjectKind, type StoredObject } from './bucket.ts';
 
 const folderMode = 0o700;
 const fileMode = 0o600;
@@ -39,12 +41,20 @@ export async function openFolderBucket(folder: string, { isThere = false }: { re
   };
   return {
     place: folder,
-    put: (name, bytes) => inFolder(async () => { await keep(await begin(join(folder, name), bytes), join(folder, name)); }),
+    put: (name, bytes) => inFolder(async () => {
+      const path = join(folder, name);
+      const begun = await begin(path, bytes);
+      await finish(begun, async () => {
+        await begun.file.datasync();
+        await linkNew(begun.beside, path);
+      }, () => begun.home.sync());
+    }),
     write: (name, bytes) => inFolder(async () => {
       const path = join(folder, name);
       const begun = await begin(path, bytes);
-      const back = await readBegun(begun, bytes.length);
-      return { back, kept: inFolder(async () => { if (!await keep(begun, path)) await getChecked({ place: folder, get: () => readFile(path) }, name); }) };
+      await linkNew(begun.beside, path).catch((error: unknown) => giveUp(begun, error));
+      const back = await readFile(path).catch((error: unknown) => giveUp(begun, error));
+      return { back, kept: inFolder(() => finish(begun, () => Promise.resolve(), () => Promise.all([begun.file.datasync(), begun.home.sync()]))) };
     }),
     get: (name) => inFolder(() => readFile(join(folder, name))),
     list: (kind) => listFolder(folder, kind === undefined ? objectKinds : [kind], inFolder),
@@ -73,25 +83,20 @@ async function beginFile(beside: string, homePath: string, bytes: Buffer): Promi
   return begun;
 }
 
-/** What the file holds: more than was written if it is another one. */
-async function readBegun(begun: Begun, length: number): Promise<Buffer> {
-  const { bytesRead, buffer } = await begun.file.read(Buffer.allocUnsafe(length + 1), 0, length + 1, 0).catch((error: unknown) => giveUp(begun, error));
-  return buffer.subarray(0, bytesRead);
+/** What is there under this name stays. */
+async function linkNew(beside: string, path: string): Promise<void> {
+  await link(beside, path).catch((error: unknown) => { if (codeOf(error) !== 'EEXIST') throw error; });
 }
 
-/**
- * False: there was one under this name, which stays. What waits for it is a transaction that holds locks, so whatever need
- * not be one after another is done at once.
- */
-async function keep(begun: Begun, path: string): Promise<boolean> {
-  const { beside, file, home } = begun;
-  const linked = async (): Promise<boolean> => {
-    await file.datasync();
-    return link(beside, path).then(() => true, (error: unknown) => { if (codeOf(error) === 'EEXIST') return false; throw error; });
-  };
-  const isNew = await linked().catch((error: unknown) => giveUp(begun, error));
-  await Promise.all([home.sync().finally(() => home.close()), file.close(), rm(beside, { force: true })]);
-  return isNew;
+/** What waits for it is a transaction that holds locks, so whatever need not be one after another is done at once. */
+async function finish(begun: Begun, first: () => Promise<void>, last: () => Promise<unknown>): Promise<void> {
+  try {
+    await first();
+    await Promise.all([last(), rm(begun.beside, { force: true })]);
+  } catch (error) {
+    await giveUp(begun, error);
+  }
+  await Promise.all([begun.file.close(), begun.home.close()]);
 }
 
 async function giveUp({ beside, file, home }: Begun, error: unknown): Promise<never> {

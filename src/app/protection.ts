@@ -65,7 +65,7 @@ export function resolvePoints({ recoveryPoints: points }: Memory, target: LinkTa
 }
 
 /** Any database of the server knows all its transactions. */
-async function connectWitness(target: LinkTarget): Promise<Witness> {
+export async function connectWitness(target: LinkTarget): Promise<Witness> {
   const link = await connectLink(target, { parameters: new Map([['application_name', 'backstop witness']]) });
   return { fateOf: (point) => transactionFate(async (sql, parameters) => (await link.query(sql, parameters)).rows, point), end: () => link.end() };
 }

@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import type { UndoPolicy, UndoReport } from '../core/recovery/undo-plan.ts';
 import type { PerformUndo } from '../entry/http/undo.ts';
 import { createProtector } from '../flow/protect.ts';
+import { createPointResolver } from '../flow/resolve-points.ts';
 import { applyUndo, planUndo, type UndoDeps } from '../flow/undo.ts';
 import type { Wanted } from '../flow/undo-points.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -23,6 +24,7 @@ import { parseConnectionString } from '../remote/postgres/link-target.ts';
 import { beginUndo } from '../remote/postgres/restore/undo-transaction.ts';
 import { openMemory } from './memory.ts';
 import { loadFor } from './policy.ts';
+import { connectWitness } from './protection.ts';
 import { openerOf, openStorage } from './storage.ts';
 
 export interface Undo {
@@ -63,6 +65,7 @@ export async function withUndo<T>(config: Config, { onProgress, upstream = confi
       const newId = (prefix: string): string => sortableId(prefix, { nowMs: Date.now, randomBytes });
       const protector = createProtector({ openRows: () => new RowsWriter(closing), packs: new Packs(closing), record: memory.recoveryPoints, clock: systemClock, newId: () => newId('rp') });
       const deps: UndoDeps = {
+        resolve: createPointResolver({ points: memory.recoveryPoints, connect: () => connectWitness(target) }).resolve,
         identities: memory.identities, ledger: memory.ledger, points: memory.recoveryPoints, protector, clock: systemClock, role: target.user,
         policy: { name: policy.name, hash: policy.hash }, readManifest: (point) => readStoredManifest(stored, point), newActionId: () => newId('act'),
         begin: (database) => beginUndo({

@@ -10,30 +10,42 @@ export type Wanted =
   | { readonly kind: 'ids'; /** `act_…` or `rp_…`, or how they begin. */ readonly ids: readonly string[] }
   | { readonly kind: 'window'; readonly agent?: string; /** ISO 8601, milliseconds, UTC. */ readonly since?: string; readonly until?: string };
 
+export interface FindDeps {
+  readonly points: Pick<RecoveryPoints, 'list'>;
+  /** What became of one whose end nobody heard, if the server can tell. */
+  readonly resolve: (point: RecoveryPointOnRecord) => Promise<RecoveryPointOnRecord>;
+}
+
 const pageSize = 500;
 /** In one transaction. */
 const pointsMax = 1_000;
 const shortestId = 8;
 
-const why: Readonly<Record<Exclude<RecoveryPointState, 'committed'>, string>> = {
-  sealed: 'has not ended yet', unknown: 'ended in a way that nobody knows yet: whether it was committed is still to be asked of the server',
+/** What nobody knows the end of is undone all the same: where it was rolled back, every row is as before already. */
+const undoable: readonly RecoveryPointState[] = ['committed', 'unknown'];
+const why: Readonly<Record<Exclude<RecoveryPointState, 'committed' | 'unknown'>, string>> = {
+  sealed: 'has not ended yet',
   discarded: 'was rolled back, so there is nothing to undo', undone: 'was undone already', purged: 'is too old: what would undo it was purged',
 };
 
 /** Throws Failure `not_found`, `conflict`, `usage` or `too_large`. */
-export async function findPoints(points: Pick<RecoveryPoints, 'list'>, wanted: Wanted): Promise<readonly RecoveryPointOnRecord[]> {
-  if (wanted.kind === 'window') return inWindow(points, wanted);
+export async function findPoints({ points, resolve }: FindDeps, wanted: Wanted): Promise<readonly RecoveryPointOnRecord[]> {
+  if (wanted.kind === 'window') {
+    const resolved: RecoveryPointOnRecord[] = [];
+    for (const point of await inWindow(points, wanted)) resolved.push(await resolve(point));
+    return resolved.filter(({ state }) => undoable.includes(state));
+  }
   const found = new Map<string, RecoveryPointOnRecord>();
   for (const id of wanted.ids) {
-    const point = await named(points, id);
-    if (point.state !== 'committed') throw new Failure('conflict', `the action ${point.actions.join(', ')} ${why[point.state]}`);
+    const point = await resolve(await named(points, id));
+    if (point.state !== 'committed' && point.state !== 'unknown') throw new Failure('conflict', `the action ${point.actions.join(', ')} ${why[point.state]}`);
     found.set(point.id, point);
   }
   return [...found.values()];
 }
 
 async function inWindow(points: Pick<RecoveryPoints, 'list'>, { agent, since, until }: Extract<Wanted, { readonly kind: 'window' }>): Promise<readonly RecoveryPointOnRecord[]> {
-  const found = await points.list({ states: ['committed'], limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
+  const found = await points.list({ states: undoable, limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
   if (found.length > pointsMax) throw new Failure('too_large', `more than ${pointsMax} recovery points are meant`, { hint: 'Undo the newest first: choose a shorter time with --since.' });
   if (found.length === 0) throw new Failure('not_found', 'no action of then can be undone: nothing was captured, or all of it was undone or purged');
   return found;

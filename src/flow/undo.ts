@@ -22,12 +22,13 @@ import type { Identities } from '../store/identities.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { RecoveryPoints } from '../store/recovery-points.ts';
 import type { Protector, RecoveryPoint } from './protect.ts';
-import { findPoints, type Wanted } from './undo-points.ts';
+import { findPoints, type FindDeps, type Wanted } from './undo-points.ts';
 
 export interface UndoDeps {
   readonly identities: Pick<Identities, 'authenticateOperator'>;
   readonly ledger: Pick<Ledger, 'issue' | 'settle'>;
   readonly points: Pick<RecoveryPoints, 'list' | 'change'>;
+  readonly resolve: FindDeps['resolve'];
   readonly protector: Pick<Protector, 'begin'>;
   /** Throws Failure `recovery_point_broken`, `not_found` or `bucket_unavailable`. */
   readonly readManifest: (point: RecoveryPointOnRecord) => Promise<Manifest>;
@@ -66,8 +67,7 @@ export async function applyUndo(deps: UndoDeps, token: string, wanted: Wanted, p
     const done = await perform(deps, { by, actionId, found, policy });
     await settle(done.fate, done.rows);
     if (done.fate === 'unknown') throw new Failure('upstream_unavailable', 'the connection was lost at COMMIT, and the server does not say what became of the undo', { hint: 'Look with `backstop undo` without --yes what is still to be done.' });
-    // Nothing that could be undone again says it.
-    if (done.recoveryPointId === null && done.undone.length > 0) await deps.points.change(done.undone, 'undone', { by, note: 'everything was as before already' });
+    if (done.unsaid.length > 0) await deps.points.change(done.unsaid, 'undone', { by, note: `by ${actionId}` });
     return { ...reportOf(found, done.points, policy), applied: { actionId, recoveryPointId: done.recoveryPointId } };
   } catch (error) {
     // A permit takes the first answer only.
@@ -77,7 +77,7 @@ export async function applyUndo(deps: UndoDeps, token: string, wanted: Wanted, p
 }
 
 interface Undoing { readonly by: string; readonly actionId: string; readonly found: readonly Found[]; readonly policy: UndoPolicy }
-interface Done { readonly fate: Exclude<TransactionFate, 'discarded'>; readonly points: readonly UndonePoint[]; readonly undone: readonly string[]; readonly rows: number; readonly recoveryPointId: string | null }
+interface Done { readonly fate: Exclude<TransactionFate, 'discarded'>; readonly points: readonly UndonePoint[]; /** Undone, and not said so by a recovery point of the undo's own. */ readonly unsaid: readonly string[]; readonly rows: number; readonly recoveryPointId: string | null }
 
 async function perform(deps: UndoDeps, undoing: Undoing): Promise<Done> {
   const { found, policy } = undoing;
@@ -86,20 +86,24 @@ async function perform(deps: UndoDeps, undoing: Undoing): Promise<Done> {
   try {
     const points = await restore(transaction, found, policy, true);
     // What was left in part can be undone again.
-    const undone = found.filter((_, index) => rowsLeft(points[index]?.changes ?? [], policy) === 0).map(({ point }) => point.id);
-    const draft = deps.protector.begin(subjectOf(undoing, undone));
+    const undone = found.filter((_, index) => rowsLeft(points[index]?.changes ?? [], policy) === 0).map(({ point }) => point);
+    // What was made again stays when this undo is undone: only rows are changed in place.
+    const [again, said] = [undone.filter(makesAgain), undone.filter((point) => !makesAgain(point))].map((some) => some.map(({ id }) => id)) as [string[], string[]];
+    const draft = deps.protector.begin(subjectOf(undoing, said));
     const contents = await transaction.keep(draft);
     sealed = await draft.seal(contents);
     const fate = await transaction.commit(contents.xid);
     sealed.settle(fate);
     if (fate === 'discarded') throw new Failure('upstream_unavailable', 'the connection was lost at COMMIT, and the server rolled the undo back');
-    return { fate, points, undone, recoveryPointId: sealed.id ?? null, rows: points.reduce((sum, { changes }) => sum + rowsUndone(changes, policy), 0) };
+    return { fate, points, unsaid: sealed.id === undefined ? [...again, ...said] : again, recoveryPointId: sealed.id ?? null, rows: points.reduce((sum, { changes }) => sum + rowsUndone(changes, policy), 0) };
   } catch (error) {
     sealed?.settle('discarded');
     await transaction.rollback();
     throw error;
   }
 }
+
+function makesAgain({ method }: Pick<RecoveryPointOnRecord, 'method'>): boolean { return method === 'tables' || method === 'tombstone'; }
 
 /** One after another: each finds what the one before has left. */
 async function restore(transaction: UndoTransaction, found: readonly Found[], policy: UndoPolicy, isMeant: boolean): Promise<readonly UndonePoint[]> {
@@ -108,12 +112,12 @@ async function restore(transaction: UndoTransaction, found: readonly Found[], po
     if (manifest.server.systemId !== transaction.server.systemId) {
       throw new Failure('conflict', `the recovery point ${point.id} was taken on another server (${manifest.server.systemId}, this one is ${transaction.server.systemId})`, { hint: 'Point Backstop at that server; rows can be taken out with `backstop snapshots export`.' });
     }
-    const planned = await transaction.plan(manifest, { merges: policy.merges, forces: policy.onConflict === 'force' });
+    const planned = await transaction.plan(manifest, policy);
     const left = rowsLeft(planned.changes, policy);
-    if (isMeant && left > 0 && policy.onConflict !== 'skip') throw inConflict(point, planned.conflicts.map(({ table, key, why }) => `${table} ${key}: ${why}`), left, policy);
+    if (isMeant && ((left > 0 && policy.onConflict !== 'skip') || !planned.isDoable)) throw inConflict(point, planned.conflicts.map(({ table, key, why }) => `${[table, key].filter((part) => part !== '').join(' ')}: ${why}`), left, policy);
     await planned.apply();
     points.push({
-      recoveryPointId: point.id, actionIds: point.actions, agent: point.agent, createdAt: point.createdAt, texts: manifest.texts, changes: planned.changes, conflicts: planned.conflicts,
+      recoveryPointId: point.id, actionIds: point.actions, agent: point.agent, createdAt: point.createdAt, texts: manifest.texts, changes: planned.changes, conflicts: planned.conflicts, made: planned.made,
     });
   }
   return points;
@@ -121,7 +125,13 @@ async function restore(transaction: UndoTransaction, found: readonly Found[], po
 
 const conflictsNamedMax = 5;
 
-function inConflict({ id }: RecoveryPointOnRecord, conflicts: readonly string[], left: number, { onConflict }: UndoPolicy): Failure {
+function inConflict(point: RecoveryPointOnRecord, conflicts: readonly string[], left: number, { onConflict }: UndoPolicy): Failure {
+  const { id } = point;
+  if (makesAgain(point)) {
+    return new Failure('conflict', `${id} cannot be undone without overwriting what was done since, so nothing was changed`, {
+      detail: conflicts.slice(0, conflictsNamedMax).join('\n'), hint: 'Undo first what was done later; for rows, --on-conflict skip leaves them as they are and --on-conflict force makes them as before.',
+    });
+  }
   return new Failure('conflict', `${left} ${left === 1 ? 'row' : 'rows'} of ${id} cannot be undone without overwriting what was done since, so nothing was changed`, {
     detail: [...conflicts.slice(0, conflictsNamedMax), ...(left > conflictsNamedMax ? [`and ${left - conflictsNamedMax} more`] : [])].join('\n'),
     hint: onConflict === 'force'
@@ -132,7 +142,7 @@ function inConflict({ id }: RecoveryPointOnRecord, conflicts: readonly string[],
 
 async function find(deps: UndoDeps, wanted: Wanted): Promise<readonly Found[]> {
   const found: Found[] = [];
-  for (const point of await findPoints(deps.points, wanted)) found.push({ point, manifest: await deps.readManifest(point) });
+  for (const point of await findPoints(deps, wanted)) found.push({ point, manifest: await deps.readManifest(point) });
   // Of two that changed the same row, the later one read its images later, however they began.
   return found.sort((a, b) => { const [first, second] = [placeInLog(a.manifest.lsn), placeInLog(b.manifest.lsn)]; return first < second ? 1 : first > second ? -1 : 0; });
 }
@@ -163,7 +173,10 @@ function subjectOf(undoing: Undoing, undoes: readonly string[]): Parameters<Prot
   const { by, actionId, found } = undoing;
   return {
     actionIds: [actionId], agent: by, sessionId: undoSession, database: databaseOf(found), texts: [textOf(undoing)], undoes,
-    coverage: { scope: 'exact-rows', method: 'transitions', sentence: 'Every row that this undo changed can be put back as it was.', lost: [] },
+    coverage: {
+      scope: 'exact-rows', method: 'transitions', sentence: 'Every row that this undo changed in place can be put back as it was.',
+      lost: found.some(({ point }) => makesAgain(point)) ? ['Tables and definitions that this undo made again stay.'] : [],
+    },
   };
 }
 

@@ -129,6 +129,44 @@ describe('an undo', () => {
   });
 });
 
+describe('what fell', () => {
+  it('is made again with its rows, together with rows that were changed before, in one transaction', async () => {
+    const was = await state();
+    await flow.act('DELETE FROM public.orders WHERE id = 1', tables);
+    const dropped = await flow.take('DROP TABLE public.items');
+    const looked = await planUndo(flow.deps, { kind: 'ids', ids: [dropped] }, refuse);
+    assert.deepEqual(looked.points.map(({ changes }) => changes.map(({ table, insert }) => [table, insert])), [[['public.items', 8]]]);
+    assert.ok(looked.points[0]?.made.includes('relation public.items'), looked.points[0]?.made.join());
+    await assert.rejects(flow.link.query('SELECT FROM public.items'), /does not exist/);
+    const report = await applyUndo(flow.deps, flow.token, { kind: 'window', agent: 'ada' }, refuse);
+    assert.deepEqual(await state(), was);
+    await assert.rejects(undo([dropped]), fails('conflict', /was undone already/));
+    // Undone again, the rows go and the table stays.
+    await undo([report.applied?.actionId ?? assert.fail()]);
+    assert.equal((await state()).length, 4 + 8);
+    await assert.rejects(undo([dropped]), fails('conflict', /was undone already/));
+  });
+
+  it('does not come back over what took its name since, and says so', async () => {
+    const dropped = await flow.take('DROP TABLE public.items');
+    await flow.link.query('CREATE TABLE public.items (id int PRIMARY KEY)');
+    const is = await state();
+    for (const onConflict of ['refuse', 'skip', 'force'] as const) {
+      await assert.rejects(undo([dropped], { onConflict, merges: false }), fails('conflict', /cannot be undone without overwriting.*public\.items: something of that name was made since/s));
+      assert.deepEqual(await state(), is);
+    }
+  });
+
+  it('is truncated rows too', async () => {
+    const was = await state();
+    const truncated = await flow.take('TRUNCATE public.orders CASCADE');
+    await flow.link.query("INSERT INTO public.orders VALUES (1, 'mine', NULL)");
+    await assert.rejects(undo([truncated]), fails('conflict', /public\.orders/));
+    await undo([truncated], { onConflict: 'force', merges: false });
+    assert.deepEqual(await state(), was);
+  });
+});
+
 describe('what was kept', () => {
   it('and is not the same any more is refused by name, and nothing is changed', async () => {
     const action = await flow.act("UPDATE public.orders SET note = repeat(md5(id::text), 10000)", tables);

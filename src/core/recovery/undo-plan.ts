@@ -37,6 +37,8 @@ export interface UndonePoint {
   readonly texts: readonly string[];
   readonly changes: readonly TableChange[];
   readonly conflicts: readonly RowConflict[];
+  /** What is made again or changed back: `relation app.orders`. */
+  readonly made: readonly string[];
 }
 
 export type OnConflict = 'refuse' | 'skip' | 'force';
@@ -55,7 +57,7 @@ export interface UndoReport {
   /** Rows that are, or would be, left as they are now. */
   readonly rowsLeft: number;
   /** Absent: nothing was changed, it was only looked at. */
-  readonly applied?: { readonly actionId: string; /** null: there was nothing to do. */ readonly recoveryPointId: string | null };
+  readonly applied?: { readonly actionId: string; /** By which the undo can be undone; null: no row was changed in place. */ readonly recoveryPointId: string | null };
 }
 
 /** Rows that a policy leaves as they are now. */

@@ -10,6 +10,7 @@ export interface UndoCall { readonly self: string; readonly again: string; reado
 
 const pointsShownMax = 20;
 const conflictsShownMax = 20;
+const madeShownMax = 30;
 const statementCharactersMax = 100;
 const keyCharactersMax = 60;
 
@@ -18,7 +19,7 @@ export function undoText(report: UndoReport, call: UndoCall): string {
   const actions = points.reduce((sum, { actionIds }) => sum + actionIds.length, 0);
   const what = `${counted(actions, 'action')} in database ${report.database}`;
   return [
-    `${applied === undefined ? 'To undo' : 'Undone'}: ${printable(what)}\n\n`, pointsText(points), '\n', tablesText(points, call.policy), conflictsText(points, call.policy), nextText(report, call),
+    `${applied === undefined ? 'To undo' : 'Undone'}: ${printable(what)}\n\n`, pointsText(points), '\n', madeText(points), tablesText(points, call.policy), conflictsText(points, call.policy), nextText(report, call),
   ].join('');
 }
 
@@ -41,8 +42,15 @@ function tablesText(points: readonly UndonePoint[], policy: UndoPolicy): string 
     sums.set(change.table, known === undefined ? change : addChanges(known, change));
   }
   const shown = headings(policy).filter(({ of }) => [...sums.values()].some((change) => of(change) > 0));
-  if (shown.length === 0) return '  No row is to be changed.\n';
+  if (shown.length === 0) return points.some(({ made }) => made.length > 0) ? '' : '  No row is to be changed.\n';
   return columns([['  TABLE', ...shown.map(({ heading }) => heading)], ...[...sums.values()].map((change) => [`  ${change.table}`, ...shown.map(({ heading, of }) => cell(of(change), heading.length))])]);
+}
+
+function madeText(points: readonly UndonePoint[]): string {
+  const made = points.flatMap((point) => point.made);
+  if (made.length === 0) return '';
+  const more = made.length > madeShownMax ? `  and ${made.length - madeShownMax} more\n` : '';
+  return `  Made again, or changed back:\n${made.slice(0, madeShownMax).map((what) => `    ${printable(what)}\n`).join('')}${more}\n`;
 }
 
 function addChanges(a: TableChange, b: TableChange): TableChange {
@@ -79,17 +87,17 @@ function conflictText({ table, key, why, columns: names, before, after, now }: R
   const shownKey = key.length <= keyCharactersMax ? key : `${key.slice(0, keyCharactersMax)}…`;
   const differing = names.map((name, index) => [name, before?.[index], after?.[index], now?.[index]] as const).filter(([, ...values]) => new Set(values).size > 1);
   const rows = differing.map(([name, ...values]) => [`      ${name}`, ...values.map(valueText)]);
-  return `  ${printable(`${table} ${shownKey}: ${why}`)}\n${rows.length === 0 ? '' : columns([['      COLUMN', 'BEFORE', 'AFTER THE ACTION', 'NOW'], ...rows], 32)}`;
+  return `  ${printable(`${[table, shownKey].filter((part) => part !== '').join(' ')}: ${why}`)}\n${rows.length === 0 ? '' : columns([['      COLUMN', 'BEFORE', 'AFTER THE ACTION', 'NOW'], ...rows], 32)}`;
 }
 
 /** undefined: there is no such row. */
 function valueText(value: string | null | undefined): string { return value === undefined ? '-' : value ?? 'NULL'; }
 
-function nextText({ applied, rowsLeft }: UndoReport, { self, again, policy }: UndoCall): string {
+function nextText({ applied, rowsLeft, points }: UndoReport, { self, again, policy }: UndoCall): string {
   if (applied !== undefined) {
     const left = rowsLeft === 0 ? '' : ` ${counted(rowsLeft, 'row')} ${rowsLeft === 1 ? 'was' : 'were'} left as ${rowsLeft === 1 ? 'it is' : 'they are'}.`;
     return applied.recoveryPointId === null
-      ? `\nNothing had to be changed: every row was as before.${left}\n`
+      ? `\n${points.some(({ made }) => made.length > 0) ? 'It was compared with what was kept, and is as before.' : 'Nothing had to be changed: every row was as before.'}${left}\n`
       : `\nEvery row was compared with what was kept of it, and is as before.${left} This undo can be undone itself:\n  ${self} undo ${applied.actionId}\n`;
   }
   if (rowsLeft === 0) return `\nNothing was changed. To do it:\n  ${again} --yes\n`;

@@ -5,7 +5,7 @@
  */
 import { Failure } from '../../../core/failure.ts';
 import { fingerprintOf, type KeptRows, type KeptTable, type Manifest, type ServerIdentity } from '../../../core/recovery/manifest.ts';
-import type { RowConflict, TableChange } from '../../../core/recovery/undo-plan.ts';
+import type { RowConflict, TableChange, UndoPolicy } from '../../../core/recovery/undo-plan.ts';
 import type { TransactionFate } from '../../../core/recovery/recovery-point.ts';
 import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
 import { readPlace } from '../capture/capture.ts';
@@ -13,15 +13,16 @@ import { pinPrinting } from '../capture/printing.ts';
 import type { Link } from '../link.ts';
 import { ServerError } from '../server-error.ts';
 import { sessionOf, type TransactionSession } from '../transaction-session.ts';
+import { transactionFate } from '../transaction-fate.ts';
 import { planRows } from './restore-rows.ts';
-import type { UndoChoices } from './row-undo.ts';
+import { restoreTables } from './restore-tables.ts';
 import { TouchedRows } from './touched-rows.ts';
 
 export interface UndoTransaction {
   /** Where it runs, to be compared with where the recovery point was taken. */
   readonly server: ServerIdentity;
   /** What is to be done for one recovery point, and how to do it; in the order in which they are to be undone. Throws Failure. */
-  plan(manifest: Manifest, choices: UndoChoices): Promise<PlannedUndo>;
+  plan(manifest: Manifest, policy: UndoPolicy): Promise<PlannedUndo>;
   /** What was done so far, kept by the draft. Throws Failure. */
   keep(draft: Pick<RecoveryDraft, 'rows'>): Promise<CapturedContents>;
   /** Where nobody heard the answer, the server is asked what became of it. Throws Failure where it refuses: then nothing was changed. */
@@ -33,6 +34,10 @@ export interface UndoTransaction {
 export interface PlannedUndo {
   readonly changes: readonly TableChange[];
   readonly conflicts: readonly RowConflict[];
+  /** What is made again or changed back: `relation app.orders`. */
+  readonly made: readonly string[];
+  /** False: nothing of it can be done, because of the conflicts. */
+  readonly isDoable: boolean;
   /** Throws Failure. */
   apply(): Promise<void>;
 }
@@ -71,9 +76,11 @@ function transactionOn(link: Link, session: TransactionSession, server: ServerId
   const touched = new TouchedRows(session, newMark());
   return {
     server,
-    plan: (manifest, choices) => explaining(async () => {
+    plan: (manifest, policy) => explaining(async () => {
+      if (manifest.method === 'tables' || manifest.method === 'tombstone') return planTables(session, manifest, readRows, policy, onProgress);
+      const choices = { merges: policy.merges, forces: policy.onConflict === 'force' };
       const planned = await planRows({ session, readRows, choices, touched, mark: newMark(), onProgress }, manifest);
-      return { ...planned, apply: () => explaining(() => planned.apply()) };
+      return { ...planned, made: [], isDoable: true, apply: () => explaining(() => planned.apply()) };
     }),
     keep: (draft) => explaining(() => keep(session, touched, draft)),
     commit: async (xid) => {
@@ -81,7 +88,7 @@ function transactionOn(link: Link, session: TransactionSession, server: ServerId
         await explaining(() => session.query('COMMIT'));
       } catch (error) {
         if (!(error instanceof Failure) || error.code !== 'upstream_unavailable') throw error;
-        return await fateOf(connect, xid);
+        return await fateOf(connect, server, xid);
       }
       await link.end();
       return 'committed';
@@ -92,6 +99,24 @@ function transactionOn(link: Link, session: TransactionSession, server: ServerId
     },
   };
 }
+
+/** What fell is made again at once: only with it there can its rows be told from those of others. */
+async function planTables(session: TransactionSession, manifest: Manifest, readRows: UndoTransactionDeps['readRows'], { onConflict }: UndoPolicy, onProgress: UndoTransactionDeps['onProgress']): Promise<PlannedUndo> {
+  onProgress('making again what fell');
+  const { isDone, conflicts, tables, made } = await restoreTables(session, manifest, readRows, { onConflict: onConflict === 'refuse' ? 'stop' : onConflict });
+  const left = new Map(conflicts.map(({ what, rows = 1 }) => [tableIn(what), rows]));
+  const inserted = new Map(tables.map(({ name, rows }) => [name, rows]));
+  return {
+    made, isDoable: isDone, apply: () => Promise.resolve(),
+    changes: [...new Set([...inserted.keys(), ...left.keys()])].map((table) => ({ ...noChange, table, insert: inserted.get(table) ?? 0, conflict: left.get(table) ?? 0 })),
+    conflicts: conflicts.map(({ what, why, rows }) => ({ table: tableIn(what), key: rows === undefined ? '' : `${rows} ${rows === 1 ? 'row' : 'rows'}`, why, step: 'conflict', columns: [], before: null, after: null, now: null })),
+  };
+}
+
+const noChange = { insert: 0, delete: 0, 'put-back': 0, merge: 0, done: 0, conflict: 0, blocked: 0 } as const;
+
+/** `relation app.orders`: as it is called where its rows are counted. */
+function tableIn(what: string): string { return what.startsWith('relation ') ? what.slice('relation '.length) : what; }
 
 async function keep(session: TransactionSession, touched: TouchedRows, draft: Pick<RecoveryDraft, 'rows'>): Promise<CapturedContents> {
   const printing = await pinPrinting(session.query);
@@ -109,14 +134,15 @@ async function keep(session: TransactionSession, touched: TouchedRows, draft: Pi
 /** Until the server has seen that its client is gone, the transaction is in progress to it. */
 const fateAsksMax = 20;
 
-async function fateOf(connect: UndoTransactionDeps['connect'], xid: string): Promise<TransactionFate> {
+async function fateOf(connect: UndoTransactionDeps['connect'], { systemId, timeline }: ServerIdentity, xid: string): Promise<TransactionFate> {
   try {
     const link = await connect();
+    const { query } = sessionOf(link);
     try {
       for (let asked = 0; asked < fateAsksMax; asked += 1) {
-        const [row] = (await link.query("SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8), pg_catalog.pg_sleep(CASE pg_catalog.pg_xact_status($1::pg_catalog.xid8) WHEN 'in progress' THEN 0.25 ELSE 0 END)", [xid])).rows;
-        if (row?.[0] === 'committed') return 'committed';
-        if (row?.[0] === 'aborted') return 'discarded';
+        const fate = await transactionFate(query, { systemId, timeline, xid });
+        if (fate !== 'not-yet') return fate;
+        await query('SELECT pg_catalog.pg_sleep(0.25)');
       }
       return 'unknown';
     } finally {

@@ -1,16 +1,30 @@
 /** Buckets in storage that speaks S3, on two real servers: nothing is overwritten, nothing is taken on trust, locks hold. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { DeleteObjectCommand, ListObjectVersionsCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Failure } from '../../src/core/failure.ts';
 import { sha256Hex } from '../../src/lib/sha256.ts';
-import { getChecked, objectName, putVerified, type Bucket } from '../../src/remote/bucket/bucket.ts';
+import { getChecked, objectName, putVerified, type Bucket, type ObjectName } from '../../src/remote/bucket/bucket.ts';
 import { ChunkWriter } from '../../src/remote/bucket/chunk-writer.ts';
 import { Packs } from '../../src/remote/bucket/packs.ts';
 import { openS3Bucket, parseS3Place } from '../../src/remote/bucket/s3.ts';
 import { createOpener, createSeal } from '../../src/remote/bucket/seal.ts';
+import { purge } from '../../src/flow/purge.ts';
+import { createPurgeRecord } from '../../src/store/purge-record.ts';
+import { keepPoint, pointRoom } from '../fixtures/kept-point.ts';
+import { withStore } from '../fixtures/store.ts';
+import { until } from '../fixtures/until.ts';
+import { fencesNamed } from './document-steps.ts';
 import { missing } from './peer.ts';
-import { credentials, recipes, startS3, type S3Server } from './s3/servers.ts';
+import { credentials, recipes, startS3, type Policy, type S3Server } from './s3/servers.ts';
+
+/** As the document has it, for another bucket, and perhaps with more rights. */
+function policyOf(whose: 'gateway' | 'purge', bucket: 'undo' | 'locked', more: readonly string[] = []): Policy {
+  const [text = ''] = fencesNamed(readFileSync(new URL('../../docs/recovery.md', import.meta.url), 'utf8'), `json ${whose}`);
+  const { Version, Statement } = JSON.parse(text.replaceAll(':::undo', `:::${bucket}`)) as Policy;
+  return { Version, Statement: Statement.map((one) => ({ ...one, Action: [...one.Action, ...more] })) };
+}
 
 const failsWith = (code: string) => (error: unknown): boolean => error instanceof Failure && error.code === code;
 
@@ -29,9 +43,9 @@ for (const recipe of recipes) {
       direct?.destroy();
       await server?.stop();
     });
-    const names = async (): Promise<readonly string[]> => {
+    const names = async (of = bucket): Promise<readonly string[]> => {
       const found: string[] = [];
-      for await (const { name } of bucket.list()) found.push(name);
+      for await (const { name } of of.list()) found.push(name);
       return found.sort();
     };
 
@@ -79,6 +93,16 @@ for (const recipe of recipes) {
       await locked.close();
     });
 
+    it('still finds what is locked when somebody has covered it by another version, or hidden it', async () => {
+      const locked = openS3Bucket(parseS3Place(`s3://locked@${server.endpoint}`), { credentials, lockDays: 1 });
+      const name = await putVerified(locked, Buffer.from('true'), '.zst');
+      await direct.send(new PutObjectCommand({ Bucket: 'locked', Key: name, Body: 'false' }));
+      assert.equal((await getChecked(locked, name)).toString(), 'true');
+      await direct.send(new DeleteObjectCommand({ Bucket: 'locked', Key: name }));
+      assert.equal((await getChecked(locked, name)).toString(), 'true');
+      await locked.close();
+    });
+
     it('removes every version of what is not locked, where the bucket keeps versions', async () => {
       const versioned = openS3Bucket(parseS3Place(`s3://locked@${server.endpoint}`), { credentials });
       const name = await putVerified(versioned, Buffer.from('versions'), '.zst');
@@ -97,6 +121,36 @@ for (const recipe of recipes) {
       assert.deepEqual(packs, [pack]);
       assert.ok((await names()).includes(pack));
     });
+
+    it('serves a gateway with the rights of docs/recovery.md, which can remove nothing, and a purge with its own, which can put nothing', async () => {
+      const gateway = openS3Bucket(parseS3Place(`s3://undo/shop@${server.endpoint}`), { credentials: await server.as('undo', policyOf('gateway', 'undo')) });
+      const name = await putVerified(gateway, Buffer.from('least rights'), '.zst');
+      await gateway.put(name, Buffer.from('least rights'));
+      await assert.rejects(gateway.remove(name), failsWith('bucket_unavailable'));
+      await assert.rejects(names(gateway), failsWith('bucket_unavailable'));
+      const outside = openS3Bucket(parseS3Place(`s3://undo/elsewhere@${server.endpoint}`), { credentials: await server.as('undo', policyOf('gateway', 'undo')) });
+      await assert.rejects(putVerified(outside, Buffer.from('x'), '.zst'), failsWith('bucket_unavailable'));
+      const purging = openS3Bucket(parseS3Place(`s3://undo/shop@${server.endpoint}`), { credentials: await server.as('undo', policyOf('purge', 'undo')) });
+      assert.equal((await getChecked(purging, name)).toString(), 'least rights');
+      await assert.rejects(putVerified(purging, Buffer.from('another'), '.zst'), failsWith('bucket_unavailable'));
+      await purging.remove(name);
+      await assert.rejects(bucket.get(name), failsWith('not_found'));
+      for (const one of [gateway, outside, purging]) await one.close();
+    });
+
+    it('keeps what a purge meets locked, on record as left, and says until when', () => withStore(async (store) => {
+      const place = parseS3Place(`s3://locked/shop@${server.endpoint}`);
+      const locking = openS3Bucket(place, { credentials: await server.as('locked', policyOf('gateway', 'locked', ['s3:PutObjectRetention'])), lockDays: 2 });
+      const { id, settle } = await keepPoint(await pointRoom(locking, store.recoveryPoints), { at: new Date('2026-01-01T00:00:00.000Z'), rows: 3_000 });
+      settle('committed');
+      await until('it is committed', async () => (await store.recoveryPoints.get(id)).state === 'committed');
+      const purging = openS3Bucket(place, { credentials: await server.as('locked', policyOf('purge', 'locked')) });
+      const record = createPurgeRecord(store);
+      const { points, objects, lockedCount, locked } = await purge({ points: store.recoveryPoints, record, bucket: { remove: (name) => purging.remove(name as ObjectName) } }, { until: '2026-02-01T00:00:00.000Z', by: 'olga', note: 'a test' });
+      assert.deepEqual([points, objects, (await record.left('', 10)).map((left) => left.id)], [1, 0, [id]]);
+      assert.ok(lockedCount > 1 && locked.every((why) => /^shop\/objects\/.* is locked until \d{4}-\d\d-\d\d$/.test(why)), locked.join('\n'));
+      for (const one of [locking, purging]) await one.close();
+    }));
 
     it('fails by name when the credentials are no good, the bucket is missing, or nobody answers', async () => {
       const wrong = openS3Bucket(parseS3Place(`s3://undo@${server.endpoint}`), { credentials: { ...credentials, secretAccessKey: 'wrong' } });

@@ -16,7 +16,7 @@ export interface Bucket {
    * `kept` resolves once they are durable under their name. Absent where that is one step. Throws, and rejects, as `put` does.
    */
   readonly write?: (name: ObjectName, bytes: Buffer) => Promise<Written>;
-  /** As they lie there, whatever they are. Throws Failure `bucket_unavailable`, or `not_found`. */
+  /** As they lie there, whatever they are; where there are several versions, the one that is what its name says. Throws Failure `bucket_unavailable`, or `not_found`. */
   get(name: ObjectName): Promise<Buffer>;
   /** In no order; of one kind, or of both. Throws Failure `bucket_unavailable`. */
   list(kind?: ObjectKind): AsyncIterable<StoredObject>;

@@ -6,6 +6,7 @@
  */
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, ListObjectVersionsCommand, PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
+import { sha256Hex } from '../../lib/sha256.ts';
 import { asObjectName, digestOf, objectKinds, type Bucket, type ObjectKind, type ObjectName, type StoredObject } from './bucket.ts';
 
 /** `s3://bucket/prefix@https://endpoint`; without an endpoint, Amazon's. */
@@ -20,7 +21,7 @@ export interface S3Options {
   readonly region?: string | undefined;
   /** Objects are locked this long, in mode COMPLIANCE; the bucket must have Object Lock. */
   readonly lockDays?: number | undefined;
-  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string } | undefined;
   readonly now?: () => Date;
 }
 
@@ -49,10 +50,7 @@ export function openS3Bucket(place: S3Place, options: S3Options = {}): Bucket {
   return {
     place: shown,
     put: (name, bytes) => ask(() => put(client, at(name), name, bytes, lockOf(options))),
-    get: (name) => ask(async () => {
-      const { Body: body } = await client.send(new GetObjectCommand(at(name)));
-      return Buffer.from(await body?.transformToByteArray() ?? []);
-    }),
+    get: (name) => ask(() => getTrue(client, at(name), name)),
     list: (kind) => list(client, place, kind === undefined ? objectKinds : [kind], ask),
     remove: (name) => ask(() => removeVersions(client, at(name))),
     close: () => { client.destroy(); return Promise.resolve(); },
@@ -74,6 +72,27 @@ async function put(client: S3Client, at: { readonly Bucket: string; readonly Key
     if (!(error instanceof S3ServiceException) || error.$metadata.httpStatusCode !== 412) throw error;
   }
 }
+
+/** Where the bucket keeps versions, somebody may have hidden or covered what is locked; the version that was put is still there. */
+async function getTrue(client: S3Client, at: { readonly Bucket: string; readonly Key: string }, name: ObjectName): Promise<Buffer> {
+  const latest = await get(client, at).catch((error: unknown) => { if (isMissing(error)) return undefined; throw error; });
+  if (latest !== undefined && isTrue(latest, name)) return latest;
+  const { Versions: versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: at.Bucket, Prefix: at.Key })).catch(() => ({ Versions: [] }));
+  for (const { Key: key, VersionId: id } of versions) {
+    const earlier = key === at.Key ? await get(client, { ...at, VersionId: id }) : undefined;
+    if (earlier !== undefined && isTrue(earlier, name)) return earlier;
+  }
+  return latest ?? get(client, at);
+}
+
+async function get(client: S3Client, at: { readonly Bucket: string; readonly Key: string; readonly VersionId?: string | undefined }): Promise<Buffer> {
+  const { Body: body } = await client.send(new GetObjectCommand(at));
+  return Buffer.from(await body?.transformToByteArray() ?? []);
+}
+
+function isTrue(bytes: Buffer, name: ObjectName): boolean { return sha256Hex(bytes) === digestOf(name); }
+
+function isMissing(error: unknown): boolean { return error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404 && error.name === 'NoSuchKey'; }
 
 async function* list(client: S3Client, { bucket, prefix }: S3Place, kinds: readonly ObjectKind[], ask: <T>(work: () => Promise<T>) => Promise<T>): AsyncIterable<StoredObject> {
   for (const kind of kinds) {
@@ -112,6 +131,6 @@ async function lockedUntil(client: S3Client, version: { readonly Bucket: string;
 function asBucketFailure(error: unknown, place: string): unknown {
   if (error instanceof Failure || !(error instanceof Error)) return error;
   const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
-  if (status === 404 && error.name === 'NoSuchKey') return new Failure('not_found', `there is no such object in ${place}`, { cause: error });
+  if (isMissing(error)) return new Failure('not_found', `there is no such object in ${place}`, { cause: error });
   return new Failure('bucket_unavailable', `the storage of recovery points ${place} cannot be used (${error.name}${status === undefined ? '' : `, HTTP ${status}`})`, { cause: error });
 }

@@ -12,7 +12,8 @@ import type { KeptRows } from '../../src/core/recovery/manifest.ts';
 import type { CapturedContents } from '../../src/flow/protect.ts';
 import { openFolderBucket } from '../../src/remote/bucket/folder.ts';
 import { RowsWriter } from '../../src/remote/bucket/rows-writer.ts';
-import { createSeal } from '../../src/remote/bucket/seal.ts';
+import { createOpener, createSeal } from '../../src/remote/bucket/seal.ts';
+import { readStoredRows } from '../../src/remote/bucket/stored-point.ts';
 import { createTransitionsCapture } from '../../src/remote/postgres/capture/capture-transitions.ts';
 import { catalogVersion } from '../../src/remote/postgres/catalog.ts';
 import { connectLink, type Link } from '../../src/remote/postgres/link.ts';
@@ -36,6 +37,7 @@ CREATE TABLE keyless (id int);
 INSERT INTO parent SELECT i, 'v' || i FROM generate_series(1, 10) i;
 INSERT INTO child SELECT i, 1 + i % 10 FROM generate_series(1, 20) i;
 INSERT INTO "odd.name" VALUES (1, '2020-01-02 03:04:05.678901+00', 0.1::float8 + 0.2, '1 mon -2 days 00:00:00.5');
+CREATE TABLE much (id int, k int, v text, PRIMARY KEY (id, k)); INSERT INTO much SELECT i, i % 3, 'v' FROM generate_series(1, 11000) i;
 INSERT INTO parted SELECT i, 1 FROM generate_series(1, 5) i;
 `;
 
@@ -73,6 +75,12 @@ async function captured(link: Link, tables: readonly string[], ...statements: re
   }
 }
 
+/** Of any number of rows. */
+async function linesOf(rows: KeptRows | undefined): Promise<readonly string[]> {
+  let text = '';
+  if (rows !== undefined) for await (const piece of readStoredRows({ bucket: await openFolderBucket(folder), opener: await createOpener([]) }, rows)) text += piece.toString();
+  return text.split('\n').slice(0, -1).toSorted();
+}
 const lines = (rows: KeptRows | undefined): readonly string[] | undefined => rows?.inline?.split('\n').slice(0, -1).toSorted();
 const shown = ({ tables }: CapturedContents): unknown => Object.fromEntries(tables.map(({ name, before: was, after: is }) => [name, { was: lines(was), is: lines(is) }]));
 
@@ -93,6 +101,17 @@ describe('the images of a statement', () => {
   it('are none where nothing was changed', async () => {
     assert.deepEqual((await captured(await connect(), ['public.parent'], 'DELETE FROM parent WHERE id = -1')).tables, []);
     assert.deepEqual(lines((await captured(await connect(), ['public.parent'], 'UPDATE parent SET v = v WHERE id = 1')).tables[0]?.before), []);
+  });
+
+  it('are the same of many rows, whether each was touched once or some of them more than once', async () => {
+    const expected = (value: string): readonly string[] => Array.from({ length: 11_000 }, (_one, index) => `${index + 1}\t${(index + 1) % 3}\t${value}`).toSorted();
+    for (const [statements, is] of [
+      [["UPDATE much SET v = 'w'"], expected('w')], [["UPDATE much SET v = 'w'", "UPDATE much SET v = 'x'"], expected('x')], [['DELETE FROM much'], []],
+      [["UPDATE much SET v = 'w'", 'DELETE FROM much WHERE id > 5'], expected('w').filter((line) => Number(line.split('\t')[0]) <= 5)],
+    ] as const) {
+      const { tables: [table] } = await captured(await connect(), ['public.much'], ...statements);
+      assert.deepEqual([await linesOf(table?.before), await linesOf(table?.after)], [expected('v'), is], statements.join('; '));
+    }
   });
 
   it('are of partitions too, named by themselves', async () => {

@@ -59,17 +59,14 @@ class TransitionsCapture implements Capture {
     const tables: KeptTable[] = [];
     for (const [index, table] of this.#tables.entries()) {
       const images = capture.images[index];
-      if (images !== undefined && await this.#isTouched(images)) tables.push(await this.#kept(table, images));
+      const extent = images === undefined ? 'none' : (await this.#session.query(images.extent))[0]?.[0];
+      // Most tables that a statement may reach it does not.
+      if (images !== undefined && extent !== 'none') tables.push(await this.#kept(table, extent === 'each-once' ? { before: images.onceBefore, after: images.onceAfter } : images));
     }
     return { tables, settings, ...await readPlace(this.#session.query) };
   }
 
-  /** Most tables that a statement may reach it does not. */
-  async #isTouched({ gathered }: ImageQueries): Promise<boolean> {
-    return (await this.#session.query(`SELECT EXISTS (SELECT FROM ${gathered})::text`))[0]?.[0] === 'true';
-  }
-
-  async #kept({ name, columns, types, key, alwaysIdentity, partitions }: CapturedTable, images: ImageQueries): Promise<KeptTable> {
+  async #kept({ name, columns, types, key, alwaysIdentity, partitions }: CapturedTable, images: Pick<ImageQueries, 'before' | 'after'>): Promise<KeptTable> {
     const shape = { name, columns, types, key, alwaysIdentity, partitions };
     const [before, after] = [this.#draft.rows(), this.#draft.rows()];
     await this.#session.copyOut(`COPY (${images.before}) TO STDOUT`, (rows) => before.write(rows));

@@ -20,10 +20,13 @@ export interface TransitionCapture {
 
 /** SELECTs of the columns of a table, in their order. */
 export interface ImageQueries {
-  /** Where they are read from; empty: nothing of the table was touched. */
-  readonly gathered: string;
+  /** One value: `none` of its rows were touched, `some` were, or so many that netting them costs much: `each-once`, then it is not needed. */
+  readonly extent: string;
   readonly before: string;
   readonly after: string;
+  /** Where each row was touched once; one that reads as before may be among them. */
+  readonly onceBefore: string;
+  readonly onceAfter: string;
 }
 
 /** `mark`: letters and digits that nobody can guess, part of every name of ours. */
@@ -41,7 +44,9 @@ export function captureTransitions(tables: readonly CapturedTable[], mark: strin
     ]),
     // They would go with their transaction, which may be long and hold many.
     forget: `DROP TABLE ${named.map(({ log }) => `pg_temp.${log}`).join(', ')}`,
-    images: named.map(({ table, log }) => ({ gathered: `pg_temp.${log}`, before: netRows(table, log, 1), after: netRows(table, log, -1) })),
+    images: named.map(({ table, log }) => ({
+      extent: extentOf(table, log), before: netRows(table, log, oldRows), after: netRows(table, log, newRows), onceBefore: rowsOf(table, log, oldRows), onceAfter: rowsOf(table, log, newRows),
+    })),
   };
 }
 
@@ -80,4 +85,17 @@ function netRows({ columns }: CapturedTable, log: string, wanted: 1 | -1): strin
   const row = `ROW(${list})::pg_catalog.text`;
   return `SELECT ${list} FROM (SELECT *, pg_catalog.sum(${sign}) OVER (PARTITION BY ${row}) AS "backstop net", pg_catalog.row_number() OVER (PARTITION BY ${row}) AS "backstop place" FROM pg_temp.${log}) net
     WHERE "backstop net" * ${wanted} >= "backstop place"`;
+}
+
+/** Netting sorts all that was gathered by all that it prints. Fewer rows than these are sorted in no time. */
+const manyRows = 20_000;
+
+function extentOf({ key }: CapturedTable, log: string): string {
+  const gathered = `(SELECT pg_catalog.count(*) FROM pg_temp.${log})`;
+  return `SELECT CASE WHEN ${gathered} OPERATOR(pg_catalog.=) 0 THEN 'none' WHEN ${gathered} OPERATOR(pg_catalog.<) ${manyRows} THEN 'some'
+    WHEN EXISTS (SELECT FROM pg_temp.${log} GROUP BY ${[sign, ...key].join(', ')} HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) THEN 'some' ELSE 'each-once' END`;
+}
+
+function rowsOf({ columns }: CapturedTable, log: string, wanted: 1 | -1): string {
+  return `SELECT ${columns.join(', ')} FROM pg_temp.${log} WHERE ${sign} OPERATOR(pg_catalog.=) ${wanted}::pg_catalog.int2`;
 }

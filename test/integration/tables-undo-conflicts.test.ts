@@ -149,6 +149,26 @@ describe('a table that was altered', () => {
     assert.deepEqual(await retyped('force'), { isDone: true, conflicts: [1], ages: ['1.25', '2.25', '3.25', '4.25', '5.25', '8.00'] });
   });
 
+  it('tells an edit from what its USING made of a value', async () => {
+    const manifest = await scene.act(`ALTER TABLE person ALTER COLUMN city TYPE text[] USING ARRAY[left(city, 1)]`);
+    await scene.run(`UPDATE person SET city = '{elsewhere}' WHERE id = 4`);
+    const { conflicts } = await scene.undo(manifest);
+    assert.deepEqual(conflicts.map(({ rows: count }) => count), [1]);
+    await scene.run(`UPDATE person SET city = '{c}' WHERE id = 4`);
+    assert.equal((await scene.undo(manifest)).isDone, true);
+    assert.deepEqual(await rows('SELECT city FROM person ORDER BY id'), ['c1', 'c2', 'c3', 'c4', 'c5']);
+  });
+
+  it('without a key does not guess which row an edited one was', async () => {
+    await scene.run('CREATE TABLE shop.loose (a int, b text, c int)', `INSERT INTO loose VALUES (1, 'x', 10), (2, 'y', 20)`);
+    const manifest = await scene.act('ALTER TABLE loose DROP COLUMN b');
+    await scene.run('UPDATE loose SET c = 21 WHERE a = 2');
+    const { isDone, conflicts } = await scene.undo(manifest);
+    assert.deepEqual([isDone, conflicts.map(({ rows: count }) => count)], [false, [1]]);
+    await scene.undo(manifest, 'skip');
+    assert.deepEqual(await rows('SELECT a, b, c FROM loose ORDER BY a'), ['1 x 10', '2 ∅ 21']);
+  });
+
   it('and altered once more is a conflict', async () => {
     const manifest = await scene.act('ALTER TABLE person DROP COLUMN name');
     await scene.run('ALTER TABLE person ADD COLUMN nick text');

@@ -38,7 +38,7 @@ export function createTablesCapture(session: TransactionSession, taken: Taken, d
     before: async () => { found = await capture(session, taken, draft); },
     after: async () => {
       assert(found !== undefined, 'what a statement took is captured before it ran');
-      return conclude(session, taken, found);
+      return conclude(session, taken, found, draft);
     },
   };
 }
@@ -75,7 +75,7 @@ export function copyOutSql({ name, columns }: Pick<CapturedTable, 'name' | 'colu
   return columns.length === 0 ? `COPY (SELECT FROM ONLY ${name}) TO STDOUT` : `COPY ${name} (${columns.join(', ')}) TO STDOUT`;
 }
 
-async function copyRows(copyOut: TransactionSession['copyOut'], shape: CapturedTable, sink: RowsSink): Promise<KeptRows> {
+async function copyRows(copyOut: TransactionSession['copyOut'], shape: Pick<CapturedTable, 'name' | 'columns'>, sink: RowsSink): Promise<KeptRows> {
   const rows = await copyOut(copyOutSql(shape), (some) => sink.write(some));
   const kept = await sink.finish();
   if (kept.rows !== rows) throw new Failure('recovery_point_broken', `Of ${rows} rows of ${shape.name} ${kept.rows} were kept.`);
@@ -91,14 +91,30 @@ export async function readSequences(query: CatalogQuery, names: readonly string[
   return sequences;
 }
 
-async function conclude(session: TransactionSession, taken: Taken, found: Found): Promise<CapturedContents> {
+async function conclude(session: TransactionSession, taken: Taken, found: Found, draft: Pick<RecoveryDraft, 'rows'>): Promise<CapturedContents> {
   return inOwnSettings(session.query, printingSettings, async () => {
     const { query } = session;
     if (taken.verb === 'drop') await checkForeseen(query, found.foreseen);
     const change: Change = { before: found.definition, after: await readDefinition(query), factsBefore: found.facts, factsAfter: await readDefinitionFacts(query) };
     const definition = await rehearsedDefinition(query, taken, found, change);
-    return { tables: found.tables, definition: writeKeptDefinition(definition), settings: printingSettings, ...await readPlace(query) };
+    const left = await leftTables(session, found.tables, definition.rebuilt, draft);
+    return { tables: [...found.tables, ...left], definition: writeKeptDefinition(definition), settings: printingSettings, ...await readPlace(query) };
   });
+}
+
+/** Of tables of which columns got another type: what became of their values, so that an edit is known from a conversion. */
+async function leftTables({ copyOut }: TransactionSession, tables: readonly KeptTable[], rebuilt: readonly RebuiltTable[], draft: Pick<RecoveryDraft, 'rows'>): Promise<readonly KeptTable[]> {
+  const left: KeptTable[] = [];
+  for (const now of rebuilt) {
+    const was = tables.find(({ name, content }) => name === now.name && content !== undefined);
+    const retyped = now.columns.filter((column, index) => was?.columns.includes(column) === true && was.types[was.columns.indexOf(column)] !== now.types[index]);
+    if (was === undefined || retyped.length === 0) continue;
+    const hasKey = was.key.length > 0 && was.key.every((column) => now.columns.includes(column));
+    const columns = now.columns.filter((column) => !hasKey || was.key.includes(column) || retyped.includes(column)).filter((column) => was.columns.includes(column));
+    const kept = { name: now.name, columns, types: columns.map((column) => now.types[now.columns.indexOf(column)] ?? ''), key: hasKey ? was.key : [], alwaysIdentity: [], partitions: [] };
+    left.push({ ...kept, fingerprint: fingerprintOf(kept), after: await copyRows(copyOut, kept, draft.rows()) });
+  }
+  return left;
 }
 
 /** `foreseen`: object ids, as an array. A relation that came into what was dropped after it was looked at would be lost. */

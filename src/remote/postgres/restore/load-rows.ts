@@ -70,6 +70,8 @@ export function createRowLoader(session: TransactionSession, { tables, kept, rea
         if (mix === undefined) continue;
         for (const one of mix.begin) await query(one);
         await fill({ table, content, mix }, mix.kept);
+        const left = leftOf(table);
+        if (mix.left !== undefined && left?.after !== undefined) await fill({ table: left, content: left.after, mix }, mix.left);
         for (const one of mix.ready) await query(one);
         for (const { sql, why } of mix.conflicts) {
           const rows = await count(sql);
@@ -98,11 +100,16 @@ export function createRowLoader(session: TransactionSession, { tables, kept, rea
     },
   };
 
+  /** The same table as the statement left it. */
+  function leftOf({ name }: KeptTable): KeptTable | undefined { return tables.find((one) => one.name === name && one.after !== undefined); }
+
   /** undefined: the table is new or empty, and takes the rows as they are. */
   async function mixOf(index: number, table: KeptTable): Promise<Mix | undefined> {
-    const names = { kept: `pg_temp.backstop_${mark}_${index}_kept`, live: `pg_temp.backstop_${mark}_${index}_live` };
+    const named = (part: string): string => `pg_temp.backstop_${mark}_${index}_${part}`;
+    const names = { kept: named('kept'), live: named('live'), left: named('left'), pairs: named('pairs') };
     const rebuilt = kept.rebuilt.find(({ name }) => name === table.name);
-    if (rebuilt !== undefined) return reshapedTable(table, rebuilt, names, onConflict === 'force');
+    const left = leftOf(table);
+    if (rebuilt !== undefined) return { ...reshapedTable(table, rebuilt, left?.columns, names, onConflict === 'force'), ...(left === undefined ? {} : { left: names.left }) };
     if (!kept.emptied.includes(table.name)) return undefined;
     const [row] = await query(`SELECT EXISTS (SELECT FROM ONLY ${table.name})`);
     return row?.[0] === 't' ? refilled(table, names, onConflict === 'force') : undefined;

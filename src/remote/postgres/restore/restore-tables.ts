@@ -81,7 +81,7 @@ async function missingOf(query: CatalogQuery, names: readonly string[]): Promise
 
 /** Rows can only be put back into a table that is as the statement left it. */
 async function reshaped(query: CatalogQuery, { rebuilt, emptied }: KeptDefinition, tables: Manifest['tables']): Promise<readonly RestoreConflict[]> {
-  const wanted = [...rebuilt, ...tables.filter(({ name }) => emptied.includes(name))];
+  const wanted = [...rebuilt, ...tables.filter(({ name, content }) => content !== undefined && emptied.includes(name))];
   const shapes = await readCapturedTables(query, wanted.map(({ name }) => name));
   return wanted.filter(({ columns, types }, index) => shapes[index]?.columns.join() !== columns.join() || shapes[index]?.types.join() !== types.join())
     .map(({ name }) => ({ what: `relation ${name}`, why: 'it was altered since' }));

@@ -2,16 +2,23 @@
  * Recovery points for those who look after them, joined: what the store has on record, or what a bucket holds by itself, and
  * the bucket with what opens its objects. The bucket is opened when it is needed; a list of the record needs none.
  */
-import type { RecoveryConfig } from '../config.ts';
+import type { Config, RecoveryConfig } from '../config.ts';
 import { Failure } from '../core/failure.ts';
 import type { ExportFormat } from '../core/recovery/export-format.ts';
-import { readManifest, type Manifest } from '../core/recovery/manifest.ts';
+import { readManifest, type Manifest, type ServerIdentity } from '../core/recovery/manifest.ts';
 import { chooseRows, exportRows, type ChosenRows, type RowsWish } from '../flow/export-rows.ts';
-import { findExpired, findOrphans, purge, removeOrphans, type Expired, type OrphanDeps, type Orphans, type PurgeDeps, type Purged } from '../flow/purge.ts';
+import { findExpired, findOrphans, purge, removeOrphans, type Expired, type OrphanDeps, type Orphans, type PurgeDeps, type Purged, type PurgedPoints } from '../flow/purge.ts';
 import { checkPoint, recordedPoints, storedPoints, type KnownPoint, type PointCatalog, type PointCheck, type Reading } from '../flow/snapshots.ts';
 import { asObjectName, type Bucket } from '../remote/bucket/bucket.ts';
 import { listStoredManifests } from '../remote/bucket/stored-packs.ts';
 import { readObject, readStoredManifest, readStoredRows, type StoredIn } from '../remote/bucket/stored-point.ts';
+import { embeddedUpstream } from '../remote/embedded-postgres.ts';
+import { readPlace } from '../remote/postgres/capture/capture.ts';
+import { connectLink } from '../remote/postgres/link.ts';
+import { parseConnectionString, type LinkTarget } from '../remote/postgres/link-target.ts';
+import { purgeStatements } from '../remote/postgres/restore/restore-tables.ts';
+import { ServerError } from '../remote/postgres/server-error.ts';
+import { sessionOf } from '../remote/postgres/transaction-session.ts';
 import { createPurgeRecord } from '../store/purge-record.ts';
 import type { Memory } from './memory.ts';
 import { openerOf, openStorage } from './storage.ts';
@@ -38,7 +45,7 @@ export interface PurgeWish { readonly until: string; readonly days: number; read
 export interface Purging {
   expired(until: string): Promise<Expired>;
   /** Throws Failure `not_permitted`, or as `purge` does. */
-  purge(wish: PurgeWish): Promise<Purged>;
+  purge(wish: PurgeWish): Promise<PurgedPoints>;
   orphans(now: Date): Promise<Orphans>;
   /** Throws Failure `not_permitted`. */
   removeOrphans(orphans: Orphans, token: string): Promise<Pick<Purged, 'objects' | 'locked' | 'lockedCount'>>;
@@ -66,15 +73,20 @@ export async function openSnapshots(config: RecoveryConfig, memory: Memory | und
 }
 
 /** Throws Failure `config_invalid`. */
-export async function openPurging(config: RecoveryConfig, { recoveryPoints: points, database, ledger, identities }: Memory): Promise<Purging> {
-  const { stored, close } = await openStored(config);
+export async function openPurging({ recovery, upstream, dataDir }: Pick<Config, 'recovery' | 'upstream' | 'dataDir'>, { recoveryPoints: points, database, ledger, identities }: Memory): Promise<Purging> {
+  const { stored, close } = await openStored(recovery);
   const record = createPurgeRecord({ database });
   const remove = async (text: string): Promise<void> => {
     const name = asObjectName(text);
     if (name === undefined) throw new Failure('recovery_point_broken', 'a recovery point names an object that is none');
     await (await stored()).bucket.remove(name);
   };
-  const deps: PurgeDeps = { points, record, bucket: { remove } };
+  const emptyBin: PurgeDeps['emptyBin'] = async (point) => {
+    const { definition, server } = await readStoredManifest(await stored(), point);
+    const statements = purgeStatements(definition);
+    if (statements.length > 0) await runOn(server, { target: parseConnectionString((upstream ?? embeddedUpstream(dataDir)).reveal()), database: point.database }, statements);
+  };
+  const deps: PurgeDeps = { points, record, bucket: { remove }, emptyBin };
   const orphanDeps = async (): Promise<OrphanDeps> => {
     const from = await stored();
     return { points, record, bucket: { place: from.bucket.place, list: (kind) => from.bucket.list(kind), remove }, sessionsIn: (pack) => sessionsIn(from, pack) };
@@ -91,6 +103,21 @@ export async function openPurging(config: RecoveryConfig, { recoveryPoints: poin
     },
     close,
   };
+}
+
+/** On that server and no other. Throws Failure. */
+async function runOn({ systemId }: ServerIdentity, { target, database }: { readonly target: LinkTarget; readonly database: string }, statements: readonly string[]): Promise<void> {
+  const link = await connectLink(target, { database, parameters: new Map([['application_name', 'backstop purge']]) });
+  try {
+    const { query } = sessionOf(link);
+    const { server } = await readPlace(query);
+    if (server.systemId !== systemId) throw new Failure('conflict', 'the server is not the one on which its tables were set aside');
+    for (const sql of statements) await query(sql);
+  } catch (error) {
+    throw error instanceof ServerError ? new Failure('conflict', `the server did not drop what was set aside there (${error.code}: ${error.message})`, { cause: error }) : error;
+  } finally {
+    await link.end();
+  }
 }
 
 interface Stored {

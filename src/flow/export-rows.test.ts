@@ -28,7 +28,14 @@ test('of several tables one is named, as it is written or as it is stored', () =
   assert.throws(() => chooseRows(point(orders, odd), { table: 'order' }), failsWith('not_found', /public\.orders/));
   assert.throws(() => chooseRows(point(orders, tableOf('old.orders', {})), { table: 'orders' }), failsWith('usage', /old\.orders/));
   assert.throws(() => chooseRows(point(), {}), failsWith('not_found', /definitions only/));
-  assert.throws(() => chooseRows(point(orders), { images: 'content' }), failsWith('not_found', /before, after\./));
+  assert.throws(() => chooseRows(point(orders), { images: 'content' }), failsWith('not_found', /: before, after\./));
+});
+
+test('of a table with several entries each of its images is found', () => {
+  const entries = [tableOf('public.orders', { content: kept('1\ta\t1\n') }), tableOf('public.orders', { after: kept('1\tb\t\\N\n') })] as const;
+  assert.deepEqual(chooseRows(point(...entries), {}).rows, entries[0].content);
+  assert.deepEqual(chooseRows(point(...entries), { table: 'orders', images: 'after' }).rows, entries[1].after);
+  assert.throws(() => chooseRows(point(...entries), { images: 'before' }), failsWith('not_found', /content, after/));
 });
 
 async function exported(table: KeptTable, format: ExportFormat, pieces: readonly (string | Buffer)[]): Promise<Buffer> {

@@ -23,21 +23,21 @@ export interface RowsWish {
 
 /** Without `images`, the rows as they were before. Throws Failure `not_found`, or `usage` where there are several tables to choose from. */
 export function chooseRows({ id, tables }: Pick<Manifest, 'id' | 'tables'>, wanted: RowsWish): ChosenRows {
-  const table = chooseTable(id, tables, wanted.table);
-  const images = wanted.images ?? imageKinds.find((kind) => table[kind] !== undefined) ?? 'before';
-  const rows = table[images];
-  if (rows !== undefined) return { table, images, rows };
-  const there = imageKinds.filter((kind) => table[kind] !== undefined);
-  throw new Failure('not_found', `${id} keeps no rows of ${table.name} as ${images}`, { hint: there.length === 0 ? 'It keeps no rows of that table at all.' : `It keeps: ${there.join(', ')}.` });
+  const entries = chooseTable(id, tables, wanted.table);
+  const kept = imageKinds.flatMap((images) => entries.flatMap((table): readonly ChosenRows[] => { const rows = table[images]; return rows === undefined ? [] : [{ table, images, rows }]; }));
+  const chosen = kept.find(({ images }) => wanted.images === undefined || images === wanted.images);
+  if (chosen !== undefined) return chosen;
+  throw new Failure('not_found', `${id} keeps no rows of ${entries[0]?.name ?? 'it'} as ${wanted.images ?? 'before'}`, { hint: kept.length === 0 ? 'It keeps no rows of that table at all.' : `It keeps: ${kept.map(({ images }) => images).join(', ')}.` });
 }
 
-function chooseTable(id: string, tables: readonly KeptTable[], wanted: string | undefined): KeptTable {
-  const hint = tables.length === 0 ? 'It keeps definitions only.' : `Its tables: ${tables.map(({ name }) => name).join(', ')}.`;
+/** A table may have several entries, where an action changed its columns. */
+function chooseTable(id: string, tables: readonly KeptTable[], wanted: string | undefined): readonly KeptTable[] {
+  const names = (some: readonly KeptTable[]): readonly string[] => [...new Set(some.map(({ name }) => name))];
+  const hint = tables.length === 0 ? 'It keeps definitions only.' : `Its tables: ${names(tables).join(', ')}.`;
   const found = wanted === undefined ? tables : tables.filter(({ name }) => name === wanted || namesOf(name).join('.') === wanted || namesOf(name).at(-1) === wanted);
-  const [table] = found;
-  if (table === undefined) throw new Failure('not_found', wanted === undefined ? `${id} keeps no rows` : `${id} keeps no table ${wanted}`, { hint });
-  if (found.length > 1) throw new Failure('usage', `${id} keeps several tables`, { hint: `Choose one with --table. ${hint}` });
-  return table;
+  if (found.length === 0) throw new Failure('not_found', wanted === undefined ? `${id} keeps no rows` : `${id} keeps no table ${wanted}`, { hint });
+  if (names(found).length > 1) throw new Failure('usage', `${id} keeps several tables`, { hint: `Choose one with --table. ${hint}` });
+  return found;
 }
 
 /** Of a quoted name, its parts as they are stored: `app."Odd"` is app and Odd. */

@@ -41,7 +41,7 @@ const inScene = (work: (scene: Scene) => Promise<void>): Promise<void> => withSt
   const scene: Scene = {
     ...room, store, bucket, record, fault: () => undefined,
     deps: {
-      points: store.recoveryPoints, record,
+      points: store.recoveryPoints, record, emptyBin: () => Promise.resolve(),
       bucket: { place: bucket.place, list: bucket.list, remove: async (name) => { const fault = scene.fault(name); if (fault !== undefined) throw fault; await bucket.remove(name as ObjectName); } },
       sessionsIn: async (pack) => (await readObject(room.stored, pack)).toString().trimEnd().split('\n').map((line) => readManifest(line).sessionId),
     },

@@ -14,6 +14,8 @@ export interface PurgeDeps {
   readonly points: Pick<RecoveryPoints, 'list' | 'change' | 'needed'>;
   readonly record: Pick<PurgeRecord, 'left' | 'removed'>;
   readonly bucket: { readonly remove: (name: string) => Promise<void> };
+  /** Of a point whose tables were set aside on the server in place of being copied: drops them there. Throws Failure. */
+  readonly emptyBin: (point: PurgedPoint) => Promise<void>;
 }
 
 export interface Expired {
@@ -35,6 +37,9 @@ export interface Purged {
   readonly locked: readonly string[];
   readonly lockedCount: number;
 }
+
+/** What a purge of recovery points could not do on the server; with its reason each. */
+export interface PurgedPoints extends Purged { readonly binsLeft: readonly string[] }
 
 const pagePoints = 200;
 const removalsAtOnce = 8;
@@ -63,7 +68,7 @@ export async function findExpired({ points }: Pick<PurgeDeps, 'points'>, until: 
 }
 
 /** `by`: an operator. Throws Failure `bucket_unavailable` or `store_unavailable`: then it can be run again. */
-export async function purge(deps: PurgeDeps, { until, by, note }: { readonly until: string; readonly by: string; readonly note: string }): Promise<Purged> {
+export async function purge(deps: PurgeDeps, { until, by, note }: { readonly until: string; readonly by: string; readonly note: string }): Promise<PurgedPoints> {
   let [count, rows, bytes] = [0, 0, 0];
   for (;;) {
     const page = await markPage(deps, until, { by, note });
@@ -90,11 +95,13 @@ async function markPage({ points }: PurgeDeps, until: string, by: { readonly by:
 }
 
 /** Of all points that are on record as purged, whoever marked them. */
-async function removeLeft(deps: PurgeDeps): Promise<Pick<Purged, 'objects' | 'locked' | 'lockedCount'>> {
+async function removeLeft(deps: PurgeDeps): Promise<Pick<PurgedPoints, 'objects' | 'locked' | 'lockedCount' | 'binsLeft'>> {
   const locked: string[] = [];
+  const binsLeft: string[] = [];
   let [objects, lockedCount] = [0, 0];
   for (let after = ''; ;) {
-    const page = await deps.record.left(after, pagePoints);
+    const all = await deps.record.left(after, pagePoints);
+    const page = await emptyBins(deps, all, binsLeft);
     const needed = await deps.points.needed(page.flatMap(({ pack, chunks }) => [pack, ...chunks]));
     const gone = new Set<string>();
     const stuck = new Set<string>();
@@ -108,9 +115,24 @@ async function removeLeft(deps: PurgeDeps): Promise<Pick<Purged, 'objects' | 'lo
     objects += gone.size;
     lockedCount += stuck.size;
     await deps.record.removed(page.filter((point) => !isStuck(point, stuck)).map(({ id }) => id));
-    if (page.length < pagePoints) return { objects, locked, lockedCount };
-    after = page.at(-1)?.id ?? after;
+    if (all.length < pagePoints) return { objects, locked, lockedCount, binsLeft };
+    after = all.at(-1)?.id ?? after;
   }
+}
+
+/** Those of which nothing is left on the server; of the others the manifest stays, which alone says what is there. */
+async function emptyBins({ emptyBin }: PurgeDeps, points: readonly PurgedPoint[], left: string[]): Promise<readonly PurgedPoint[]> {
+  const emptied: PurgedPoint[] = [];
+  for (const point of points) {
+    try {
+      if (point.method === 'tombstone') await emptyBin(point);
+      emptied.push(point);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      if (left.length < lockedShownMax) left.push(`${point.id}: ${error.message}`);
+    }
+  }
+  return emptied;
 }
 
 function isStuck({ pack, chunks }: PurgedPoint, stuck: ReadonlySet<string>): boolean {

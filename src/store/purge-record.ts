@@ -2,12 +2,16 @@
  * What a purge still has to do: recovery points that are on record as purged while their objects may lie in the bucket yet.
  * A purge that was interrupted goes on from here.
  */
+import type { CaptureMethod } from '../core/recovery/manifest.ts';
 import type { StoreDatabase } from './database.ts';
 import { inGroups } from './ledger-append.ts';
 
 export interface PurgedPoint {
   readonly id: string;
+  readonly method: CaptureMethod;
+  readonly database: string;
   readonly pack: string;
+  readonly line: string;
   readonly chunks: readonly string[];
 }
 
@@ -29,10 +33,10 @@ export function createPurgeRecord({ database }: { readonly database: StoreDataba
   const { queries } = database;
   return {
     left: async (after, limit) => {
-      const points = await queries.selectFrom('recovery_point').select(['id', 'pack']).where('state', '=', 'purged').where('objects_left', '=', 1)
+      const points = await queries.selectFrom('recovery_point').select(['id', 'method', 'database_name', 'pack', 'line']).where('state', '=', 'purged').where('objects_left', '=', 1)
         .where('id', '>', after).orderBy('id').limit(limit).execute();
       const chunks = points.length === 0 ? [] : await queries.selectFrom('recovery_point_chunk').select(['name', 'point_id']).where('point_id', 'in', points.map(({ id }) => id)).execute();
-      return points.map(({ id, pack }) => ({ id, pack, chunks: chunks.filter(({ point_id: of }) => of === id).map(({ name }) => name) }));
+      return points.map(({ id, method, database_name: name, pack, line }) => ({ id, method: method as CaptureMethod, database: name, pack, line, chunks: chunks.filter(({ point_id: of }) => of === id).map(({ name }) => name) }));
     },
     removed: (ids) => database.transact(async (changes) => {
       for (const some of inGroups(ids)) {

@@ -9,6 +9,6 @@ import { useStores } from '../fixtures/store.ts';
 const server = await startPostgresServer();
 after(() => server.stop());
 useStores(await postgresStores(server));
-for (const name of ['store/database', 'store/identities', 'store/approvals', 'store/budgets', 'store/ledger', 'store/ledger-faults', 'store/nodes', 'store/recovery-points', 'flow/guard', 'flow/guard-simulation', 'flow/protect-killed']) {
+for (const name of ['store/database', 'store/identities', 'store/approvals', 'store/budgets', 'store/ledger', 'store/ledger-faults', 'store/nodes', 'store/recovery-points', 'flow/purge', 'flow/guard', 'flow/guard-simulation', 'flow/protect-killed']) {
   await import(new URL(`../../src/${name}.test.ts`, import.meta.url).href);
 }

@@ -146,7 +146,7 @@ for (const recipe of recipes) {
       await until('it is committed', async () => (await store.recoveryPoints.get(id)).state === 'committed');
       const purging = openS3Bucket(place, { credentials: await server.as('locked', policyOf('purge', 'locked')) });
       const record = createPurgeRecord(store);
-      const { points, objects, lockedCount, locked } = await purge({ points: store.recoveryPoints, record, bucket: { remove: (name) => purging.remove(name as ObjectName) } }, { until: '2026-02-01T00:00:00.000Z', by: 'olga', note: 'a test' });
+      const { points, objects, lockedCount, locked } = await purge({ points: store.recoveryPoints, record, emptyBin: () => Promise.resolve(), bucket: { remove: (name) => purging.remove(name as ObjectName) } }, { until: '2026-02-01T00:00:00.000Z', by: 'olga', note: 'a test' });
       assert.deepEqual([points, objects, (await record.left('', 10)).map((left) => left.id)], [1, 0, [id]]);
       assert.ok(lockedCount > 1 && locked.every((why) => /^shop\/objects\/.* is locked until \d{4}-\d\d-\d\d$/.test(why)), locked.join('\n'));
       for (const one of [locking, purging]) await one.close();

@@ -7,17 +7,17 @@ import type { Purging } from '../../app/snapshots.ts';
 import type { Config } from '../../config.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Orphans, Purged } from '../../flow/purge.ts';
-import { columns } from './columns.ts';
+import { columns, printable } from './columns.ts';
 import type { CliDeps } from './command.ts';
 import { sizeText } from './impact-text.ts';
 import { operatorTokenOf } from './operator-token.ts';
-import { type Options, wholeNumber, withJson, withMemory, withRecovery } from './options.ts';
+import { type Options, wholeNumber, withJson, withMemory, withServerAndStorage } from './options.ts';
 
 const daysMax = 36_500;
 const dayMs = 86_400_000;
 
 export function addSnapshotsPurge(snapshots: Command, deps: CliDeps): void {
-  withRecovery(withJson(snapshots.command('purge').description('Remove recovery points whose time is over'), 'print one JSON object'))
+  withServerAndStorage(withJson(snapshots.command('purge').description('Remove recovery points whose time is over'), 'print one JSON object'))
     .option('--older-than <days>', 'those taken longer ago than that (default: recovery.retention_days)')
     .option('--orphans', 'remove objects instead that no recovery point names, as a crash leaves them, once they are a day old')
     .option('--dry-run', 'only show what would go, which is what happens without --yes too')
@@ -33,7 +33,7 @@ Examples:
 It needs credentials that may list and remove; those of the gateway should not. An action whose recovery point was
 purged cannot be undone any more. What was interrupted goes on when it is run again.`)
     .action((options: Options) => withMemory(deps, options, async (memory, config) => {
-      const purging = await deps.openPurging(config.recovery, memory);
+      const purging = await deps.openPurging(config, memory);
       try {
         await (options['orphans'] === true ? purgeOrphans(deps, options, config, purging) : purgeExpired(deps, options, config, purging));
       } finally {
@@ -56,6 +56,7 @@ async function purgeExpired(deps: CliDeps, options: Options, config: Config, pur
   await deps.print(options['json'] === true ? `${JSON.stringify({ removed: true, olderThanDays: days, before: until, running: expired.running, ...purged })}\n`
     : `${amounts(purged)}${stayText(expired.running)}Purged, with an entry of the record each; ${purged.objects} objects were removed.\n`);
   refuseLocked(purged);
+  if (purged.binsLeft.length > 0) throw new Failure('upstream_unavailable', 'tables that were set aside on the server are there still', { detail: purged.binsLeft.map(printable).join('\n'), hint: 'Run the purge again when it can reach that server.' });
 }
 
 async function purgeOrphans(deps: CliDeps, options: Options, config: Config, purging: Purging): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { access, link, mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
+import { access, link, mkdir, open, readdir, readFile, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure } from '../../core/failure.ts';
 import { Bug } from '../../lib/assert.ts';
@@ -92,7 +92,7 @@ async function linkNew(beside: string, path: string): Promise<void> {
 async function finish(begun: Begun, first: () => Promise<void>, last: () => Promise<unknown>): Promise<void> {
   try {
     await first();
-    await Promise.all([last(), rm(begun.beside, { force: true })]);
+    await Promise.all([last(), unlink(begun.beside)]);
   } catch (error) {
     await giveUp(begun, error);
   }

@@ -11,12 +11,11 @@ export type Wanted =
   | { readonly kind: 'window'; readonly agent?: string; /** ISO 8601, milliseconds, UTC. */ readonly since?: string; readonly until?: string };
 
 export interface FindDeps {
-  readonly points: Pick<RecoveryPoints, 'list'>;
+  readonly points: Pick<RecoveryPoints, 'list' | 'startingWith'>;
   /** What became of one whose end nobody heard, if the server can tell. */
   readonly resolve: (point: RecoveryPointOnRecord) => Promise<RecoveryPointOnRecord>;
 }
 
-const pageSize = 500;
 /** In one transaction. */
 const pointsMax = 1_000;
 const shortestId = 8;
@@ -51,18 +50,12 @@ async function inWindow(points: Pick<RecoveryPoints, 'list'>, { agent, since, un
   return found;
 }
 
-async function named(points: Pick<RecoveryPoints, 'list'>, id: string): Promise<RecoveryPointOnRecord> {
+async function named(points: Pick<RecoveryPoints, 'startingWith'>, id: string): Promise<RecoveryPointOnRecord> {
   if (!/^(act|rp)_[0-9a-z]+$/.test(id)) throw new Failure('usage', `${id} is no id of an action`, { hint: 'Ids begin with act_ (an action, see `backstop log`) or rp_ (a recovery point).' });
   if (id.length < shortestId) throw new Failure('usage', `${id} is too short: give at least ${shortestId} characters`);
-  const matching: { readonly name: string; readonly point: RecoveryPointOnRecord }[] = [];
-  for (let before: string | undefined; ;) {
-    const page = await points.list({ limit: pageSize, ...(before === undefined ? {} : { before }) });
-    for (const point of page) for (const name of [point.id, ...point.actions]) if (name.startsWith(id)) matching.push({ name, point });
-    const exact = matching.find(({ name }) => name === id);
-    if (exact !== undefined) return exact.point;
-    if (page.length < pageSize) break;
-    before = page.at(-1)?.id;
-  }
+  const matching = (await points.startingWith(id, pointsMax)).flatMap((point) => [point.id, ...point.actions].flatMap((name) => (name.startsWith(id) ? [{ name, point }] : [])));
+  const exact = matching.find(({ name }) => name === id);
+  if (exact !== undefined) return exact.point;
   const [first] = matching;
   if (first === undefined) throw new Failure('not_found', `nothing was captured by which ${id} could be undone`, { hint: '`backstop log` marks the actions that can be undone. What only reads or inserts is not captured.' });
   if (new Set(matching.map(({ point }) => point.id)).size > 1) throw new Failure('usage', `${id} begins the ids of several actions: ${matching.slice(0, 5).map(({ name }) => name).join(', ')}`);

@@ -27,7 +27,7 @@ import { findPoints, type FindDeps, type Wanted } from './undo-points.ts';
 export interface UndoDeps {
   readonly identities: Pick<Identities, 'authenticateOperator'>;
   readonly ledger: Pick<Ledger, 'issue' | 'settle'>;
-  readonly points: Pick<RecoveryPoints, 'list' | 'change'>;
+  readonly points: Pick<RecoveryPoints, 'list' | 'startingWith' | 'change'>;
   readonly resolve: FindDeps['resolve'];
   readonly protector: Pick<Protector, 'begin'>;
   /** Throws Failure `recovery_point_broken`, `not_found` or `bucket_unavailable`. */

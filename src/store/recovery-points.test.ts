@@ -38,8 +38,12 @@ test('a point is on record with its entry when it is sealed, and found by itself
   assert.deepEqual(await recoveryPoints.get('rp_1'), { ...kept, state: 'sealed', changedAt: point.createdAt });
   for (const action of point.actions) assert.deepEqual((await recoveryPoints.ofAction(action)).map(({ id }) => id), ['rp_1']);
   assert.deepEqual(await recoveryPoints.ofAction('act_c'), []);
+  await recoveryPoints.seal(sealedPoint('rp_10', { actions: ['act_c'] }));
+  const found = async (id: string, limit = 10): Promise<readonly string[]> => (await recoveryPoints.startingWith(id, limit)).map((each) => each.id);
+  assert.deepEqual(await Promise.all(['rp_1', 'rp_10', 'act_', 'act_a', 'act_c', 'rp_2', 'rp_1_'].map((id) => found(id))), [['rp_1', 'rp_10'], ['rp_10'], ['rp_1', 'rp_10'], ['rp_1'], ['rp_10'], [], []]);
+  assert.deepEqual(await found('rp_', 1), ['rp_1']);
   await assert.rejects(recoveryPoints.get('rp_2'), failsWith('not_found'));
-  assert.deepEqual(await entries(store), [{
+  assert.deepEqual((await entries(store)).slice(0, 1), [{
     kind: 'recovery-point', change: 'sealed', recoveryPointId: 'rp_1', actionIds: ['act_b', 'act_a'], agent: 'ada', database: 'shop', scope: 'exact-rows', method: 'rows',
     pack: 'pack of rp_1', line: 'l', rows: 1, bytes: 10, xid: '731',
   }]);

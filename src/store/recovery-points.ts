@@ -22,6 +22,8 @@ export interface RecoveryPoints {
   get(id: string): Promise<RecoveryPointOnRecord>;
   /** Oldest first; none: nothing of it was captured. */
   ofAction(actionId: string): Promise<readonly RecoveryPointOnRecord[]>;
+  /** Those whose id, or that of one of their actions, begins so; oldest first. */
+  startingWith(id: string, limit: number): Promise<readonly RecoveryPointOnRecord[]>;
   /** Newest first. */
   list(wanted: WantedPoints): Promise<readonly RecoveryPointOnRecord[]>;
   /** All of them or none. Throws Failure `not_found`, or `conflict` where a state does not allow that. */
@@ -63,6 +65,7 @@ export function createRecoveryPoints({ database, ledger, clock }: RecoveryPoints
     get: (id) => getOne(queries, id),
     ofAction: async (actionId) => (await queries.selectFrom('recovery_point').selectAll().where('id', 'in', (where) =>
       where.selectFrom('recovery_point_action').select('point_id').where('action_id', '=', actionId)).orderBy('id').execute()).map(fromRow),
+    startingWith: (id, limit) => startingWith(queries, id, limit),
     list: (wanted) => list(queries, wanted),
     change: (ids, to, by) => database.transact(async (changes) => {
       const points = await findAll(changes, ids);
@@ -146,6 +149,17 @@ async function list(queries: Queries, { agent, database, states, since, until, b
   if (until !== undefined) query = query.where('created_at', '<', until);
   if (before !== undefined) query = query.where('id', '<', before);
   return (await query.execute()).map(fromRow);
+}
+
+/** Follows every character of an id. */
+const afterIds = '~';
+
+async function startingWith(queries: Queries, id: string, limit: number): Promise<readonly RecoveryPointOnRecord[]> {
+  const rows = await queries.selectFrom('recovery_point').selectAll().orderBy('id').limit(limit).where((where) => where.or([
+    where.and([where('id', '>=', id), where('id', '<', `${id}${afterIds}`)]),
+    where('id', 'in', where.selectFrom('recovery_point_action').select('point_id').where('action_id', '>=', id).where('action_id', '<', `${id}${afterIds}`)),
+  ])).execute();
+  return rows.map(fromRow);
 }
 
 async function needed(queries: Queries, objects: readonly string[]): Promise<ReadonlySet<string>> {

@@ -31,6 +31,9 @@ const recovery = z.strictObject({
     .describe('From this level on, a statement that would lose data is denied unless it can be undone, and runs only with its recovery point. never: nothing is kept of any statement.'),
   undo_allows: z.enum(['HIGH', 'CRITICAL']).optional()
     .describe('Up to this level, what a level would hold runs without a person where its undo is kept (to the exact rows; of what drops or empties, where the rows are counted), or where it only adds rows. All other rules stay: more than `limits` allow is still held.'),
+  recycle_bin: z.strictObject({
+    tables: z.array(name).max(listMax).describe('Tables too large to copy: `events`, `public.events`, `log_*`; all that one DROP TABLE names must be among them.'),
+  }).optional().describe('Dropped tables that are set aside inside the database, in a schema that nobody else may use, instead of being copied: at once, whatever their size, but not out of reach of what befalls the server. They take up space until their recovery point is purged.'),
 }).refine(({ required_from: from, undo_allows: allows }) => allows === undefined || from !== 'never', {
   path: ['undo_allows'], error: 'nothing can be undone where `required_from` is never; name a level there, or leave this out',
 }).describe('When a statement that loses data needs a recovery point first, and what that is worth.');

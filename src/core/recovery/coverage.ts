@@ -25,6 +25,8 @@ export interface Coverage {
   readonly sentence: string;
   /** What does not come back, one sentence each. */
   readonly lost: readonly string[];
+  /** It drops tables and nothing else is named, so a policy may have them set aside instead of copied. */
+  readonly canSetAside?: boolean;
 }
 
 export interface CoverageInput {

@@ -27,7 +27,7 @@ export function coveredTables(input: CoverageInput): Covered {
   if (hole !== undefined) return refused(hole);
   const tables = [...new Set(losing.map(keyOf))].toSorted();
   const scope = recoverability === 'table' && tables.length > 0 ? 'table' : 'schema';
-  return { kind: 'covered', coverage: { scope, method: 'tables', tables, sentence: sentenceOf(statement, tables), lost: lostWith(statement, tables) } };
+  return { kind: 'covered', coverage: { scope, method: 'tables', tables, sentence: sentenceOf(statement, tables), lost: lostWith(statement, tables), ...(tables.length > 0 && stringIn(tree ?? {}, 'removeType') === 'OBJECT_TABLE' ? { canSetAside: true } : {}) } };
 }
 
 function treeOf({ text, node }: Statement, { parser }: CoverageInput): Tree | undefined {

@@ -7,6 +7,10 @@ import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { startBackstop } from '../../src/app/backstop.ts';
+import { loadConfig } from '../../src/config.ts';
+import type { UndoReport } from '../../src/core/recovery/undo-plan.ts';
+import { createLog } from '../../src/lib/log.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
 import { folderOf } from '../fixtures/store.ts';
 import { startUndoFlow, type UndoFlow } from '../fixtures/undo-flow.ts';
@@ -88,6 +92,29 @@ test('all that an agent did since some time goes at once', async () => {
   await flow.act('DELETE FROM public.orders', ['public.orders']);
   assert.equal((await undo('--agent', 'ada', '--since', '10m', '--yes')).code, 0);
   assert.deepEqual(await state(), was);
+});
+
+test('over HTTP an operator looks, and does it, and nobody else', async () => {
+  const was = await state();
+  const action = await flow.act('DELETE FROM public.orders', ['public.orders']);
+  const data = folderOf(flow.store.place);
+  const log = createLog({ level: 'silent' });
+  const running = await startBackstop(loadConfig({ env: {}, cwd: data, flags: { data, upstream: `${server.url()}?sslmode=disable`, gatewayPort: '0', httpPort: '0', logLevel: 'silent' } }), log);
+  try {
+    const post = (query: string, token: string): Promise<Response> => fetch(`http://127.0.0.1:${running.http.port}/v1/actions/${action}/undo${query}`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+    const agent = await running.identities.addAgent('reporting', null, 'test');
+    for (const token of [agent.token, 'bso_nobody']) assert.equal((await post('?dry=true', token)).status, 403);
+    const looked = await post('?dry=true', flow.token);
+    assert.equal(looked.status, 200);
+    assert.equal((await looked.json() as UndoReport).points[0]?.changes[0]?.insert, 5);
+    assert.deepEqual(await state(), []);
+    assert.match((await (await post('', flow.token)).json() as UndoReport).applied?.actionId ?? '', /^act_/);
+    assert.deepEqual(await state(), was);
+    const again = await post('', flow.token);
+    assert.deepEqual([again.status, (await again.json() as { code: string }).code], [409, 'conflict']);
+  } finally {
+    await running.stop();
+  }
 });
 
 test('what it cannot do it says in one sentence with an exit code', async () => {

@@ -85,10 +85,10 @@ export function undoRows(table: UndoneTable, mark: string, choices: UndoChoices)
     decide: [
       `ANALYZE ${before}`, `ANALYZE ${after}`,
       `CREATE TEMPORARY TABLE ${now} ON COMMIT DROP AS SELECT ${[...columns, ...added].map((column) => `l.${column}`).join(', ')} FROM ${name} l
-        JOIN (SELECT ${key.join(', ')} FROM ${before} UNION SELECT ${key.join(', ')} FROM ${after}) i ON ${sameKey('l', 'i')}`,
+        JOIN (SELECT ${key.join(', ')} FROM ${before} UNION ALL SELECT ${key.join(', ')} FROM ${after} a WHERE NOT EXISTS (SELECT FROM ${before} b WHERE ${sameKey('b', 'a')})) i ON ${sameKey('l', 'i')}`,
       `ANALYZE ${now}`,
       decision(table, names, sameKey),
-      `ALTER TABLE ${plan} ADD PRIMARY KEY (${key.join(', ')})`, `ANALYZE ${plan}`,
+      `ANALYZE ${plan}`,
     ],
     count: `SELECT ${step}, pg_catalog.count(*) FROM ${plan} GROUP BY ${step}`,
     conflicts: (most) => `SELECT p.${step}, p.${why}, ${rowText('p', key)}, ${['b', 'a', 'n'].map((alias) => `CASE WHEN ${isThere(alias, key)} THEN ${valuesOf(alias, columns)} END`).join(', ')}
@@ -135,15 +135,17 @@ function valuesOf(alias: string, columns: readonly string[]): string {
 function decision({ columns, key, keyEquals }: UndoneTable, { before, after, now, plan }: Names, sameKey: RowUndo['sameKey']): string {
   const there = (alias: string): string => isThere(alias, key);
   const clash = columns.filter((column) => !key.includes(column)).map((column) => `(NOT ${equalRows('a', 'b', [column])} AND NOT ${equalRows('n', 'a', [column])})`).join(' OR ');
-  return `CREATE TEMPORARY TABLE ${plan} ON COMMIT DROP AS SELECT ${key.map((column) => `coalesce(b.${column}, a.${column}) AS ${column}`).join(', ')},
-    CASE WHEN ${there('n')} = ${there('b')} AND (NOT ${there('n')} OR ${equalRows('n', 'b', columns)}) THEN 'done'
-      WHEN ${there('b')} AND NOT ${there('a')} THEN CASE WHEN ${there('n')} THEN 'conflict' ELSE 'insert' END
-      WHEN NOT ${there('n')} THEN 'conflict'
-      WHEN ${equalRows('n', 'a', columns)} THEN CASE WHEN ${there('b')} THEN 'put-back' ELSE 'delete' END
-      WHEN NOT ${there('b')} OR ${clash === '' ? 'true' : clash} THEN 'conflict' ELSE 'merge' END AS ${step},
-    CASE WHEN ${there('b')} AND NOT ${there('a')} THEN 'its key is in use again' WHEN NOT ${there('n')} THEN 'it was deleted since'
-      WHEN NOT ${there('b')} THEN 'it was edited since' WHEN ${clash === '' ? 'true' : clash} THEN 'what the action had changed was edited since' ELSE 'other columns were edited since' END AS ${why}
-    FROM ${before} b FULL JOIN ${after} a ON ${sameKey('a', 'b')} LEFT JOIN ${now} n ON ${key.map((column, index) => `n.${column} ${keyEquals[index] ?? ''} coalesce(b.${column}, a.${column})`).join(' AND ')}`;
+  const list = key.join(', ');
+  // What is usual is asked first: texts of whole rows are what this costs.
+  return `CREATE TEMPORARY TABLE ${plan} ON COMMIT DROP AS SELECT ${list}, ${step}, CASE ${step} WHEN 'merge' THEN 'other columns were edited since' WHEN 'conflict' THEN
+      CASE WHEN "backstop gone" THEN 'its key is in use again' WHEN "backstop deleted" THEN 'it was deleted since' WHEN "backstop new" THEN 'it was edited since' ELSE 'what the action had changed was edited since' END END AS ${why}
+    FROM (SELECT ${key.map((column) => `coalesce(b.${column}, a.${column}) AS ${column}`).join(', ')},
+      ${there('b')} AND NOT ${there('a')} AS "backstop gone", NOT ${there('n')} AS "backstop deleted", NOT ${there('b')} AS "backstop new",
+      CASE WHEN ${there('n')} AND ${there('a')} AND ${equalRows('n', 'a', columns)} THEN CASE WHEN ${there('b')} THEN 'put-back' ELSE 'delete' END
+        WHEN ${there('n')} = ${there('b')} AND (NOT ${there('n')} OR ${equalRows('n', 'b', columns)}) THEN 'done'
+        WHEN ${there('b')} AND NOT ${there('a')} AND NOT ${there('n')} THEN 'insert'
+        WHEN NOT ${there('n')} OR NOT ${there('b')} OR NOT ${there('a')} OR ${clash === '' ? 'true' : clash} THEN 'conflict' ELSE 'merge' END AS ${step}
+      FROM ${before} b FULL JOIN ${after} a ON ${sameKey('a', 'b')} LEFT JOIN ${now} n ON ${key.map((column, index) => `n.${column} ${keyEquals[index] ?? ''} coalesce(b.${column}, a.${column})`).join(' AND ')}) decided`;
 }
 
 /** Of a merged row each column that the action had not changed stays as it is now. */

@@ -32,7 +32,6 @@ export class TouchedRows {
       this.#tables.set(live.name, { live, undo, keys, rows });
       await query(`CREATE TEMPORARY TABLE ${rows} ON COMMIT DROP AS SELECT ${list} ${doneRows}`);
       await query(`CREATE TEMPORARY TABLE ${keys} ON COMMIT DROP AS SELECT ${keyList} FROM ${undo.plan} p WHERE ${undo.isDone('p')}`);
-      await query(`ALTER TABLE ${keys} ADD PRIMARY KEY (${live.key.join(', ')})`);
     } else {
       const isNew = `NOT EXISTS (SELECT FROM ${known.keys} k WHERE ${undo.sameKey('k', 'p')})`;
       await query(`INSERT INTO ${known.rows} SELECT ${list} ${doneRows} AND ${isNew}`);

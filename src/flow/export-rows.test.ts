@@ -49,6 +49,12 @@ test('CSV has a line of names and a line for each row, whatever pieces they come
   assert.equal((await exported(odd, 'copy', ['2\tb\\nc\t1.50\n'])).toString(), '2\tb\\nc\t1.50\n');
 });
 
+test('rows of any length come out of CSV whole, and in their order', async () => {
+  const rows = Array.from({ length: 3_000 }, (_, id) => [String(id), 'x'.repeat(id % 7 === 0 ? 2_000 : id === 1_500 ? 700_000 : id % 300), '1']);
+  const lines = (await exported(odd, 'csv', [rows.map((row) => `${row.join('\t')}\n`).join('')])).toString().split('\n');
+  assert.deepEqual(lines.slice(1, -1), rows.map((row) => row.map((cell) => cell === '' ? '""' : cell).join(',')));
+});
+
 test('bytes that are no UTF-8 come out of CSV as they went in, and are no Parquet', async () => {
   const row = Buffer.from([0x32, 0x09, 0xe9, 0xff, 0x09, 0x31, 0x0a]);
   assert.deepEqual((await exported(odd, 'csv', [row])).subarray(-7), Buffer.from([0x32, 0x2c, 0xe9, 0xff, 0x2c, 0x31, 0x0a]));

@@ -76,9 +76,25 @@ const byBytes = 'latin1';
 async function writeCsv({ read, write }: ExportDeps, { table: { columns }, rows }: ChosenRows): Promise<void> {
   await write(Buffer.from(csvLine(columns.flatMap(namesOf))));
   for await (const text of read(rows)) {
-    let lines = '';
-    for (const row of copyRows(text.toString(byBytes), columns.length)) lines += csvLine(row);
-    await write(Buffer.from(lines, byBytes));
+    for (const piece of piecesOf(text)) {
+      let lines = '';
+      for (const row of copyRows(piece.toString(byBytes), columns.length)) lines += csvLine(row);
+      await write(Buffer.from(lines, byBytes));
+    }
+  }
+}
+
+/** Small ones are garbage that is collected at once. */
+const pieceBytes = 256 * 1024;
+const newline = 0x0a;
+
+/** Of whole rows, whole rows. */
+function* piecesOf(text: Buffer): Generator<Buffer> {
+  for (let start = 0; start < text.length;) {
+    const within = text.lastIndexOf(newline, start + pieceBytes);
+    const end = (within >= start ? within : text.indexOf(newline, start)) + 1 || text.length;
+    yield text.subarray(start, end);
+    start = end;
   }
 }
 

@@ -1,9 +1,11 @@
 /** What is written as Parquet is read back value for value; another reader does the same in test/peers/parquet.test.ts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { zstdDecompressSync } from 'node:zlib';
 import { parquetMetadata, parquetReadObjects } from 'hyparquet';
-import type { TextRow } from './copy-text.ts';
+import { copyRows, type TextRow } from './copy-text.ts';
 import { writeParquet, type ParquetTable } from './parquet.ts';
 
 const columns = [
@@ -62,4 +64,23 @@ test('the next batch is taken only when the one before has been written', async 
     for (; taken < 20; taken += 1) { assert.equal(written, taken); yield [[String(taken)]]; }
   }, async () => { await new Promise((resolve) => { setImmediate(resolve); }); written += 1; });
   assert.equal(taken, 20);
+});
+
+test('what is held does not grow with the number of batches', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const batchBytes = 1_000_000;
+  const held: number[] = [];
+  await writeParquet({ columns: [{ name: 'id', type: 'integer' }, { name: 'x', type: 'text' }, { name: 'at', type: 'timestamp with time zone' }], createdBy: 'test', notes: {} }, async function* each() {
+    for (let batch = 0; batch < 30; batch += 1) {
+      const text = Array.from({ length: batchBytes / 100 }, (_, row) => `${batch * 10_000 + row}\tname ${batch} ${'é'.repeat(20)}${row}\t2026-01-01 00:00:00+00\n`).join('');
+      yield [...copyRows(Buffer.from(text).toString(), 3)];
+      collect();
+      const { heapUsed, external } = process.memoryUsage();
+      held.push(heapUsed + external);
+    }
+  }, async () => undefined);
+  // The last half of the first pass, which chooses columns, is not compared with the second, which writes.
+  const [early, late] = [held.slice(35, 40), held.slice(55, 60)].map((some) => Math.min(...some));
+  assert.ok(late !== undefined && early !== undefined && late - early < 3 * batchBytes, `${early} bytes, and then ${late}`);
 });

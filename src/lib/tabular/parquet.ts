@@ -3,7 +3,7 @@
  * so that memory does not grow with the table. Compressed by zstd, a column each for what `parquet-columns.ts` says.
  */
 import { zstdCompressSync } from 'node:zlib';
-import { ByteWriter, ParquetWriter, type Writer } from 'hyparquet-writer';
+import type { ByteWriter, Writer } from 'hyparquet-writer';
 import type { TextRow } from './copy-text.ts';
 import { parquetColumn, type ParquetColumn } from './parquet-columns.ts';
 
@@ -20,15 +20,18 @@ export type Batches = () => AsyncIterable<readonly TextRow[]>;
 /** Throws RangeError for a value that its type does not have. */
 export async function writeParquet({ columns, createdBy, notes }: ParquetTable, batches: Batches, write: (bytes: Buffer) => Promise<void>): Promise<void> {
   const chosen = await chooseColumns(columns, batches);
-  const file = new ParquetWriter({
-    writer: writerTo(write), createdBy, codec: 'ZSTD', compressors: { ZSTD: (input) => zstdCompressSync(input) },
+  // Loaded when it is needed: most who load this file write none.
+  const library = await import('hyparquet-writer');
+  const file = new library.ParquetWriter({
+    writer: writerTo(new library.ByteWriter(), write), createdBy, codec: 'ZSTD', compressors: { ZSTD: (input) => zstdCompressSync(input) },
     schema: [{ name: 'schema', num_children: chosen.length }, ...chosen.map(({ element }) => element)],
     kvMetadata: Object.entries(notes).map(([key, value]) => ({ key, value })),
   });
+  // Without statistics of texts: the least and the greatest would keep in memory the whole text that they were cut from.
   for await (const rows of batches()) {
     if (rows.length === 0) continue;
     const columnData = chosen.map((column, at) => ({
-      name: column.element.name, data: rows.map((row) => converted(column, row[at])), offsetIndex: false, ...(column.isPlain === true ? { encoding: 'PLAIN' as const } : {}),
+      name: column.element.name, data: rows.map((row) => converted(column, row[at])), offsetIndex: false, statistics: column.element.type !== 'BYTE_ARRAY', ...(column.isPlain === true ? { encoding: 'PLAIN' as const } : {}),
     }));
     await file.write({ columnData, rowGroupSize: rows.length });
   }
@@ -64,8 +67,7 @@ function converted({ element, convert }: ParquetColumn, value: string | null | u
 }
 
 /** What has been written so far leaves with each row group. */
-function writerTo(write: (bytes: Buffer) => Promise<void>): Writer {
-  const writer = new ByteWriter();
+function writerTo(writer: ByteWriter, write: (bytes: Buffer) => Promise<void>): Writer {
   const flush = async (): Promise<void> => {
     const bytes = Buffer.from(writer.getBytes());
     writer.index = 0;

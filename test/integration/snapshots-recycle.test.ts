@@ -32,7 +32,7 @@ const isThere = async (one: PostgresServer | undefined): Promise<unknown> => (aw
 it('drops what is set aside where it was, and nowhere else', async () => {
   const { token } = await memory.identities.addOperator('olga');
   const systemId = String((await server?.run('SELECT system_identifier::text AS id FROM pg_control_system()'))?.[0]?.['id']);
-  const nothing = { lost: [], changed: [], needs: {}, fresh: [], strays: [], rebuilt: [], emptied: [], sequences: [], differences: [] };
+  const nothing = { lost: [], changed: [], needs: {}, fresh: [], strays: [], rebuilt: [], emptied: [], sequences: [], differences: [], searchPath: '' };
   const definition = writeKeptDefinition({ ...nothing, bin: { schema, tables: [{ schema: 'public', name: 'big', inBin: `${schema}.big` }] } });
   const room = await pointRoom(await openFolderBucket(join(data, 'recovery-points')), memory.recoveryPoints);
   const { id, settle } = await keepPoint(room, { at: new Date(Date.now() - 40 * 86_400_000), rows: 0, method: 'tombstone', contents: { tables: [], definition, server: { systemId, major: 18, timeline: 1 } } });

@@ -169,6 +169,35 @@ describe('a table that was altered', () => {
     assert.deepEqual(await rows('SELECT a, b, c FROM loose ORDER BY a'), ['1 x 10', '2 ∅ 21']);
   });
 
+  it('does not take along a child or a partition that was made of it since', async () => {
+    await scene.run('CREATE TABLE shop.logs (day int, said text) PARTITION BY LIST (day)', 'CREATE TABLE shop.logs_1 PARTITION OF logs FOR VALUES IN (1)', `INSERT INTO logs VALUES (1, 'one')`);
+    const [child, partition] = [await scene.act('ALTER TABLE person DROP COLUMN city'), await scene.act('ALTER TABLE logs DROP COLUMN said')];
+    await scene.run('CREATE TABLE shop.kid () INHERITS (shop.person)', `INSERT INTO kid VALUES (70, 'kid', 7)`, 'CREATE TABLE shop.logs_2 PARTITION OF logs FOR VALUES IN (2)', 'INSERT INTO logs VALUES (2)');
+    for (const [manifest, name] of [[child, 'shop.kid'], [partition, 'shop.logs_2']] as const) {
+      const { isDone, conflicts } = await scene.undo(manifest, 'force');
+      assert.deepEqual([isDone, conflicts], [false, [{ what: `relation ${name}`, why: 'it was made since, and would fall with what is made anew' }]]);
+    }
+    assert.deepEqual(await rows('SELECT count(*) FROM kid UNION ALL SELECT count(*) FROM logs'), ['1', '2']);
+  });
+
+  it('comes back with its children, of which one keeps a column of its own', async () => {
+    await scene.run('CREATE TABLE shop.kid (city text, toy text) INHERITS (shop.person)', `INSERT INTO kid (id, name, city, toy) VALUES (70, 'kid', 'home', 'ball')`);
+    const was = await scene.state();
+    await scene.undo(await scene.act('ALTER TABLE person DROP COLUMN city'));
+    assert.deepEqual(await scene.state(), was);
+  });
+
+  it('whose key is composite, and whose functions find their names by the search path of the session', async () => {
+    await scene.run('CREATE TYPE shop.code AS (a int, b text)', 'CREATE FUNCTION shop.base(int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT $1 * 10 $$',
+      'CREATE FUNCTION shop.grade(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN base($1) + 1; END $$',
+      'CREATE TABLE shop.coded (id shop.code PRIMARY KEY, n int CHECK (shop.grade(n) > 0), g int GENERATED ALWAYS AS (shop.grade(n)) STORED, gone text)', `INSERT INTO coded (id, n, gone) VALUES ((1, 'x'), 1, 'a'), ((2, NULL), 2, 'b')`);
+    const was = await scene.state();
+    for (const statement of ['ALTER TABLE coded DROP COLUMN gone', 'TRUNCATE coded', 'DROP TABLE coded', `ALTER TABLE coded ALTER COLUMN gone TYPE int USING 5`]) {
+      await scene.undo(await scene.act(statement));
+      assert.deepEqual(await scene.state(), was, statement);
+    }
+  });
+
   it('and altered once more is a conflict', async () => {
     const manifest = await scene.act('ALTER TABLE person DROP COLUMN name');
     await scene.run('ALTER TABLE person ADD COLUMN nick text');

@@ -13,7 +13,7 @@ import type { CatalogQuery } from '../catalog.ts';
 import { readDefinition, type Definition } from '../definition/definition.ts';
 import { factDifferences, readDefinitionFacts, type DefinitionFacts } from '../definition/facts.ts';
 import { keepDefinition, writeKeptDefinition, type Change, type KeptDefinition, type KeptSequence, type RebuiltTable } from '../definition/kept.ts';
-import { asRehearsed, namesOf, rehearsed, remake } from '../definition/remake.ts';
+import { asRehearsed, fallingWith, namesOf, rehearsed, remake } from '../definition/remake.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
 import { lockClosure, resolveTaken, type TouchedRelation } from './closure.ts';
@@ -29,6 +29,7 @@ interface Found {
   readonly shapes: readonly CapturedTable[];
   readonly tables: readonly KeptTable[];
   readonly sequences: readonly KeptSequence[];
+  readonly searchPath: string;
 }
 
 /** `before` throws Failure where what goes cannot be kept, `after` where it would not come back. */
@@ -46,7 +47,7 @@ export function createTablesCapture(session: TransactionSession, taken: Taken, d
 async function capture({ query, copyOut }: TransactionSession, taken: Taken, draft: Pick<RecoveryDraft, 'rows'>): Promise<Found> {
   await checkIsolation(query);
   const named = await resolveTaken(query, taken);
-  return inOwnSettings(query, printingSettings, async () => {
+  return inOwnSettings(query, printingSettings, async (were) => {
     const { touched, all } = await lockClosure(query, taken, named);
     const [facts, definition] = [await readDefinitionFacts(query), await readDefinition(query)];
     const shapes = await readCapturedTables(query, touched.filter(({ kind, isGone, isChanged }) => (kind === 'r' || kind === 'p') && (isGone || isChanged)).map(({ name }) => name));
@@ -59,7 +60,7 @@ async function capture({ query, copyOut }: TransactionSession, taken: Taken, dra
       const content = withRows.has(name) ? await copyRows(copyOut, shape, draft.rows()) : undefined;
       tables.push({ ...kept, fingerprint: fingerprintOf(kept), ...(content === undefined ? {} : { content }) });
     }
-    return { touched, foreseen: all[1], definition, facts, shapes, tables, sequences };
+    return { touched, foreseen: all[1], definition, facts, shapes, tables, sequences, searchPath: were['search_path'] ?? '' };
   });
 }
 
@@ -129,7 +130,10 @@ async function rehearsedDefinition(query: CatalogQuery, { verb }: Taken, found: 
   const survivors = found.touched.filter(({ oid, kind }) => (kind === 'r' || kind === 'p') && left.has(`pg_class ${oid}`));
   const shapes = await readCapturedTables(query, survivors.map(({ name }) => name));
   const all = survivors.map(({ oid }, index): RebuiltTable => ({ object: `pg_class ${oid}`, name: shapes[index]?.name ?? '', columns: shapes[index]?.columns ?? [], types: shapes[index]?.types ?? [] }));
-  const reshaped = all.filter((one) => hasOtherColumns(one, found, change));
+  const named = new Set(all.filter((one) => hasOtherColumns(one, found, change)).map(({ name }) => name));
+  // Children that kept a column of their own fall with their parent all the same.
+  for (const name of await fallingWith(query, [...named])) named.add(name);
+  const reshaped = all.filter(({ name }) => named.has(name));
   const emptied = verb === 'truncate' ? found.tables.filter(({ content }) => content !== undefined).map(({ name }) => name) : [];
   const tried = [reshaped, ...(reshaped.length === 0 ? [all.filter(({ object }) => createdOtherwise(object, change))] : [])];
   const sequences = found.sequences.filter(({ name }) => verb === 'truncate' || found.touched.some((one) => one.name === name && !left.has(`pg_class ${one.oid}`)));
@@ -138,7 +142,7 @@ async function rehearsedDefinition(query: CatalogQuery, { verb }: Taken, found: 
     const unkept = rebuilt.find(({ name }) => !found.tables.some((table) => table.name === name));
     if (unkept !== undefined) { problem = `the rows of ${unkept.name}`; continue; }
     const strays = rebuilt.length === 0 ? (await query(changedConstraintsSql, [arrayOf(freshKeys(change))])).map(([drop]) => drop ?? '') : [];
-    const kept = keepDefinition(change, { rebuilt, emptied, sequences, strays });
+    const kept = keepDefinition(change, { rebuilt, emptied, sequences, strays, searchPath: found.searchPath });
     const differences = kept.differences.length === 0 ? '' : await rehearse(query, kept, change.after, change.factsBefore, []);
     if (differences === '') return kept;
     problem = differences;

@@ -28,6 +28,7 @@ interface Found {
   readonly tables: string;
   readonly definition: Definition;
   readonly facts: DefinitionFacts;
+  readonly searchPath: string;
 }
 
 /** `before` throws Failure where what goes cannot be kept, `after` where it would not come back. */
@@ -48,12 +49,12 @@ export function createTombstoneCapture(session: TransactionSession, taken: Taken
 async function look(query: CatalogQuery, taken: Taken): Promise<Found | undefined> {
   await checkIsolation(query);
   const named = await resolveTaken(query, taken);
-  return inOwnSettings(query, printingSettings, async () => {
+  return inOwnSettings(query, printingSettings, async (were) => {
     const { touched, all } = await lockClosure(query, taken, named);
     const tables = touched.filter(({ kind, isGone }) => (kind === 'r' || kind === 'p') && isGone).map(({ oid }) => oid);
     const [row] = await query(unbinnableSql, [...all, arrayOf(tables)]);
     if (tables.length === 0 || row?.[0] !== 'f') return undefined;
-    return { all, tables: arrayOf(tables), definition: await readDefinition(query), facts: await readDefinitionFacts(query) };
+    return { all, tables: arrayOf(tables), definition: await readDefinition(query), facts: await readDefinitionFacts(query), searchPath: were['search_path'] ?? '' };
   });
 }
 
@@ -68,7 +69,7 @@ async function setAside(query: CatalogQuery, found: Found): Promise<CapturedCont
     const bin = await moveAside(query, found);
     const seen = factDifferences(change.factsAfter, outsideBin(await readDefinitionFacts(query), bin));
     if (seen.length > 0) throw new Failure('feature_not_supported', `This cannot be put into the recycle bin, where it would not look as if it was dropped: ${namesOf(seen)}.`, { hint: 'Nothing was changed. Drop these by themselves first.' });
-    const kept = keepDefinition(change, { rebuilt: [], emptied: [], sequences: [], strays: [], bin });
+    const kept = keepDefinition(change, { rebuilt: [], emptied: [], sequences: [], strays: [], searchPath: found.searchPath, bin });
     await checkComesBack(query, kept, bin, change);
     return { tables: [], definition: writeKeptDefinition(kept), settings: printingSettings, ...await readPlace(query) };
   });

@@ -15,14 +15,14 @@ const workingSettings: Readonly<Record<string, string>> = {
   default_tablespace: '', default_table_access_method: 'heap', synchronize_seqscans: 'off', statement_timeout: '0', role: 'none',
 };
 
-/** What was in force is in force again, whatever came of the work. */
-export async function inOwnSettings<T>(query: CatalogQuery, printing: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
+/** What was in force (`were`) is in force again, whatever came of the work. */
+export async function inOwnSettings<T>(query: CatalogQuery, printing: Readonly<Record<string, string>>, work: (were: Readonly<Record<string, string>>) => Promise<T>): Promise<T> {
   const wanted = { ...printing, ...workingSettings };
   const were = await current(query, Object.keys(wanted));
   await put(query, wanted);
   let result: T;
   try {
-    result = await work();
+    result = await work(were);
   } catch (error) {
     // In a transaction that has failed nothing can be set, and its end undoes all.
     await put(query, were).catch(() => undefined);
@@ -31,6 +31,9 @@ export async function inOwnSettings<T>(query: CatalogQuery, printing: Readonly<R
   await put(query, were);
   return result;
 }
+
+/** The rest of a work in our own settings may have names found by another path, and the end of it by ours again. */
+export async function findBy(query: CatalogQuery, searchPath: string | undefined): Promise<void> { await put(query, { search_path: searchPath ?? workingSettings['search_path'] ?? '' }); }
 
 async function current(query: CatalogQuery, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
   const [row = []] = await query(`SELECT ${names.map((_name, index) => `pg_catalog.current_setting($${index + 1})`).join(', ')}`, names);

@@ -27,6 +27,8 @@ export interface KeptDefinition {
   readonly emptied: readonly string[];
   readonly sequences: readonly KeptSequence[];
   readonly differences: readonly KeptDifference[];
+  /** In force when it was taken: functions that rows pass through may find their names by it. */
+  readonly searchPath: string;
   /** Tables that were moved aside in place of being dropped. */
   readonly bin?: RecycleBin;
 }
@@ -70,7 +72,7 @@ export interface Change {
   readonly factsAfter: DefinitionFacts;
 }
 
-export type KeptParts = Pick<KeptDefinition, 'rebuilt' | 'emptied' | 'sequences' | 'strays' | 'bin'>;
+export type KeptParts = Pick<KeptDefinition, 'rebuilt' | 'emptied' | 'sequences' | 'strays' | 'searchPath' | 'bin'>;
 
 export function keepDefinition({ before, after, factsBefore, factsAfter }: Change, parts: KeptParts): KeptDefinition {
   const rebuilt = new Set(parts.rebuilt.map(({ object }) => object));
@@ -104,6 +106,7 @@ const keptSchema = z.strictObject({
   rebuilt: z.array(z.strictObject({ object: z.string(), name: z.string(), columns: words, types: words })), emptied: words,
   sequences: z.array(z.strictObject({ name: z.string(), last: z.string().regex(/^-?\d{1,19}$/), isCalled: z.boolean() })),
   differences: z.array(z.strictObject({ what: z.string(), before: z.string().nullable(), after: z.string().nullable() })),
+  searchPath: z.string(),
   bin: z.strictObject({ schema: z.string().regex(/^backstop_recycle_bin_[0-9a-f]+$/), tables: z.array(z.strictObject({ schema: z.string(), name: z.string(), inBin: z.string() })) }).exactOptional(),
 });
 

@@ -4,7 +4,9 @@
  * rehearses it before a statement commits and does it when the statement is undone.
  */
 import { Failure } from '../../../core/failure.ts';
+import { arrayOf } from '../capture/tables.ts';
 import type { CatalogQuery } from '../catalog.ts';
+import { closureSql } from '../measure-loss-queries.ts';
 import { ServerError } from '../server-error.ts';
 import { inOrder, lostMakings, marksOf, partOf, readDefinition, type Definition, type Making } from './definition.ts';
 import type { DefinitionFacts, FactDifference } from './facts.ts';
@@ -23,6 +25,9 @@ export interface RemakeHands {
 
 /** Throws Failure, naming what could not be made; the transaction is then good for nothing but its end. */
 export async function remake(query: CatalogQuery, kept: KeptDefinition, now: Definition, hands: RemakeHands): Promise<readonly Making[]> {
+  const falling = await fallingWith(query, kept.rebuilt.map(({ name }) => name));
+  // Their rows would be nobody's to put back.
+  if (falling.length > 0) throw new Failure('conflict', `${falling.join(', ')} would fall with what is made anew.`);
   const drops = [...(kept.rebuilt.length === 0 ? [] : [`DROP TABLE ${kept.rebuilt.map(({ name }) => name).join(', ')} CASCADE`]), ...kept.strays, ...hands.drops];
   for (const drop of drops) await attempt(query, 'what stands in the way', drop);
   const wanted = wantedOf(kept, now);
@@ -36,6 +41,19 @@ export async function remake(query: CatalogQuery, kept: KeptDefinition, now: Def
   await make(query, rest, hands);
   return makings;
 }
+
+const tablesSql = `SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM unnest($1::oid[], $2::oid[]) AS a(classid, objid) JOIN pg_class c ON a.classid = 'pg_class'::regclass AND c.oid = a.objid
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'f') AND c.oid <> ALL ($3::regclass[]) AND n.nspname <> 'pg_toast' ORDER BY 1`;
+
+/** Tables that would fall, or lose a column, if these were dropped with all that depends on them; quoted. */
+export async function fallingWith(query: CatalogQuery, names: readonly string[]): Promise<readonly string[]> {
+  if (names.length === 0) return [];
+  const roots = await query('SELECT r::oid FROM unnest($1::regclass[]) r', [arrayOf(names)]);
+  const all = await query(closureSql, [arrayOf(roots.map(() => classOfRelations)), arrayOf(roots.map(([oid]) => oid ?? '')), arrayOf(roots.map(() => '0')), 'true']);
+  return (await query(tablesSql, [arrayOf(all.map(([one]) => one ?? '')), arrayOf(all.map(([, one]) => one ?? '')), arrayOf(names)])).map(([name]) => name ?? '');
+}
+
+const classOfRelations = '1259';
 
 /** The definition of now, with what was kept in the place of what the statement made of it. */
 function wantedOf(kept: KeptDefinition, now: Definition): Definition {

@@ -43,7 +43,7 @@ export function refilled(table: KeptTable, names: MixNames, forces: boolean): Mi
   const { name, columns, key } = table;
   const types = typesOf(table);
   const was = (column: string): string => `k.${column}::${types.get(column) ?? 'text'}`;
-  const same = key.map((column) => `t.${column} = ${was(column)}`).join(' AND ');
+  const same = key.map((column) => `t.${column}::text = (${was(column)})::text`).join(' AND ');
   const differs = `${row(columns.map((column) => `t.${column}`))} IS DISTINCT FROM ${row(columns.map(was))}`;
   const isThere = `EXISTS (SELECT FROM ONLY ${name} t WHERE ${same}${forces ? ` AND NOT ${differs}` : ''})`;
   const put = `INSERT INTO ${name} (${columns.join(', ')}) OVERRIDING SYSTEM VALUE SELECT ${columns.map(was).join(', ')} FROM ${names.kept} k`;
@@ -99,7 +99,7 @@ export function reshapedTable(table: KeptTable, now: RebuiltTable, left: readonl
     checks: [
       { sql: `SELECT abs((SELECT count(*) FROM ONLY ${name}) - (SELECT count(*) FROM ${names.live}))`, message: 'There would be more or fewer rows' },
       ...(hasKey && dropped.length > 0 && !key.some((column) => retyped.includes(column))
-        ? [{ sql: `SELECT count(*) FROM ONLY ${name} l JOIN ${names.kept} k ON ${key.map((column) => `l.${column} = ${was(column)}`).join(' AND ')} WHERE ${row(dropped.map((column) => `l.${column}`))} IS DISTINCT FROM ${row(dropped.map(was))}`, message: 'Values would not be what they were' }] : []),
+        ? [{ sql: `SELECT count(*) FROM ONLY ${name} l JOIN ${names.kept} k ON ${key.map((column) => `l.${column}::text = (${was(column)})::text`).join(' AND ')} WHERE ${row(dropped.map((column) => `l.${column}`))} IS DISTINCT FROM ${row(dropped.map(was))}`, message: 'Values would not be what they were' }] : []),
     ],
     putBack: `SELECT count(*) FROM ${names.pairs}`, since: `SELECT count(*) ${alone}`,
   };
@@ -120,7 +120,7 @@ function pairing({ key, others, retyped, nowTypes, names }: Pairing): string {
   const stands = (cells: readonly string[], from: string): string => `(SELECT r.*, ${row(cells)} AS "backstop row", row_number() OVER (PARTITION BY ${row(cells)} ORDER BY r.${place}) AS "backstop rank" FROM ${from} r)`;
   const live = key.length > 0 ? names.live : stands(others.map((column) => `r.${column}`), names.live);
   const then = (from: string): string => (key.length > 0 ? from : stands(others.map(is('r')), from));
-  const same = (alias: string): string => (key.length > 0 ? key.map((column) => `l.${column} = ${is(alias)(column)}`).join(' AND ') : `l."backstop row" = ${alias}."backstop row" AND l."backstop rank" = ${alias}."backstop rank"`);
+  const same = (alias: string): string => (key.length > 0 ? key.map((column) => `l.${column}::text = (${is(alias)(column)})::text`).join(' AND ') : `l."backstop row" = ${alias}."backstop row" AND l."backstop rank" = ${alias}."backstop rank"`);
   if (retyped.length === 0) return `SELECT l.${place} AS live, k.${place} AS kept, false AS edited FROM ${live} l JOIN ${then(names.kept)} k ON ${same('k')}`;
   const edited = retyped.map((column) => `l.${column}::text IS DISTINCT FROM (${is('a')(column)})::text`).join(' OR ');
   return `SELECT l.${place} AS live, k.${place} AS kept, ${edited} AS edited FROM ${live} l JOIN ${then(names.left)} a ON ${same('a')} JOIN ${names.kept} k ON k.${place} = a.${place}`;

@@ -9,7 +9,7 @@ import { decide } from '../src/core/policy/decide.ts';
 import { operations } from '../src/core/policy/operation.ts';
 import { checkPolicy, parsePolicy } from '../src/core/policy/policy.ts';
 import { rules } from '../src/core/policy/rules.ts';
-import type { Level, Risk } from '../src/core/risk.ts';
+import type { Level, Recoverability, Risk } from '../src/core/risk.ts';
 import { Failure } from '../src/core/failure.ts';
 import { loadPolicy } from '../src/remote/policy-file.ts';
 import { examples } from '../scripts/policy-examples.ts';
@@ -42,18 +42,18 @@ test('the example is a policy, and the mistake shown is the one that the parser 
     (error) => error instanceof Failure && error.message === shown);
 });
 
-const columns: readonly (readonly [Level, Partial<Risk>])[] = [
-  ['SAFE', {}], ['LOW', {}], ['HIGH', {}], ['CRITICAL', { destroys: true }],
-  ['CRITICAL', { effects: [{ kind: 'privilege' }] }], ['HIGH', { effects: [{ kind: 'unknown' }] }],
+const columns: readonly (readonly [Level, Recoverability, Partial<Risk>])[] = [
+  ['SAFE', 'not-needed', {}], ['LOW', 'not-needed', {}], ['HIGH', 'exact-rows', { destroys: true }], ['HIGH', 'not-needed', { effects: [{ kind: 'create' }] }], ['HIGH', 'none', { destroys: true }],
+  ['CRITICAL', 'table', { destroys: true }], ['CRITICAL', 'not-needed', { effects: [{ kind: 'privilege' }] }], ['CRITICAL', 'none', { destroys: true }],
 ];
 for (const [, name = '', cells = ''] of text.matchAll(/^\| `(observe|develop|protect|strict|read-only)`[^|]*\|(.*)\|$/gm)) {
   test(`the row of ${name} is what it decides`, async () => {
     const policy = await loadPolicy(name);
     const said = cells.split('|').map((cell) => cell.trim().split(/[ ,]/)[0]);
     const words = { allow: 'runs', hold: 'held', deny: 'denied' };
-    const decided = columns.map(([level, more]) => {
+    const decided = columns.map(([level, recovery, more]) => {
       const risk: Risk = { level, reasons: [], effects: [], destroys: false, recoverability: 'not-needed', assumptions: [], ...more };
-      return words[decide(policy.base, { risk, agent: 'ada', database: 'shop', recovery: 'none' }).decision];
+      return words[decide(policy.base, { risk, agent: 'ada', database: 'shop', recovery }).decision];
     });
     assert.deepEqual(said, decided);
   });

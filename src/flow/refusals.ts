@@ -19,10 +19,10 @@ export function givenUp(): Failure {
   return new Failure('cancelled', 'Backstop: the client gave up before this was decided');
 }
 
-/** Where a name that is not there is the only reason to deny, the client hears what PostgreSQL would have said. */
+/** Where a name that is not there is the only reason to deny, the client hears what PostgreSQL would have said. What it means nobody knows, so neither how to undo it. */
 function missingName({ fired }: Verdict, { reasons }: Risk): Failure | undefined {
   const refusing = fired.filter(({ decision }) => decision === 'deny');
-  if (refusing.some(({ rule }) => rule !== 'name.missing')) return undefined;
+  if (refusing.some(({ rule }) => rule !== 'name.missing' && rule !== 'recovery.required')) return undefined;
   const reason = reasons.find(({ rule }) => rule === missingRules.relation || rule === missingRules.function);
   return reason === undefined ? undefined : new Failure(reason.rule === missingRules.relation ? 'undefined_relation' : 'undefined_function', reason.message);
 }

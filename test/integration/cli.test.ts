@@ -66,29 +66,56 @@ describe('the command line', () => {
   test('answers for its health and its metrics', async () => {
     assert.equal((await fetch(`${up.http}/livez`)).status, 200);
     const ready = await fetch(`${up.http}/readyz`);
-    assert.deepEqual(await ready.json(), { status: 'ok', checks: { upstream: 'ok', store: 'ok', ledger: 'ok' } });
+    assert.deepEqual(await ready.json(), { status: 'ok', checks: { upstream: 'ok', store: 'ok', ledger: 'ok', recovery: 'ok' } });
     assert.match(await (await fetch(`${up.http}/metrics`)).text(), /^backstop_/m);
   });
 
-  test('lets a held write run when it is approved, and shows what it is before', async () => {
-    const insert = withPgClient(up.url, (client) => client.query('INSERT INTO categories VALUES (50, \'Music\') RETURNING name'));
+  test('lets run unasked what adds rows, and what can be undone and is small', async () => {
+    await withPgClient(up.url, async (client) => {
+      assert.deepEqual((await client.query('INSERT INTO categories VALUES (50, \'Music\') RETURNING name')).rows, [{ name: 'Music' }]);
+      assert.equal((await client.query('UPDATE addresses SET city = \'Music\' WHERE id = 42')).rowCount, 1);
+    });
+    assert.equal((await cli('approvals', 'list', '--state', 'all', '--json', '--data', dataDir)).stdout, '');
+  });
+
+  test('lets a held write run when it is approved, and shows what it is and how far it can be undone before', async () => {
+    const update = withPgClient(up.url, (client) => client.query('UPDATE categories SET name = name || \' (Music)\' WHERE id < 4'));
     const id = await pendingId();
     const shown = await cli('approvals', 'show', id, '--data', dataDir);
-    assert.match(shown.stdout, /INSERT INTO categories VALUES/);
-    assert.match(shown.stdout, /cannot be undone/);
+    assert.match(shown.stdout, /UPDATE categories SET name/);
+    assert.match(shown.stdout, /It can be undone to the exact rows/);
     assert.doesNotMatch(shown.stdout, /Music/);
     const approved = await cli('approvals', 'approve', id, '--data', dataDir);
     assert.equal(approved.code, 0, approved.stderr);
-    assert.deepEqual((await insert).rows, [{ name: 'Music' }]);
+    assert.equal((await update).rowCount, 3);
     assert.equal((await cli('approvals', 'approve', id, '--data', dataDir)).code, 8);
   });
 
   test('gives the agent the reason when it is denied', async () => {
-    const update = withPgClient(up.url, (client) => client.query('UPDATE orders SET status = \'cancelled\' WHERE id = 42'));
+    const update = withPgClient(up.url, (client) => client.query('UPDATE orders SET status = \'cancelled\' WHERE id > 42'));
     const refused = assert.rejects(update, /use the API instead/);
     const id = await pendingId();
     assert.equal((await cli('approvals', 'deny', id, '--reason', 'use the API instead', '--data', dataDir)).code, 0);
     await refused;
+  });
+
+  test('lets what nothing brings back run by an override alone, once, and marks it for ever', async () => {
+    const send = (): Promise<unknown> => withPgClient(up.url, (client) => client.query("DO $$ BEGIN INSERT INTO categories VALUES (51, 'Art'); END $$"));
+    await assert.rejects(send(), { code: '42501', message: /no recovery point could bring that back/, hint: /backstop approvals override apr_/ });
+    const id = await pendingId();
+    const shown = await cli('approvals', 'show', id, '--data', dataDir);
+    assert.match(shown.stdout, new RegExp(`only an override lets it run[^]*Backstop cannot undo it[^]*approvals override ${id} --reason`));
+    const approved = await cli('approvals', 'approve', id, '--data', dataDir);
+    assert.equal(approved.code, 8);
+    assert.match(approved.stderr, new RegExp(`backstop approvals override ${id} --reason`));
+    assert.equal((await cli('approvals', 'override', id, '--data', dataDir)).code, 2, 'a reason is needed');
+    assert.equal((await cli('approvals', 'override', id, '--reason', 'the block was read', '--data', dataDir)).code, 0);
+    await send();
+    await assert.rejects(send(), { code: '42501' }, 'once');
+    const lines = (await cli('log', '--json', '--data', dataDir)).stdout.trim().split('\n').map((line) => z.object({ isOverride: z.boolean(), outcome: z.string(), recoveryPointId: z.string().nullable() }).parse(JSON.parse(line)));
+    assert.deepEqual(lines.filter(({ isOverride }) => isOverride).map(({ outcome, recoveryPointId }) => [outcome, recoveryPointId]), [['committed', null]]);
+    assert.match((await cli('log', '--data', dataDir)).stdout, /OVERRIDE/);
+    assert.match((await cli('approvals', 'list', '--state', 'used', '--data', dataDir)).stdout, new RegExp(`${id} .*none: override`));
   });
 
   test('answers nothing to an agent\'s token, nor for what does not exist (H91)', async () => {
@@ -112,7 +139,7 @@ describe('the command line', () => {
   });
 
   test('shows the record as one object a line, without a literal', async () => {
-    await assert.rejects(withPgClient(up.url, (client) => client.query('DELETE FROM payments')), { code: '42501' });
+    await assert.rejects(withPgClient(up.url, (client) => client.query('COPY payments TO PROGRAM \'true\'')), { code: '42501' });
     const { stdout } = await cli('log', '--json', '--data', dataDir);
     const lines = stdout.trim().split('\n').map((line): unknown => JSON.parse(line));
     const shown = z.array(z.object({ actionId: z.string(), agent: z.string(), level: z.string(), verdict: z.string(), outcome: z.string(), rows: z.number().nullable(), statement: z.string() })).parse(lines);
@@ -154,7 +181,7 @@ describe('the command line', () => {
     const copy = join(folder, 'changed');
     mkdirSync(copy);
     const bytes = readFileSync(file);
-    const at = bytes.indexOf('DELETE FROM payments');
+    const at = bytes.indexOf('COPY payments TO PROGRAM');
     assert.ok(at > 0, 'the record holds the statement');
     copyFileSync(file, join(copy, 'backstop.db'));
     writeFileSync(join(copy, 'backstop.db'), Buffer.concat([bytes.subarray(0, at), Buffer.from('S'), bytes.subarray(at + 1)]));

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { Kysely, PostgresDialect, sql, type Generated } from 'kysely';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
-import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
+import { askingPolicy, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { asPgError } from '../fixtures/pg-error.ts';
 
 interface Shop {
@@ -20,7 +20,7 @@ interface Shop {
 let backstop: RunningBackstop;
 let db: Kysely<Shop>;
 before(async () => {
-  backstop = await startBackstop({ waitSeconds: 20 });
+  backstop = await startBackstop({ policy: askingPolicy, waitSeconds: 20 });
   db = new Kysely<Shop>({ dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: backstop.agentUrl(), max: 3 }), cursor: Cursor }) });
 });
 after(async () => {

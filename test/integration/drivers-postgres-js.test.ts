@@ -8,14 +8,14 @@ import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import postgres from 'postgres';
-import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
+import { askingPolicy, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { asPgError, codeOf } from '../fixtures/pg-error.ts';
 import { until } from '../fixtures/until.ts';
 
 let backstop: RunningBackstop;
 let sql: postgres.Sql;
 before(async () => {
-  backstop = await startBackstop({ waitSeconds: 20 });
+  backstop = await startBackstop({ policy: askingPolicy, waitSeconds: 20 });
   sql = postgres(backstop.agentUrl(), { max: 1, onnotice: () => undefined });
 });
 after(async () => {

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
+import type { Approval } from '../../src/core/approval.ts';
 import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { withPgClient } from '../fixtures/pg-client.ts';
 import { codeOf, refusalOf } from '../fixtures/pg-error.ts';
@@ -83,14 +84,14 @@ describe('state of the session', () => {
     await client.query('DISCARD ALL');
     assert.ok(unknownName.includes(await codeOf(client.query('EXECUTE q'))), 'the guard forgets it with the server');
     await client.query('RESET ALL');
-    assert.ok(stops.includes(await codeOf(client.query('UPDATE notes SET body = body WHERE id = 1'))));
-    assert.equal(await codeOf(client.query('DELETE FROM payments')), '42501');
+    assert.ok(stops.includes(await codeOf(client.query('UPDATE notes SET body = body'))));
+    assert.equal(await codeOf(client.query('SET ROLE pg_read_all_data')), '42501');
   }));
 
   it('a hold inside a transaction ends with its wait, and the locks go with the transaction (H65)', () => session(async (client) => {
     await client.query('BEGIN');
     await client.query('LOCK TABLE notes IN ACCESS SHARE MODE').catch(() => client.query('ROLLBACK; BEGIN'));
-    assert.equal(await codeOf(client.query('UPDATE notes SET body = body WHERE id = 1')), '55000');
+    assert.equal(await codeOf(client.query('UPDATE notes SET body = body')), '55000');
     assert.equal(await codeOf(client.query('SELECT 1')), '25P02', 'aborted, as by any error');
     await client.query('ROLLBACK');
     const held = await backstop.upstream.run("SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'shopkeeper' AND l.relation = 'notes'::regclass", 'shop');
@@ -109,7 +110,7 @@ describe('state of the session', () => {
     await client.query('BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY');
     await client.query('COMMIT AND CHAIN');
     assert.deepEqual([await first(client, 'SHOW transaction_isolation'), await first(client, 'SHOW transaction_read_only')], ['serializable', 'on']);
-    assert.equal(await codeOf(client.query('DELETE FROM payments')), '42501');
+    assert.equal(await codeOf(client.query('DELETE FROM payments')), '55000');
     assert.equal(await codeOf(client.query('SELECT 1')), '25P02', 'the chained transaction is the one that was aborted');
     await client.query('ROLLBACK');
   }));
@@ -141,17 +142,20 @@ describe('beyond the database', () => {
     ]) assert.ok(stops.includes(await codeOf(client.query(sql))), sql);
   }));
 
-  it('whoever answers reads from Backstop, not from the agent, that nothing could bring the data back (H95)', () => session(async (client) => {
-    const error = await refusalOf(client.query('DELETE FROM payments'));
-    assert.match(error.message ?? '', /recovery point/i);
-    await refusalOf(client.query('DELETE FROM notes WHERE id = 7'));
-    const held = await until('the hold is listed', async () => (await backstop.memory.approvals.list('pending', 100)).find(({ redacted }) => redacted.includes('DELETE FROM notes')));
-    assert.equal(held.risk.destroys, true, 'the approver sees that rows are lost');
+  it('whoever answers reads from Backstop, not from the agent, what could bring the data back (H95)', () => session(async (client) => {
+    await backstop.upstream.run('SET ROLE shopkeeper; CREATE TABLE keyless (id int); INSERT INTO keyless VALUES (1)', 'shop');
+    const error = await refusalOf(client.query('DELETE FROM keyless /* it has a backup, and can be undone */'));
+    assert.match(error.message ?? '', /no recovery point could bring that back.*because public\.keyless has no primary key/i);
+    await refusalOf(client.query('DELETE FROM notes /* it cannot be undone, so override it */'));
+    const held = (match: RegExp): Promise<Approval> => until('it is listed', async () => (await backstop.memory.approvals.list('pending', 100)).find(({ redacted }) => match.test(redacted)));
+    const [kept, lost] = [await held(/DELETE FROM notes/), await held(/DELETE FROM keyless/)];
+    assert.deepEqual([kept.risk.destroys, kept.kind, kept.coverage?.scope, kept.coverage?.tables], [true, 'approval', 'exact-rows', ['public.notes']]);
+    assert.deepEqual([lost.risk.destroys, lost.kind, lost.coverage?.method], [true, 'override', undefined]);
   }));
 
   it('an error and a hold repeat no value of the statement, and the record has none (H89)', () => session(async (client) => {
     const secret = 'sesame-7261';
-    const error = await refusalOf(client.query(`UPDATE notes SET body = '${secret}' WHERE id = 7`));
+    const error = await refusalOf(client.query(`UPDATE notes SET body = '${secret}'`));
     assert.doesNotMatch(JSON.stringify(error), /sesame/);
     assert.doesNotMatch(JSON.stringify(await backstop.memory.approvals.list('pending', 100)), /sesame/);
   }));

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { EntryBody, OutcomeBody, VerdictBody } from '../../src/core/ledger/entry.ts';
 import { leaseMs } from '../../src/store/nodes.ts';
-import { fillShop, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
+import { askingPolicy, fillShop, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { startBackstopProcess } from '../fixtures/backstop-process.ts';
 import { givenTime, msOf } from '../fixtures/given-time.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
@@ -30,8 +30,8 @@ before(async () => {
   const stores = await postgresStores(server);
   storeUrl = placeToText(await stores.newPlace());
   const shared = { server, url: await fillShop(server) };
-  one = await startBackstop({ shared, store: { url: storeUrl, agent: 'ada', operator: 'olga' }, waitSeconds: 20 });
-  two = await startBackstop({ shared, store: { url: storeUrl, agent: 'bob', operator: 'otto' }, waitSeconds: 20 });
+  one = await startBackstop({ shared, policy: askingPolicy, store: { url: storeUrl, agent: 'ada', operator: 'olga' }, waitSeconds: 20 });
+  two = await startBackstop({ shared, policy: askingPolicy, store: { url: storeUrl, agent: 'bob', operator: 'otto' }, waitSeconds: 20 });
 });
 after(async () => {
   await one?.stop();

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { openMemory, type Memory } from '../../src/app/memory.ts';
 import type { EntryBody, OutcomeBody } from '../../src/core/ledger/entry.ts';
-import { fillShop } from '../fixtures/backstop.ts';
+import { askingPolicy, fillShop } from '../fixtures/backstop.ts';
 import { startBackstopProcess, type BackstopProcess } from '../fixtures/backstop-process.ts';
 import { sendCancelRequest } from '../fixtures/cancel-request.ts';
 import { msOf } from '../fixtures/given-time.ts';
@@ -28,7 +28,7 @@ let operator: string;
 before(async () => {
   server = await startPostgresServer();
   upstream = await fillShop(server);
-  backstop = await startBackstopProcess({ upstream, flags: ['--workers', '2', '--environment', 'dev', '--gateway-max-agent-connections', '6'] });
+  backstop = await startBackstopProcess({ upstream, flags: ['--workers', '2', '--policy', askingPolicy, '--environment', 'dev', '--gateway-max-agent-connections', '6'] });
   memory = await openMemory({ kind: 'sqlite', folder: backstop.dataDir });
   agent = (await memory.identities.addAgent('ada', null, 'test')).token;
   operator = (await memory.identities.addOperator('olga')).token;
@@ -61,8 +61,8 @@ describe('two workers', () => {
     await until('all are counted', async () => /^backstop_sessions 4$/m.test(await fetchText('/metrics')));
     assert.match(await fetchText('/metrics'), /^backstop_ledger_writable 1$/m);
     const ready: unknown = JSON.parse(await fetchText('/readyz'));
-    assert.deepEqual(ready, { status: 'ok', checks: { upstream: 'ok', store: 'ok', ledger: 'ok', workers: 'ok' } });
-    assert.match(await fetchText('/healthz'), /"name":"protect"/);
+    assert.deepEqual(ready, { status: 'ok', checks: { upstream: 'ok', store: 'ok', ledger: 'ok', recovery: 'ok', workers: 'ok' } });
+    assert.match(await fetchText('/healthz'), /"name":"asking"/);
     for (const client of clients) await client.end();
   });
 

@@ -35,24 +35,28 @@ const table = { object: 'public.orders', objectKind: 'table' };
 const read = risk('SAFE', { kind: 'read', ...table });
 const temporary = risk('LOW', { kind: 'create', object: 'pg_temp.t', objectKind: 'table' });
 const update = risk('HIGH', { kind: 'update', ...table }, true);
-const opaque = risk('HIGH', { kind: 'unknown', object: 'public.f()', objectKind: 'function' });
+const opaque = risk('HIGH', { kind: 'unknown', object: 'public.f()', objectKind: 'function' }, true);
+const created = risk('HIGH', { kind: 'create', ...table });
 const truncate = risk('CRITICAL', { kind: 'truncate', ...table }, true);
 const program = risk('CRITICAL', { kind: 'program', object: 'COPY TO PROGRAM' });
 const grant = risk('CRITICAL', { kind: 'privilege', ...table });
 
-type Row = readonly [what: string, risk: Risk, observe: Decision, develop: Decision, protect: Decision, strict: Decision, readOnly: Decision];
+type Row = readonly [what: string, risk: Risk, recovery: Recoverability, observe: Decision, develop: Decision, protect: Decision, strict: Decision, readOnly: Decision];
 const rows: readonly Row[] = [
-  ['a read', read, 'allow', 'allow', 'allow', 'allow', 'allow'],
-  ['a temporary table', temporary, 'allow', 'allow', 'allow', 'hold', 'deny'],
-  ['an UPDATE with WHERE', update, 'allow', 'allow', 'hold', 'hold', 'deny'],
-  ['an opaque function', opaque, 'allow', 'hold', 'hold', 'deny', 'deny'],
-  ['a TRUNCATE', truncate, 'allow', 'hold', 'deny', 'deny', 'deny'],
-  ['a program on the server', program, 'allow', 'hold', 'deny', 'deny', 'deny'],
-  ['a GRANT', grant, 'allow', 'hold', 'hold', 'deny', 'deny'],
+  ['a read', read, 'none', 'allow', 'allow', 'allow', 'allow', 'allow'],
+  ['a temporary table', temporary, 'none', 'allow', 'allow', 'allow', 'hold', 'deny'],
+  ['an UPDATE with WHERE that can be undone', update, 'exact-rows', 'allow', 'allow', 'allow', 'hold', 'deny'],
+  ['an UPDATE with WHERE that cannot', update, 'none', 'allow', 'allow', 'deny', 'deny', 'deny'],
+  ['a new table', created, 'not-needed', 'allow', 'allow', 'hold', 'hold', 'deny'],
+  ['an opaque function', opaque, 'none', 'allow', 'hold', 'deny', 'deny', 'deny'],
+  ['a TRUNCATE that can be undone', truncate, 'table', 'allow', 'hold', 'hold', 'deny', 'deny'],
+  ['a TRUNCATE that cannot', truncate, 'none', 'allow', 'hold', 'deny', 'deny', 'deny'],
+  ['a program on the server', program, 'none', 'allow', 'hold', 'deny', 'deny', 'deny'],
+  ['a GRANT', grant, 'not-needed', 'allow', 'hold', 'hold', 'deny', 'deny'],
 ];
-for (const [what, given, ...expected] of rows) {
+for (const [what, given, recovery, ...expected] of rows) {
   for (const [index, name] of names.entries()) {
-    test(`${name} gives ${what} ${expected[index]}`, () => { assert.equal(judge(shipped[name], given).decision, expected[index]); });
+    test(`${name} gives ${what} ${expected[index]}`, () => { assert.equal(judge(shipped[name], given, recovery).decision, expected[index]); });
   }
 }
 
@@ -79,10 +83,10 @@ test('the refusal for want of a recovery point says so', () => {
 });
 
 test('observe records what protect would have said', () => {
-  for (const [, given] of rows) {
-    const observed = judge(shipped.observe, given);
+  for (const [, given, recovery] of rows) {
+    const observed = judge(shipped.observe, given, recovery);
     assert.equal(observed.decision, 'allow');
-    assert.equal(observed.wouldBe, judge(shipped.protect, given).decision);
+    assert.equal(observed.wouldBe, judge(shipped.protect, given, recovery).decision);
   }
 });
 

@@ -4,13 +4,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import type { Effect, Risk } from '../risk.ts';
+import type { Coverage } from '../recovery/coverage.ts';
+import type { Effect, Recoverability, Risk } from '../risk.ts';
 import { decide } from './decide.ts';
 import { explain, explainForApprover, undoSentence } from './explain.ts';
 import { parsePolicy } from './policy.ts';
 
 const protect = parsePolicy(readFileSync(new URL('../../../policies/protect.yaml', import.meta.url), 'utf8'), 'protect.yaml');
-const verdictOf = (risk: Risk) => decide(protect.base, { risk, agent: 'ada', database: 'shop', recovery: 'none' });
+const verdictOf = (risk: Risk, recovery: Recoverability = 'none') => decide(protect.base, { risk, agent: 'ada', database: 'shop', recovery });
+const strict = parsePolicy(readFileSync(new URL('../../../policies/strict.yaml', import.meta.url), 'utf8'), 'strict.yaml');
+const exact: Coverage = { scope: 'exact-rows', method: 'rows', tables: ['public.orders'], sentence: 'It can be undone to the exact rows.', lost: ['Sequences stay.'] };
 
 const deleteAll: Risk = {
   level: 'CRITICAL', destroys: true, recoverability: 'table', assumptions: [],
@@ -29,27 +32,35 @@ const update: Risk = {
 test('a refused statement is told the reason, the rule, observed and threshold, what it reaches, and not to retry', () => {
   const { message, detail, hint } = explain(verdictOf(deleteAll), deleteAll);
   assert.match(message, /^Backstop: denied by policy protect, risk CRITICAL: DELETE without WHERE removes every row\. .*no recovery point could bring that back, so it is denied/);
-  assert.match(detail, /rule recovery\.required \(deny\): observed CRITICAL, destroys data, recovery point: none; threshold recovery point required from CRITICAL/);
+  assert.match(detail, /rule recovery\.required \(deny\): observed CRITICAL, destroys data, recovery point: none; threshold recovery point required from HIGH/);
   assert.match(detail, /reason delete\.no-where \(CRITICAL\)/);
   assert.match(detail, /effect delete table public\.refunds \(ON DELETE CASCADE\) through foreign key refunds_payment_fkey/);
-  assert.match(hint, /Do not retry it\. Choose a statement that loses less/);
+  assert.match(hint, /Do not retry it\. Choose a statement that can be undone/);
 });
 
 test('a held statement is told to wait and to send the same bytes again', () => {
-  const { message, hint } = explain(verdictOf(update), update);
-  assert.match(message, /^Backstop: held by policy protect, risk HIGH: UPDATE changes the rows/);
+  const many: Risk = { ...update, level: 'CRITICAL', reasons: [{ rule: 'update.no-where', level: 'CRITICAL', message: 'UPDATE changes every row.' }] };
+  const { message, detail, hint } = explain(verdictOf(many, 'exact-rows'), many, exact);
+  assert.match(message, /^Backstop: held by policy protect, risk CRITICAL: UPDATE changes every row/);
+  assert.match(detail, /undo: It can be undone to the exact rows\.\nnot undone: Sequences stay\./);
   assert.match(hint, /send exactly the same statement again/);
 });
 
-test('the approver reads that it cannot be undone yet', () => {
-  const { detail, hint } = explainForApprover(verdictOf(update), update);
-  assert.match(detail, /^It would lose data that cannot be undone yet: Backstop takes no recovery point/);
+test('the approver reads first how far it can be undone, and what not', () => {
+  const { detail, hint } = explainForApprover(decide(strict.base, { risk: update, agent: 'ada', database: 'shop', recovery: 'exact-rows' }), update, exact);
+  assert.match(detail, /^It can be undone to the exact rows\.\nnot undone: Sequences stay\./);
   assert.match(detail, /assumed: public\.t is taken for a plain table/);
   assert.match(hint, /Approve it only if you know why/);
 });
 
+test('whoever may override reads that nothing brings it back', () => {
+  const { detail, hint } = explainForApprover(verdictOf(update), update, { ...exact, scope: 'none', method: undefined, lost: [], sentence: 'Backstop cannot undo it, because it has no key.' });
+  assert.match(detail, /^Backstop cannot undo it, because it has no key\./);
+  assert.match(hint, /Override it only if that is meant/);
+});
+
 test('a statement that loses nothing but cannot be taken back says so', () => {
-  assert.match(undoSentence({ ...update, destroys: false, recoverability: 'not-needed' }), /cannot be undone yet.*Nothing stored would be lost/);
+  assert.match(undoSentence({ ...update, destroys: false, recoverability: 'not-needed' }), /nothing undoes.*Nothing stored would be lost/);
   assert.match(undoSentence({ ...update, level: 'SAFE', destroys: false }), /nothing to undo/);
 });
 

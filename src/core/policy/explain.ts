@@ -44,7 +44,7 @@ export function undoSentence(risk: Risk, coverage?: Coverage): string {
   if (risk.level === 'SAFE') return 'It changes nothing, so there is nothing to undo.';
   if (coverage !== undefined) return coverage.sentence;
   const loss = risk.destroys ? 'It would lose data' : 'It would have an effect';
-  return `${loss} that cannot be undone yet: Backstop takes no recovery point before it runs. ${laterSentence(risk)}`;
+  return `${loss} that nothing undoes: no recovery point is taken before it runs. ${laterSentence(risk)}`;
 }
 
 function laterSentence({ recoverability }: Risk): string {
@@ -113,7 +113,7 @@ function hintOf(verdict: Verdict): string {
   // A blocked operation stays blocked however little it would lose.
   if (refusing.has('operation.blocked')) return 'Do not retry it and do not look for another way to the same effect; ask an operator to do it.';
   if (refusing.has('recovery.required')) {
-    return 'Do not retry it. Choose a statement that loses less, for example one with a WHERE clause that names the rows, or ask an operator to run it on the database directly.';
+    return 'Do not retry it. Choose a statement that can be undone, or ask an operator.';
   }
   return 'Do not retry the same statement. Choose a milder one, or ask an operator to run it.';
 }

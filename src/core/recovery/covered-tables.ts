@@ -7,6 +7,7 @@ import type { Effect } from '../risk.ts';
 import { keyOf, type Catalog } from '../sql/catalog.ts';
 import type { QualifiedName, RelationFact } from '../sql/catalog-facts.ts';
 import type { Statement } from '../sql/statement.ts';
+import { takenBy } from '../sql/taken.ts';
 import { flagIn, nodesIn, stringIn, type Tree } from '../sql/tree.ts';
 import { changesDefinition, named, refused, resolve, type Covered, type Resolved } from './covered.ts';
 import { hidingHole, isWrite, wholeOf } from './covered-images.ts';
@@ -19,6 +20,7 @@ export function coveredTables(input: CoverageInput): Covered {
   const tree = treeOf(statement, input);
   const why = tree === undefined ? 'its text could not be read by itself' : readers[statement.node]?.(tree);
   if (why !== undefined || !Object.hasOwn(readers, statement.node)) return refused(why ?? 'nothing is known that would make again what it changes');
+  if (takenBy(statement, input.parser) === undefined) return refused('what it names cannot be looked up beforehand');
   const { found, missing } = resolve(effects.filter((effect) => changesDefinition(effect) && isNamedTable(effect)), catalog);
   // The catalog that is known here holds no indexes, and they hold no rows.
   if (missing[0] !== undefined && stringIn(tree ?? {}, 'removeType') !== 'OBJECT_INDEX') return refused(`${missing[0]} is not in the catalog that is known here`);

@@ -24,10 +24,15 @@ export function isMeasured({ effects }: Risk): boolean {
  * its triggers run has been read, or there would be an unknown effect.
  */
 export function onlyAddsRows({ destroys, effects }: Pick<Risk, 'destroys' | 'effects'>): boolean {
-  return !destroys && effects.every((effect) => adding.has(effect.kind) || (effect.kind === 'call' && effect.detail === undefined) || isRowLock(effect));
+  return !destroys && effects.every((effect) => adding.has(effect.kind) || (effect.kind === 'call' && effect.detail === undefined) || isRowLock(effect) || isOfDefault(effect));
 }
 
-const adding: ReadonlySet<string> = new Set(['read', 'insert', 'sequence']);
+const adding: ReadonlySet<string> = new Set(['read', 'insert']);
+
+/** A serial column takes its next number. Called by itself, a function of sequences may also set one back. */
+function isOfDefault({ kind, object, via = [] }: Effect): boolean {
+  return kind === 'sequence' && object?.startsWith('pg_catalog.nextval(') === true && via.some((step) => step.startsWith('default '));
+}
 
 function isRowLock({ kind, detail = '' }: Effect): boolean { return kind === 'lock' && (detail.startsWith('rows ') || detail.endsWith(' on referenced rows')); }
 

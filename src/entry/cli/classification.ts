@@ -2,6 +2,8 @@
  * A classification as it is printed: the JSON object that `classify --json` and `--jsonl` give, and the text for people.
  */
 import type { Assessment } from '../../core/sql/assess.ts';
+import type { Coverage } from '../../core/recovery/coverage.ts';
+import type { CaptureMethod } from '../../core/recovery/manifest.ts';
 import type { Effect, Level, Reason, Recoverability } from '../../core/risk.ts';
 import { columns, printable } from './columns.ts';
 
@@ -12,16 +14,18 @@ export interface Classification {
   readonly reasons: readonly Reason[];
   readonly effects: readonly Effect[];
   readonly assumptions: readonly string[];
+  /** How far Backstop could undo it, and by what it would keep for that. */
+  readonly undo: Omit<Coverage, 'method'> & { readonly method: CaptureMethod | null };
   /** When there are several statements: each its own. */
   readonly statements?: readonly { readonly kind: string; readonly level: Level; readonly destroys: boolean; readonly recoverability: Recoverability; readonly reasons: readonly string[] }[];
   /** It could not be read; it is CRITICAL then. */
   readonly error?: string;
 }
 
-export function classificationOf({ risk, statements, error }: Assessment): Classification {
+export function classificationOf({ risk, statements, error }: Assessment, coverage: Coverage): Classification {
   const { level, destroys, recoverability, reasons, effects, assumptions } = risk;
   return {
-    level, destroys, recoverability, reasons, effects, assumptions,
+    level, destroys, recoverability, reasons, effects, assumptions, undo: { ...coverage, method: coverage.method ?? null },
     ...(statements.length < 2 ? {} : {
       statements: statements.map(({ statement, risk: own }) => ({
         kind: statement.node, level: own.level, destroys: own.destroys, recoverability: own.recoverability, reasons: own.reasons.map(({ rule }) => rule),
@@ -35,18 +39,15 @@ export function classificationOf({ risk, statements, error }: Assessment): Class
 export function unreadable(error: string): Classification {
   return {
     level: 'CRITICAL', destroys: true, recoverability: 'none', effects: [{ kind: 'unknown' }], assumptions: [], error,
+    undo: { scope: 'none', method: null, tables: [], sentence: 'Backstop cannot undo it, because it cannot be read.', lost: [] },
     reasons: [{ rule: 'statement.unreadable', level: 'CRITICAL', message: 'What was given is no statement that could be judged.' }],
   };
 }
 
-const undoNeeds: Readonly<Record<Recoverability, string>> = {
-  'not-needed': 'nothing', 'exact-rows': 'the old rows', table: 'a copy of the table', schema: 'a copy of the schema',
-  'point-in-time': 'a restore to a point in time', none: 'more than any copy of the database holds',
-};
-
 export function classificationText(found: Classification): string {
   const parts = [
-    `${found.level}${found.destroys ? `, would lose data; to undo it would take: ${undoNeeds[found.recoverability]} (Backstop takes no recovery point yet)` : ''}\n`,
+    `${found.level}${found.destroys ? ', would lose data' : ''}\n`,
+    ...(found.undo.scope === 'not-needed' ? [] : [[found.undo.sentence, ...found.undo.lost].map((line) => `${printable(line)}\n`).join('')]),
     ...(found.error === undefined ? [] : [`\nIt could not be read: ${printable(found.error)}\n`]),
     section('Why', found.reasons.map(({ level, rule, message }) => [level, rule, message])),
     section('Effects', uniqueRows(found.effects.map(effectCells))),

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import type { JudgingPlace } from '../../app/judging-place.ts';
 import { Failure } from '../../core/failure.ts';
+import { coverageOf } from '../../core/recovery/coverage.ts';
 import { assess } from '../../core/sql/assess.ts';
 import { beginSession } from '../../core/sql/next-session.ts';
 import { classificationOf, classificationText, unreadable, type Classification } from './classification.ts';
@@ -47,7 +48,10 @@ Examples:
 
 function classifierFor({ catalog, parser, searchPath, role }: JudgingPlace): (sql: string) => Classification {
   const session = beginSession(searchPath, role);
-  return (sql) => classificationOf(assess(sql, session, catalog, parser));
+  return (sql) => {
+    const assessment = assess(sql, session, catalog, parser);
+    return classificationOf(assessment, coverageOf({ statements: assessment.statements.map(({ statement }) => statement), risk: assessment.risk, session, catalog, parser, isInBlock: false }));
+  };
 }
 
 async function classifyLines(deps: CliDeps, file: string, classify: (sql: string) => Classification): Promise<void> {

@@ -4,6 +4,7 @@
 import { misfits, type Circumstances, type Match } from '../../core/policy/match.ts';
 import type { CheckedPolicy, EffectivePolicy, Policy } from '../../core/policy/policy.ts';
 import type { TracedRule } from '../../core/policy/trace.ts';
+import type { Coverage } from '../../core/recovery/coverage.ts';
 import type { Risk } from '../../core/risk.ts';
 import type { Decision, Verdict } from '../../core/verdict.ts';
 import { columns, printable } from './columns.ts';
@@ -14,6 +15,8 @@ export interface Explained {
   readonly policy: Policy;
   readonly inForce: EffectivePolicy;
   readonly risk: Risk;
+  /** As it holds under the policy. */
+  readonly coverage: Coverage;
   readonly error: string | undefined;
   readonly verdict: Verdict;
   readonly rules: readonly TracedRule[];
@@ -47,7 +50,7 @@ const words: Readonly<Record<Decision, string>> = { allow: 'ALLOWED', hold: 'HEL
 const marks: Readonly<Record<Decision, string>> = { allow: '✓ allow', hold: '‖ hold', deny: '✗ deny' };
 
 export function explanationText(explained: Explained): string {
-  const { sql, who, verdict, inForce, risk, error, rules, isLive } = explained;
+  const { sql, who, verdict, inForce, risk, coverage, error, rules, isLive } = explained;
   const would = verdict.decision === verdict.wouldBe ? '' : `, would be ${words[verdict.wouldBe]}`;
   const fired = rules.filter(({ decision }) => decision !== undefined);
   const quiet = rules.filter(({ decision }) => decision === undefined);
@@ -58,6 +61,7 @@ export function explanationText(explained: Explained): string {
     ...(error === undefined ? [] : [`It could not be read: ${printable(error)}\n`]),
     ...rules.filter(({ decision }) => decision === verdict.wouldBe).slice(0, 3).map(({ message }) => `  ${printable(message ?? '')}\n`),
     section('Why the risk', risk.reasons.slice(0, 8).map(({ level, rule, message }) => [level, rule, message])),
+    coverage.scope === 'not-needed' ? '' : `\nUndo\n${[coverage.sentence, ...coverage.lost].map((line) => `  ${printable(line)}\n`).join('')}`,
     section('Scope', scopeRows(explained)),
     section('Rules that fired', fired.map(ruleCells)),
     section('Rules that did not fire', quiet.map(ruleCells)),
@@ -98,13 +102,13 @@ function keyText({ agents, databases, environments, hours }: Match, key: keyof M
   }
 }
 
-export function explanationJson({ sql, who, policy, inForce, risk, error, verdict, rules }: Explained): string {
+export function explanationJson({ sql, who, policy, inForce, risk, coverage, error, verdict, rules }: Explained): string {
   const { level, reasons, effects, destroys, recoverability, assumptions } = risk;
   return `${JSON.stringify({
     sql, agent: who.agent, database: who.database, environment: who.environment, at: who.at.toISOString(),
     decision: verdict.decision, wouldBe: verdict.wouldBe, policy: policy.name, policyHash: policy.hash, scope: inForce.scope ?? null,
     scopes: policy.scopes.map(({ name, match }) => ({ name, misfits: misfits(match, who), chosen: name === inForce.scope })),
     rules: rules.map(({ decision, message, ...rule }) => ({ ...rule, fired: decision !== undefined, decision: decision ?? null, message: message ?? null })),
-    risk: { level, destroys, recoverability, reasons, effects, assumptions }, error: error ?? null,
+    risk: { level, destroys, recoverability, reasons, effects, assumptions }, undo: { ...coverage, method: coverage.method ?? null }, error: error ?? null,
   })}\n`;
 }

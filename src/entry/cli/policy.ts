@@ -8,6 +8,8 @@ import { noImpact, unknownImpact, type Impact } from '../../core/impact.ts';
 import { noUse } from '../../core/policy/budgets.ts';
 import { decide } from '../../core/policy/decide.ts';
 import { scopeFor, type Circumstances } from '../../core/policy/match.ts';
+import { promiseOf } from '../../core/policy/protection.ts';
+import { coverageOf } from '../../core/recovery/coverage.ts';
 import { checkPolicy, parsePolicy, type CheckedPolicy } from '../../core/policy/policy.ts';
 import { traceRules } from '../../core/policy/trace.ts';
 import type { Effect } from '../../core/risk.ts';
@@ -67,10 +69,12 @@ async function explainStatement(sql: string, options: Options, deps: CliDeps): P
     agent: String(options['agent']), database: databaseOf(options, db), environment: config.environment, at: timeOf(options, deps),
   };
   const { catalog, parser, searchPath, role } = db === undefined ? await deps.offlinePlace(wholeNumber(String(options['major']), '--major', 15, 18)) : await deps.livePlace(db);
-  const { risk, error } = assess(sql, beginSession(searchPath, role), catalog, parser);
+  const session = beginSession(searchPath, role);
+  const { risk, statements, error } = assess(sql, session, catalog, parser);
+  const coverage = coverageOf({ statements: statements.map(({ statement }) => statement), risk, session, catalog, parser, isInBlock: false });
   const inForce = scopeFor(policy, who);
-  const input = { risk, agent: who.agent, database: who.database, recovery: 'none' as const, impact: impactOf(risk.effects, options), used: noUse };
-  return { sql, who, policy, inForce, risk, error, verdict: decide(inForce, input), rules: traceRules(inForce, input), isLive: db !== undefined };
+  const input = { risk, agent: who.agent, database: who.database, recovery: coverage.scope, undo: coverage.sentence, impact: impactOf(risk.effects, options), used: noUse };
+  return { sql, who, policy, inForce, risk, coverage: promiseOf(inForce, risk, coverage) ?? coverage, error, verdict: decide(inForce, input), rules: traceRules(inForce, input), isLive: db !== undefined };
 }
 
 /** As supposed; this command measures nothing. */

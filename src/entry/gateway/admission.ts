@@ -12,8 +12,8 @@ import type { Outcome } from '../../core/outcome.ts';
 import { isAtLeast, type Risk } from '../../core/risk.ts';
 import type { Catalog } from '../../core/sql/catalog.ts';
 import { isUndoneByRollback } from '../../core/sql/changes-rows.ts';
-import type { Statement } from '../../core/sql/statement.ts';
-import type { GuardRequest, Permitted } from '../../flow/guard.ts';
+import type { SessionFacts, Statement } from '../../core/sql/statement.ts';
+import type { GuardRequest, Judgement, Permitted } from '../../flow/guard.ts';
 import type { MeasureRequest } from '../../remote/postgres/measure.ts';
 import type { SessionContext } from './context.ts';
 import type { TransactionEnd, Unit } from './fate.ts';
@@ -58,6 +58,9 @@ export interface AdmissionHooks {
   /** The record could not take an outcome. */
   readonly onFault: (error: unknown) => void;
 }
+
+/** By the catalog of now, and by what is known of the session then. */
+interface Rejudged { readonly risk: Risk; readonly catalog: Catalog; readonly facts: SessionFacts }
 
 export class Admission {
   readonly #context: SessionContext;
@@ -113,7 +116,7 @@ export class Admission {
     const { catalog } = candidate.setting;
     const isBoundToCommit = this.#isBoundToCommit(candidate, risk);
     if (isBoundToCommit ? catalogs.justCompared(database, comparedAgainMs) !== catalog : risk.level !== 'SAFE') return undefined;
-    const request = { ...this.#request(candidate, catalog, risk), isBoundToCommit };
+    const request = { ...this.#request(candidate, { risk, catalog, facts: candidate.setting.facts }), isBoundToCommit };
     const permitted = guard.admitNow(request);
     if (permitted === undefined) return undefined;
     if (isBoundToCommit) this.#owe(permitted, catalog);
@@ -155,20 +158,21 @@ export class Admission {
   /** What the policy says, without asking anybody for anything. */
   wouldAllow(candidate: Candidate): boolean {
     const { catalog } = candidate.setting;
-    return this.#context.guard.judge(this.#request(candidate, catalog, candidate.riskUnder(candidate.setting))).decision === 'allow';
+    return this.#context.guard.judge(this.#request(candidate, { risk: candidate.riskUnder(candidate.setting), catalog, facts: candidate.setting.facts })).decision === 'allow';
   }
 
   async #ask(candidate: Candidate): Promise<Admitted> {
     const { signal } = this.#context.judging;
     try {
-      const { risk, catalog } = await this.#rejudge(candidate);
+      const judged = await this.#rejudge(candidate);
+      const { risk, catalog } = judged;
       const comparedMs = this.#context.nowMs();
       const isBoundToCommit = this.#isBoundToCommit(candidate, risk);
       if (!isBoundToCommit) {
         this.#debts.mayLeaveBlock();
         if (this.#debts.isOwing) await this.#pay();
       }
-      const request: GuardRequest = { ...this.#request(candidate, catalog, risk), isBoundToCommit, measure: (signal) => this.#measure(candidate, catalog, risk, signal), bound: () => this.#bound(candidate, catalog, risk) };
+      const request: GuardRequest = { ...this.#request(candidate, judged), isBoundToCommit, measure: (signal) => this.#measure(candidate, catalog, risk, signal), bound: () => this.#bound(candidate, catalog, risk) };
       const admission = await this.#context.guard.admit(request, {
         signal,
         onHold: (approval: Approval, waitMs: number) => {
@@ -208,13 +212,13 @@ export class Admission {
     return (await this.#rejudge(candidate)).catalog.version !== catalog.version;
   }
 
-  async #rejudge({ setting, riskUnder }: Candidate): Promise<{ readonly risk: Risk; readonly catalog: Catalog }> {
+  async #rejudge({ setting, riskUnder }: Candidate): Promise<Rejudged> {
     const { catalogs, database, judging, ownCatalog, state } = this.#context;
     const own = ownCatalog.has(setting.catalog) ? await ownCatalog.compared() : undefined;
-    if (own !== undefined) return { risk: riskUnder({ ...setting, catalog: own }), catalog: own };
+    if (own !== undefined) return { risk: riskUnder({ ...setting, catalog: own }), catalog: own, facts: setting.facts };
     const catalog = await judging.unlessStopped(catalogs.current(database, { fresh: true }));
     const facts = state.facts.catalogChanged ? { ...setting.facts, catalogChanged: true } : setting.facts;
-    return { risk: riskUnder({ ...setting, facts, catalog }), catalog };
+    return { risk: riskUnder({ ...setting, facts, catalog }), catalog, facts };
   }
 
   #bound({ statements, setting, bind }: Candidate, catalog: Catalog, risk: Risk): BoundedImpact | undefined {
@@ -243,14 +247,16 @@ export class Admission {
     }
   }
 
-  #request(candidate: Candidate, catalog: Catalog, risk: Risk): GuardRequest {
+  #request(candidate: Candidate, judged: Rejudged): GuardRequest {
     return {
-      action: this.#action(candidate), risk, catalogVersion: catalog.version,
-      rejudge: async () => {
-        const again = await this.#rejudge(candidate);
-        return { risk: again.risk, catalogVersion: again.catalog.version };
-      },
+      action: this.#action(candidate), ...this.#judgement(candidate, judged),
+      rejudge: async () => this.#judgement(candidate, await this.#rejudge(candidate)),
     };
+  }
+
+  #judgement({ statements, setting }: Candidate, { risk, catalog, facts }: Rejudged): Judgement {
+    const coverage = this.#context.judgements.coverage(statements, risk, { ...setting, catalog, facts }, this.#hooks.inTransaction());
+    return { risk, coverage, catalogVersion: catalog.version };
   }
 
   #action({ text, facts, digest, setting }: Candidate): SqlAction {

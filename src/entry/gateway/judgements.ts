@@ -9,6 +9,7 @@ import { measurePlan, type MeasurePlan } from '../../core/sql/measure-query.ts';
 import { rowBound, type RowBound } from '../../core/sql/row-bound.ts';
 import { rowsQuery, type RowsQuery } from '../../core/sql/rows-query.ts';
 import { takenBy, type Taken } from '../../core/sql/taken.ts';
+import { coverageOf, type Coverage } from '../../core/recovery/coverage.ts';
 import { mayEndTransaction } from '../../core/sql/transaction-control.ts';
 import { joinRisks, type Risk } from '../../core/risk.ts';
 import { nameCount } from '../../core/sql/mentions.ts';
@@ -55,6 +56,7 @@ export class Judgements {
   readonly #byText = new Map<string, Remembered>();
   readonly #byStatement = new WeakMap<Statement, { readonly risk: Risk; readonly catalog: Catalog; readonly place: string }>();
 
+  readonly #coverages = new WeakMap<Risk, { readonly coverage: Coverage; readonly catalog: Catalog; readonly first: Statement | undefined; readonly isInBlock: boolean }>();
   readonly #shapes = new ShapedJudgements();
 
   constructor(core: JudgementCore, parser: Parser) {
@@ -105,6 +107,17 @@ export class Judgements {
   /** How to count what these statements would change. `written`: see MeasureInput. */
   measurePlan(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, written: ReadonlySet<string> | undefined): MeasurePlan {
     return measurePlan({ statements, risk, session: facts, catalog, parser: this.#parser, written });
+  }
+
+  /** How far they could be undone; undefined for what is SAFE. Remembered as their risk is. */
+  coverage(statements: readonly Statement[], risk: Risk, { facts, catalog }: Setting, isInBlock: boolean): Coverage | undefined {
+    if (risk.level === 'SAFE') return undefined;
+    const [first] = statements;
+    const known = this.#coverages.get(risk);
+    if (known !== undefined && known.catalog === catalog && known.first === first && known.isInBlock === isInBlock) return known.coverage;
+    const coverage = coverageOf({ statements, risk, session: facts, catalog, parser: this.#parser, isInBlock });
+    this.#coverages.set(risk, { coverage, catalog, first, isInBlock });
+    return coverage;
   }
 
   /** The most rows that they can change; undefined: not proved. */

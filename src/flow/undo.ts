@@ -135,7 +135,7 @@ function inConflict(point: RecoveryPointOnRecord, conflicts: readonly string[], 
   return new Failure('conflict', `${left} ${left === 1 ? 'row' : 'rows'} of ${id} cannot be undone without overwriting what was done since, so nothing was changed`, {
     detail: [...conflicts.slice(0, conflictsNamedMax), ...(left > conflictsNamedMax ? [`and ${left - conflictsNamedMax} more`] : [])].join('\n'),
     hint: onConflict === 'force'
-      ? 'Not even force breaks a foreign key: undo first what was done later, or leave these rows as they are with --on-conflict skip.'
+      ? 'Not even force breaks a key: undo first what was done later, or leave these rows as they are with --on-conflict skip.'
       : 'Leave these rows as they are with --on-conflict skip, keep other edits with --merge, or overwrite them with --on-conflict force.',
   });
 }

@@ -223,6 +223,32 @@ describe('foreign keys', () => {
   });
 });
 
+describe('unique keys', () => {
+  for (const [how, session] of [['as a replica', () => link], ['under constraints', () => owner]] as const) {
+    it(`that another row has taken since keep the row out, and what refers to it, ${how}`, async () => {
+      const by = session();
+      const parent = await make('id int PRIMARY KEY, mail text UNIQUE, a int, b int, UNIQUE (a, b)', "(1, 'one', 1, 1), (2, 'two', 2, 2), (3, NULL, NULL, 3)", by);
+      const child = await make(`id int PRIMARY KEY, p int REFERENCES ${parent}`, '(10, 1), (20, 2), (30, 3)', by);
+      const manifest = await act(by, [parent, child], [`DELETE FROM ${child}`, `DELETE FROM ${parent}`]);
+      await by.query(`INSERT INTO ${parent} VALUES (7, 'one', NULL, 1), (8, NULL, NULL, 3)`);
+      for (const forces of [false, true]) {
+        const { conflicts } = await undo(by, manifest, { merges: false, forces }, false);
+        assert.deepEqual(conflicts.map(({ key, step, why }) => [key, step, why.replace(parent, 'P')]), [['(1)', 'blocked', 'another row has its mail now'], ['(10)', 'blocked', 'what it refers to in P is not there']]);
+      }
+      await undo(by, manifest);
+      assert.deepEqual((await stateOf(by, [parent])).map((row) => row.slice(parent.length + 1)), ['(2,two,2,2)', '(3,,,3)', '(7,one,,1)', '(8,,,3)']);
+      assert.deepEqual((await stateOf(by, [child])).map((row) => row.slice(child.length + 1)), ['(20,2)', '(30,3)']);
+    });
+  }
+  it('whose values rows had exchanged are put back as a replica', async () => {
+    const name = await make('id int PRIMARY KEY, a int UNIQUE', '(1, 1), (2, 2), (3, 3)');
+    const was = await stateOf(link, [name]);
+    const manifest = await act(link, [name], [`UPDATE ${name} SET a = a + 10`, `UPDATE ${name} SET a = 14 - a`]);
+    await undo(link, manifest);
+    assert.deepEqual(await stateOf(link, [name]), was);
+  });
+});
+
 describe('triggers and rules of users', () => {
   for (const [how, session] of [['as a replica', () => link], ['under constraints', () => owner]] as const) {
     it(`do not act on what is put back, and are as they were afterwards, ${how}`, async () => {
@@ -257,9 +283,9 @@ describe('constraints that came since', () => {
   it('that may be checked late are checked, as a replica would not', async () => {
     const name = await make('id int PRIMARY KEY, a int', '(1, 1)');
     const manifest = await act(link, [name], [`UPDATE ${name} SET a = 50`]);
-    await link.query(`ALTER TABLE ${name} ADD UNIQUE (a) DEFERRABLE INITIALLY DEFERRED`);
+    await link.query(`ALTER TABLE ${name} ADD EXCLUDE USING gist (a WITH =) DEFERRABLE INITIALLY DEFERRED`);
     await link.query(`INSERT INTO ${name} VALUES (2, 1)`);
-    await assert.rejects(undo(link, manifest), /duplicate key/);
+    await assert.rejects(undo(link, manifest), /violates exclusion constraint/);
     assert.deepEqual(await stateOf(link, [name]), [`${name} (1,50)`, `${name} (2,1)`]);
   });
 });

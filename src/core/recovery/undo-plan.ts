@@ -4,7 +4,7 @@
 /**
  * insert: it is gone and comes back · delete: it came by the action and goes · put-back: it is as the action left it · merge:
  * other columns were edited since · done: it is as it was before · conflict: what the action had changed was edited since ·
- * blocked: a foreign key keeps it as it is
+ * blocked: a key keeps it as it is
  */
 export const rowSteps = ['insert', 'delete', 'put-back', 'merge', 'done', 'conflict', 'blocked'] as const;
 export type RowStep = (typeof rowSteps)[number];

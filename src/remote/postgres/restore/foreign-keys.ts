@@ -7,7 +7,8 @@
 import { z } from 'zod';
 import { Failure } from '../../../core/failure.ts';
 import type { CatalogQuery } from '../catalog.ts';
-import { step, why, type RowUndo, type UndoneTable } from './row-undo.ts';
+import { blocking, type RowUndo, type UndoneTable } from './row-undo.ts';
+import { leaveTaken, type UniqueKey } from './unique-keys.ts';
 
 export interface ForeignKey {
   /** Quoted, for messages: `orders_customer_fkey`. */
@@ -64,9 +65,9 @@ function texts(json: string | null | undefined): readonly string[] { return list
 /** A row that is kept may refer to another that must then be kept too: so often this is followed. */
 const roundsMax = 100;
 
-/** Takes out of the plans what a foreign key forbids; each such row says why. Throws Failure `too_large` where it does not end. */
-export async function blockByForeignKeys(query: CatalogQuery, keys: readonly ForeignKey[], tables: readonly UndoneRows[]): Promise<void> {
-  const statements = keys.flatMap((key) => [keepReferenced(key, tables), leaveOrphans(key, tables)]).filter((sql) => sql !== undefined);
+/** Takes out of the plans what a key forbids; each such row says why. Throws Failure `too_large` where it does not end. */
+export async function blockByKeys(query: CatalogQuery, { foreign, unique }: { readonly foreign: readonly ForeignKey[]; readonly unique: readonly UniqueKey[] }, tables: readonly UndoneRows[]): Promise<void> {
+  const statements = [...unique.map((key) => leaveTaken(key, tables)), ...foreign.flatMap((key) => [keepReferenced(key, tables), leaveOrphans(key, tables)])].filter((sql) => sql !== undefined);
   for (let round = 0; round < roundsMax; round += 1) {
     let blocked = 0;
     for (const sql of statements) blocked += Number((await query(sql))[0]?.[0] ?? 0);
@@ -107,10 +108,6 @@ function leaveOrphans(key: ForeignKey, tables: readonly UndoneRows[]): string | 
   const isPut = parent === undefined || !isKnown(key, parent.table) ? 'false' : `EXISTS (SELECT FROM (${parent.undo.final}) g WHERE ${matches(key, 'g', 'f')})`;
   return blocking(child.undo, `what it refers to in ${key.parent} is not there`, `FROM (${child.undo.final}) f WHERE ${child.undo.sameKey('f', 'p')} AND ${isWhole(key, 'f')}
     AND NOT EXISTS (SELECT FROM ${key.parent} l WHERE ${matches(key, 'l', 'f')} AND NOT ${isTaken}) AND NOT ${isPut}`);
-}
-
-function blocking(undo: RowUndo, reason: string, from: string): string {
-  return `WITH blocked AS (UPDATE ${undo.plan} p SET ${step} = 'blocked', ${why} = '${reason.replaceAll("'", "''")}' ${from} RETURNING 1) SELECT pg_catalog.count(*) FROM blocked`;
 }
 
 function matches({ parentColumns, childColumns, equals }: ForeignKey, parent: string, child: string): string {

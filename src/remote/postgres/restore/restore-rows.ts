@@ -8,11 +8,12 @@ import type { KeptRows, Manifest } from '../../../core/recovery/manifest.ts';
 import { rowSteps, type RowConflict, type TableChange } from '../../../core/recovery/undo-plan.ts';
 import { arrayOf } from '../capture/tables.ts';
 import type { TransactionSession } from '../transaction-session.ts';
-import { blockByForeignKeys, orphansQuery, readForeignKeys, type ForeignKey, type UndoneRows } from './foreign-keys.ts';
+import { blockByKeys, orphansQuery, readForeignKeys, type ForeignKey, type UndoneRows } from './foreign-keys.ts';
 import { checkTablesThere, readLiveTables, type LiveTable } from './live-tables.ts';
 import { undoRows, type UndoChoices } from './row-undo.ts';
 import type { TouchedRows } from './touched-rows.ts';
 import { silence, wayOf, type RestoreWay } from './triggers.ts';
+import { readUniqueKeys } from './unique-keys.ts';
 
 export interface RestoreRowsDeps {
   readonly session: TransactionSession;
@@ -63,7 +64,7 @@ export async function planRows(deps: RestoreRowsDeps, manifest: Manifest): Promi
     for (const sql of undo.decide) await query(sql);
   }
   const keys = await readForeignKeys(query, names);
-  await blockByForeignKeys(query, keys, tables);
+  await blockByKeys(query, { foreign: keys, unique: await readUniqueKeys(query, names) }, tables);
   const planned: Planned = { tables, keys, names, way: await wayOf(query, names) };
   return { ...await summary(deps, planned), apply: () => apply(deps, planned) };
 }

@@ -65,8 +65,8 @@ export interface RowUndo {
 }
 
 /** No column of a user's is called that. */
-export const step = '"backstop step"';
-export const why = '"backstop why"';
+const step = '"backstop step"';
+const why = '"backstop why"';
 const live = '"backstop live"';
 
 /** `mark`: letters and digits that nobody can guess. Values are compared by what they print, so that equal means the same to the last digit. */
@@ -118,6 +118,11 @@ function doneBy({ merges, forces }: UndoChoices): RowUndo['isDone'] {
 
 /** For a composite value IS NOT NULL would look into it. */
 function isThere(alias: string, key: readonly string[]): string { return `(${alias}.${key[0] ?? ''} IS DISTINCT FROM NULL)`; }
+
+/** Takes rows `p` out of the plan for a reason, and tells how many. `from`: the rest of an UPDATE of the plan. */
+export function blocking({ plan }: Pick<RowUndo, 'plan'>, reason: string, from: string): string {
+  return `WITH blocked AS (UPDATE ${plan} p SET ${step} = 'blocked', ${why} = '${reason.replaceAll("'", "''")}' ${from} RETURNING 1) SELECT pg_catalog.count(*) FROM blocked`;
+}
 
 /** What the types themselves print: a cast to text may be somebody's own, or drop blanks. */
 function rowText(alias: string, columns: readonly string[]): string { return `ROW(${columns.map((column) => `${alias}.${column}`).join(', ')})::pg_catalog.text`; }

@@ -47,7 +47,7 @@ export interface UndoHooks {
 export function undoOverHttp(config: Config, upstream: Secret, log: Log): PerformUndo {
   return ({ token, actionId, isDry, policy }) => withUndo(config, { upstream, onProgress: (step) => { log.debug({ step }, 'an undo goes on'); } }, async (undo) => {
     await undo.authenticate(token);
-    const wanted: Wanted = { kind: 'ids', ids: [actionId] };
+    const wanted: Wanted = actionId === 'last' ? { kind: 'last' } : { kind: 'ids', ids: [actionId] };
     return isDry ? undo.plan(wanted, policy) : undo.apply(token, wanted, policy);
   });
 }

@@ -8,6 +8,8 @@ import type { RecoveryPoints } from '../store/recovery-points.ts';
 
 export type Wanted =
   | { readonly kind: 'ids'; /** `act_…` or `rp_…`, or how they begin. */ readonly ids: readonly string[] }
+  /** The newest that can be undone. */
+  | { readonly kind: 'last'; readonly agent?: string }
   | { readonly kind: 'window'; readonly agent?: string; /** ISO 8601, milliseconds, UTC. */ readonly since?: string; readonly until?: string };
 
 export interface FindDeps {
@@ -16,6 +18,7 @@ export interface FindDeps {
   readonly resolve: (point: RecoveryPointOnRecord) => Promise<RecoveryPointOnRecord>;
 }
 
+const pageSize = 100;
 /** In one transaction. */
 const pointsMax = 1_000;
 const shortestId = 8;
@@ -34,6 +37,7 @@ export async function findPoints({ points, resolve }: FindDeps, wanted: Wanted):
     for (const point of await inWindow(points, wanted)) resolved.push(await resolve(point));
     return resolved.filter(({ state }) => undoable.includes(state));
   }
+  if (wanted.kind === 'last') return [await newest({ points, resolve }, wanted.agent)];
   const found = new Map<string, RecoveryPointOnRecord>();
   for (const id of wanted.ids) {
     const point = await resolve(await named(points, id));
@@ -43,9 +47,28 @@ export async function findPoints({ points, resolve }: FindDeps, wanted: Wanted):
   return [...found.values()];
 }
 
+/** An undo comes on no connection of a client's. */
+export const undoSession = 'undo';
+
+/** To undo everything is not to do again what was undone: an undo is meant only where it, or whoever asked for it, is named. */
+function isMeant({ sessionId }: RecoveryPointOnRecord, agent: string | undefined): boolean { return agent !== undefined || sessionId !== undoSession; }
+
+async function newest({ points, resolve }: FindDeps, agent: string | undefined): Promise<RecoveryPointOnRecord> {
+  for (let before: string | undefined; ;) {
+    const page = await points.list({ states: undoable, limit: pageSize, ...(agent === undefined ? {} : { agent }), ...(before === undefined ? {} : { before }) });
+    for (const point of page) {
+      const known = isMeant(point, agent) ? await resolve(point) : undefined;
+      if (known !== undefined && undoable.includes(known.state)) return known;
+    }
+    before = page.at(-1)?.id;
+    if (page.length < pageSize) throw new Failure('not_found', 'there is no action that could be undone');
+  }
+}
+
 async function inWindow(points: Pick<RecoveryPoints, 'list'>, { agent, since, until }: Extract<Wanted, { readonly kind: 'window' }>): Promise<readonly RecoveryPointOnRecord[]> {
-  const found = await points.list({ states: undoable, limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
-  if (found.length > pointsMax) throw new Failure('too_large', `more than ${pointsMax} recovery points are meant`, { hint: 'Undo the newest first: choose a shorter time with --since.' });
+  const all = await points.list({ states: undoable, limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
+  const found = all.filter((point) => isMeant(point, agent));
+  if (all.length > pointsMax) throw new Failure('too_large', `more than ${pointsMax} recovery points are meant`, { hint: 'Undo the newest first: choose a shorter time with --since.' });
   if (found.length === 0) throw new Failure('not_found', 'no action of then can be undone: nothing was captured, or all of it was undone or purged');
   return found;
 }

@@ -22,7 +22,7 @@ import type { Identities } from '../store/identities.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { RecoveryPoints } from '../store/recovery-points.ts';
 import type { Protector, RecoveryPoint } from './protect.ts';
-import { findPoints, type FindDeps, type Wanted } from './undo-points.ts';
+import { findPoints, undoSession, type FindDeps, type Wanted } from './undo-points.ts';
 
 export interface UndoDeps {
   readonly identities: Pick<Identities, 'authenticateOperator'>;
@@ -180,8 +180,6 @@ function subjectOf(undoing: Undoing, undoes: readonly string[]): Parameters<Prot
   };
 }
 
-/** An undo comes on no connection of a client's. */
-const undoSession = 'undo';
 const effectsMax = 50;
 
 function verdictOf({ policy: { name, hash }, role }: UndoDeps, undoing: Undoing): VerdictBody {

@@ -58,7 +58,7 @@ test('it shows what would change and how to do it, does it, and says how that is
   assert.equal(done.code, 0, done.stderr);
   assert.deepEqual(await state(), was);
   assert.match(await log(), /ada .* undone +DELETE FROM public\.orders[^]*olga .* can +undo act_/);
-  const own = /\n {2}\S+ undo (act_\w+)\n$/.exec(done.stdout)?.[1] ?? assert.fail(done.stdout);
+  const own = /\n {2}\S+ undo (act_\w+) --upstream "\$BACKSTOP_UPSTREAM" --data \S+\n$/.exec(done.stdout)?.[1] ?? assert.fail(done.stdout);
   assert.equal((await undo(own, '--yes')).code, 0);
   assert.deepEqual(await state(), gone);
 });
@@ -86,11 +86,29 @@ test('rows that were edited since are shown as they were, as the action left the
   assert.equal((await state()).length, 5);
 });
 
+test('`last` is the newest action that can be undone, and no undo', async () => {
+  const was = await state();
+  await flow.act("UPDATE public.orders SET note = 'x'", ['public.orders'], 'eve');
+  const first = await state();
+  await flow.act('DELETE FROM public.orders', ['public.orders']);
+  assert.equal((await undo('last', '--yes')).code, 0);
+  assert.deepEqual(await state(), first);
+  assert.equal((await undo('last', '--agent', 'ada')).code, 7);
+  assert.equal((await undo('last', '--agent', 'eve', '--yes')).code, 0);
+  assert.deepEqual(await state(), was);
+  const none = await undo('last', '--yes');
+  assert.equal(none.code, 7);
+  assert.match(none.stderr, /no action that could be undone/);
+});
+
 test('all that an agent did since some time goes at once', async () => {
   const was = await state();
   await flow.act("UPDATE public.orders SET note = 'x'", ['public.orders']);
   await flow.act('DELETE FROM public.orders', ['public.orders']);
   assert.equal((await undo('--agent', 'ada', '--since', '10m', '--yes')).code, 0);
+  assert.deepEqual(await state(), was);
+  // To undo everything is not to do again what was undone.
+  assert.equal((await undo('--since', '10m', '--yes')).code, 7);
   assert.deepEqual(await state(), was);
 });
 

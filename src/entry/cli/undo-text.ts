@@ -6,7 +6,7 @@ import type { RowConflict, TableChange, UndonePoint, UndoPolicy, UndoReport } fr
 import { columns, printable } from './columns.ts';
 
 /** How the same command is called again, without what says how to go on. */
-export interface UndoCall { readonly self: string; readonly again: string; readonly policy: UndoPolicy }
+export interface UndoCall { readonly self: string; readonly again: string; /** That the same data is found with: ` --data DIR`, or nothing. */ readonly flags: string; readonly policy: UndoPolicy }
 
 const pointsShownMax = 20;
 const conflictsShownMax = 20;
@@ -93,12 +93,12 @@ function conflictText({ table, key, why, columns: names, before, after, now }: R
 /** undefined: there is no such row. */
 function valueText(value: string | null | undefined): string { return value === undefined ? '-' : value ?? 'NULL'; }
 
-function nextText({ applied, rowsLeft, points }: UndoReport, { self, again, policy }: UndoCall): string {
+function nextText({ applied, rowsLeft, points }: UndoReport, { self, again, flags, policy }: UndoCall): string {
   if (applied !== undefined) {
     const left = rowsLeft === 0 ? '' : ` ${counted(rowsLeft, 'row')} ${rowsLeft === 1 ? 'was' : 'were'} left as ${rowsLeft === 1 ? 'it is' : 'they are'}.`;
     return applied.recoveryPointId === null
-      ? `\n${points.some(({ made }) => made.length > 0) ? 'It was compared with what was kept, and is as before.' : 'Nothing had to be changed: every row was as before.'}${left}\n`
-      : `\nEvery row was compared with what was kept of it, and is as before.${left} This undo can be undone itself:\n  ${self} undo ${applied.actionId}\n`;
+      ? `\n${points.some(({ made }) => made.length > 0) ? 'It was compared with what was kept, and is as before. To take that back, run the statement again.' : 'Nothing had to be changed: every row was as before.'}${left}\n`
+      : `\nEvery row was compared with what was kept of it, and is as before.${left} This undo can be undone itself:\n  ${self} undo ${applied.actionId}${flags}\n`;
   }
   if (rowsLeft === 0) return `\nNothing was changed. To do it:\n  ${again} --yes\n`;
   return `\nNothing was changed. ${counted(rowsLeft, 'row')} cannot be undone without a choice:\n${columns([

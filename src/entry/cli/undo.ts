@@ -12,7 +12,7 @@ import { operatorTokenOf } from './operator-token.ts';
 import { configOf, dataFlagOf, type Options, withJson, withServerAndStorage } from './options.ts';
 import { undoText } from './undo-text.ts';
 
-type Wanted = { readonly kind: 'ids'; readonly ids: readonly string[] } | { readonly kind: 'window'; readonly agent?: string; readonly since?: string; readonly until?: string };
+type Wanted = { readonly kind: 'last'; readonly agent?: string } | { readonly kind: 'ids'; readonly ids: readonly string[] } | { readonly kind: 'window'; readonly agent?: string; readonly since?: string; readonly until?: string };
 
 const conflictAnswers: readonly OnConflict[] = ['skip', 'force'];
 /** What is over sooner needs no progress. */
@@ -21,6 +21,7 @@ const quietMs = 1_500;
 export const addUndoCommand: CommandMaker = (program, deps) => {
   const undo = program.command('undo [action...]').description('Show what an undo of actions would change, or do it').addHelpText('after', `
 Examples:
+  backstop undo last
   backstop undo act_01k9x2m4
   backstop undo act_01k9x2m4 --yes
   backstop undo act_01k9x2m4 --on-conflict skip --yes
@@ -28,7 +29,8 @@ Examples:
   backstop undo --agent reporting --since 30m
   backstop undo --since 2026-11-21T09:00 --until 2026-11-21T09:15 --yes
 
-Ids are in \`backstop log\`, which marks what can be undone; they may be shortened while they stay clear. Several actions are
+Ids are in \`backstop log\`, which marks what can be undone; they may be shortened while they stay clear. \`last\` is the newest
+action that can be undone (with --agent: of that agent), an undo itself only where it is named. Several actions are
 undone newest first, in one transaction. Rows that were edited since are never overwritten unless you say force.`);
   withJson(undo, 'print one JSON object; without --yes nothing is asked and nothing is changed')
     .option('--yes', 'do it without asking')
@@ -59,7 +61,7 @@ function textOf(report: UndoReport, { deps, config, ids, options }: Called): str
   const upstream = typeof options['upstream'] === 'string' ? ['--upstream "$BACKSTOP_UPSTREAM"'] : [];
   const flags = ['agent', 'since', 'until'].flatMap((name) => (typeof options[name] === 'string' ? [`--${name} ${options[name]}`] : []));
   const again = [`${deps.self} undo`, ...ids, ...flags, ...upstream, ...(options['merge'] === true ? ['--merge'] : [])].join(' ');
-  return undoText(report, { self: deps.self, again: `${again}${dataFlagOf(config)}`, policy: policyOf(options) });
+  return undoText(report, { self: deps.self, again: `${again}${dataFlagOf(config)}`, flags: `${upstream.length === 0 ? '' : ` ${upstream.join(' ')}`}${dataFlagOf(config)}`, policy: policyOf(options) });
 }
 
 function policyOf(options: Options): UndoPolicy {
@@ -72,6 +74,7 @@ function policyOf(options: Options): UndoPolicy {
 function wantedOf(ids: readonly string[], options: Options, now: Date): Wanted {
   const agent = typeof options['agent'] === 'string' ? options['agent'] : undefined;
   const [since, until] = (['since', 'until'] as const).map((name) => (typeof options[name] === 'string' ? timeOf(options[name], name, now) : undefined));
+  if (ids.length === 1 && ids[0] === 'last' && since === undefined && until === undefined) return { kind: 'last', ...(agent === undefined ? {} : { agent }) };
   const isWindow = agent !== undefined || since !== undefined || until !== undefined;
   if (ids.length > 0 && isWindow) throw new Failure('usage', 'actions are named by their ids or by --agent, --since and --until, not both');
   if (ids.length > 0) return { kind: 'ids', ids };

@@ -12,8 +12,8 @@ import { sessionOf } from '../remote/postgres/transaction-session.ts';
 
 /** What it gives throws Failure where there is no way. `known`: one for all of a gateway. */
 export function createCaptures(known: KnownTables): Protection['capture'] {
-  return (link, { coverage: { method, tables }, database, isInBlock, rows, taken }, draft) => {
-    const session = sessionOf(link);
+  return (link, { coverage: { method, tables }, database, isInBlock, first, rows, taken }, draft) => {
+    const session = sessionOf(link, first);
     if (method === 'rows' && rows !== undefined) return createRowsCapture({ ...rows, database, isInBlock }, { session, draft, known });
     // Whatever changes rows is seen by what its tables show of it, also where its WHERE cannot be asked.
     if (method === 'rows' || method === 'transitions') return createTransitionsCapture(session, tables, draft);

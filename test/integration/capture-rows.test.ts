@@ -73,7 +73,7 @@ describe('the images of a few rows', () => {
     assert.match(xid, /^\d+$/);
     assert.match(lsn, /^[0-9A-F]+\/[0-9A-F]+$/);
     assert.equal(server.major, 18);
-    assert.deepEqual(settings, { search_path: 'public', DateStyle: 'ISO, MDY', IntervalStyle: 'postgres', extra_float_digits: '1', bytea_output: 'hex', TimeZone: settings['TimeZone'], lc_monetary: settings['lc_monetary'] });
+    assert.deepEqual(settings, { search_path: '"public"', DateStyle: 'ISO, MDY', IntervalStyle: 'postgres', extra_float_digits: '1', bytea_output: 'hex', TimeZone: settings['TimeZone'], lc_monetary: settings['lc_monetary'] });
   });
 
   it('are those of a partitioned table, and of one whose trigger fits the row', async () => {

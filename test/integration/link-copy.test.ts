@@ -224,3 +224,20 @@ test('questions wait for a copy, and what the server says on its own goes to the
   link.write(encodeQuery('select 1'));
   assert.throws(() => link.copyOut('COPY wide TO STDOUT', () => undefined), /busy/);
 });
+
+test('what is to come first goes with the first question, or before the first copy, and once', async () => {
+  const link = await connect();
+  const session = sessionOf(link, ['begin', "set local application_name to 'first'"]);
+  assert.deepEqual(await session.queries([{ sql: 'show application_name' }, { sql: 'select 2' }]).then((answers) => answers.map(({ rows }) => rows)), [[['first']], [['2']]]);
+  assert.deepEqual(await session.query("select now() = statement_timestamp(), current_setting('application_name')"), [['f', 'first']]);
+  await link.query('rollback');
+  const copying = sessionOf(link, ['begin', "set local application_name to 'first'"]);
+  const rows: string[] = [];
+  await copying.copyOut("COPY (SELECT current_setting('application_name')) TO STDOUT", (part) => { rows.push(part.toString()); return undefined; });
+  assert.deepEqual(rows, ['first\n']);
+  await link.query('rollback');
+  const failing = sessionOf(link, ['begin', 'select 1/0']);
+  await assert.rejects(failing.copyIn('COPY taken FROM STDIN', printed(3)), (error) => error instanceof ServerError && error.code === '22012');
+  await link.query('rollback');
+  assert.equal(await one(link, 'select count(*) from taken where id <= 3 and word = (\'word \' || id)'), '0');
+});

@@ -2,13 +2,12 @@
  * What a capture needs to know of the statements beside their coverage: the rows that a single UPDATE or DELETE is going to
  * change, with the values that its client bound; what a single TRUNCATE, DROP or ALTER TABLE takes hold of.
  */
-import type { Coverage } from '../../core/recovery/coverage.ts';
 import type { CapturePlan } from '../../remote/postgres/capture/capture.ts';
 import type { Judgements } from './judgements.ts';
 import type { ProtectedUnit } from './protected-work.ts';
 
-export function capturePlanOf(units: readonly ProtectedUnit[], { coverage, database, isInBlock }: { readonly coverage: Coverage; readonly database: string; readonly isInBlock: boolean }, judgements: Judgements): CapturePlan {
-  const plan = { coverage, database, isInBlock };
+export function capturePlanOf(units: readonly ProtectedUnit[], plan: Pick<CapturePlan, 'coverage' | 'database' | 'isInBlock' | 'first'>, judgements: Judgements): CapturePlan {
+  const { coverage } = plan;
   const [single, ...more] = units;
   if (single === undefined || more.length > 0) return plan;
   const { candidate: { statements, setting, bind }, risk } = single.part;

@@ -151,7 +151,7 @@ export class ProtectedRun {
     const draft = protection.protector.begin({
       actionIds: units.map(({ unit }) => unit.actionId), agent: actor.name, sessionId, database, coverage, texts: units.map(({ recovery }) => recovery.text),
     });
-    const plan = capturePlanOf(units, { coverage, database, isInBlock: !isOurs }, judgements);
+    const plan = capturePlanOf(units, { coverage, database, isInBlock: !isOurs, first: isOurs ? beginSqls(coverage) : [] }, judgements);
     const capture = protection.capture(link, plan, { rows: () => this.#stoppable(draft.rows()) });
     return { work, part, isOurs, draft, capture };
   }
@@ -167,10 +167,7 @@ export class ProtectedRun {
     const { replies, link } = this.#deps;
     try {
       link.markIdle();
-      if (job.isOurs) {
-        await link.askAll([{ sql: beginSql(job) }, { sql: 'SET LOCAL idle_in_transaction_session_timeout = 0' }]);
-        replies.status = 'in-transaction';
-      }
+      if (job.isOurs) replies.status = 'in-transaction';
       await job.capture.before();
       this.#checkStopped();
     } catch (error) {
@@ -381,6 +378,7 @@ export class ProtectedRun {
 }
 
 /** Behind the lock that a capture of tables takes first, it must see what others have committed by then. */
-function beginSql({ part: { coverage: { method } } }: Job): string {
-  return method === 'tables' || method === 'tombstone' ? 'BEGIN ISOLATION LEVEL READ COMMITTED' : 'BEGIN';
+function beginSqls({ method }: Part['coverage']): readonly string[] {
+  const begin = method === 'tables' || method === 'tombstone' ? 'BEGIN ISOLATION LEVEL READ COMMITTED' : 'BEGIN';
+  return [begin, 'SET LOCAL idle_in_transaction_session_timeout = 0'];
 }

@@ -24,11 +24,20 @@ const stepMsMax = 600_000;
 /** Whoever captures changes some and sets them back (see capture/printing.ts); a relay's client hears nothing of that. */
 const hiddenSettings: ReadonlySet<string> = new Set(['search_path', 'DateStyle', 'IntervalStyle', 'TimeZone', 'is_superuser']);
 
-export function sessionOf(link: Pick<Link, 'ask' | 'askAll' | 'copyOut' | 'copyIn'>): TransactionSession {
+/** `first`: asked in one breath with whatever is asked first, to begin the transaction for instance. */
+export function sessionOf(link: Pick<Link, 'askAll' | 'copyOut' | 'copyIn'>, first: readonly string[] = []): TransactionSession {
+  let waiting: readonly Question[] = first.map((sql) => ({ sql }));
+  const queries: TransactionSession['queries'] = async (questions, bytesMax) => {
+    const before = waiting;
+    waiting = [];
+    return (await link.askAll([...before, ...questions].map((question) => ({ ...question, hiddenSettings })), bytesMax, stepMsMax)).slice(before.length);
+  };
+  /** A copy outside of the transaction would be no part of it. */
+  const begun = <T>(copy: () => Promise<T>): Promise<T> => (waiting.length === 0 ? copy() : queries([]).then(copy));
   return {
-    query: async (sql, parameters = []) => (await link.ask({ sql, values: parameters.map((value) => Buffer.from(value)), hiddenSettings }, stepMsMax)).rows,
-    queries: (questions, bytesMax) => link.askAll(questions.map((question) => ({ ...question, hiddenSettings })), bytesMax, stepMsMax),
-    copyOut: (sql, write) => link.copyOut(sql, write, stepMsMax),
-    copyIn: (sql, source) => link.copyIn(sql, source, stepMsMax),
+    queries,
+    query: async (sql, parameters = []) => (await queries([{ sql, values: parameters.map((value) => Buffer.from(value)) }]))[0]?.rows ?? [],
+    copyOut: (sql, write) => begun(() => link.copyOut(sql, write, stepMsMax)),
+    copyIn: (sql, source) => begun(() => link.copyIn(sql, source, stepMsMax)),
   };
 }

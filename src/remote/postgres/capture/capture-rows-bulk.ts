@@ -10,10 +10,10 @@ import { fingerprintOf } from '../../../core/recovery/manifest.ts';
 import { tokensOf } from '../../../lib/pgsql/tokens.ts';
 import type { CapturedContents, RowsSink } from '../../../flow/protect.ts';
 import { createTransitionsCapture } from './capture-transitions.ts';
-import { readPlace, type Capture } from './capture.ts';
+import type { Capture } from './capture.ts';
 import type { RowsCaptureDeps, RowsPlan } from './capture-rows.ts';
 import { typed, type KnownTable } from './known-tables.ts';
-import { printingOf, printingSql } from './printing.ts';
+import { momentOf, momentSql } from './moment.ts';
 
 export function createBulkCapture(plan: RowsPlan, deps: RowsCaptureDeps): Capture { return new BulkRows(plan, deps); }
 
@@ -58,11 +58,10 @@ class BulkRows implements Capture {
     if (before.rows !== changedRows || written !== changedRows) throw unequal(`${before.rows} rows were kept before it ran, and it changed ${changedRows ?? 'an unknown number'}`);
     const { name, columns, types, key, alwaysIdentity, partitions } = known.table;
     const shape = { name, columns, types, key, alwaysIdentity, partitions };
-    const settings = printingOf(await session.query(printingSql));
-    const place = await readPlace(session.query);
+    const moment = momentOf((await session.query(momentSql))[0]);
     if (this.#plan.query.verb === 'update' && this.#plan.isInBlock) await session.query(`DROP TABLE ${this.#mark}`);
     const [keptBefore, keptAfter] = await Promise.all([before.sink.finish(), sink.finish()]);
-    return { tables: [{ ...shape, fingerprint: fingerprintOf(shape), before: keptBefore, after: keptAfter }], settings, ...place };
+    return { tables: [{ ...shape, fingerprint: fingerprintOf(shape), before: keptBefore, after: keptAfter }], ...moment };
   }
 
   async #count(): Promise<number> {

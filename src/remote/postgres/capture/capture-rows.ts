@@ -17,11 +17,11 @@ import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
 import type { Question } from '../link-query.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { createTransitionsCapture } from './capture-transitions.ts';
-import { placeOf, placeSql, type Capture } from './capture.ts';
+import type { Capture } from './capture.ts';
 import { createBulkCapture } from './capture-rows-bulk.ts';
 import { copyText } from './copy-text.ts';
 import { markSql, readMark, typed, type KnownTable, type KnownTables } from './known-tables.ts';
-import { printingOf, printingSql } from './printing.ts';
+import { momentOf, momentSql } from './moment.ts';
 
 export interface RowsPlan {
   readonly query: RowsQuery;
@@ -138,12 +138,12 @@ class FewRows implements Capture {
 
   async after(changedRows: number | undefined): Promise<CapturedContents> {
     const { isActed, rows } = this.#few;
-    const [place, printing, counted, found] = await this.#deps.session.queries([
-      { sql: placeSql }, { sql: printingSql }, { sql: isActed ? changedRowsSql : 'SELECT NULL' }, ...rows.length === 0 ? [] : [this.#byKey()],
+    const [moment, found, counted] = await this.#deps.session.queries([
+      { sql: momentSql }, rows.length === 0 ? { sql: 'SELECT WHERE false' } : this.#byKey(), ...isActed ? [{ sql: changedRowsSql }] : [],
     ]);
     if (isActed && numberIn(counted?.rows[0]) - (this.#countBefore ?? Number.NaN) !== changedRows) throw moved('it changed other rows as well, or what it changed could not be counted');
     const images = this.#images(found?.rows ?? [], changedRows);
-    return { tables: [await this.#kept(images)], settings: printingOf(printing?.rows), ...placeOf(place?.rows) };
+    return { tables: [await this.#kept(images)], ...momentOf(moment?.rows[0]) };
   }
 
   /** What now has the keys of the rows that were locked. */

@@ -15,6 +15,8 @@ export interface CapturePlan {
   readonly database: string;
   /** In a transaction of the client's, begun before and ended later. */
   readonly isInBlock: boolean;
+  /** Asked in one breath with its first question. */
+  readonly first: readonly string[];
   /** Of a single plain UPDATE or DELETE. */
   readonly rows?: Pick<RowsPlan, 'query' | 'bind' | 'rowsExpected'> | undefined;
   /** Of a single TRUNCATE, DROP or ALTER TABLE. */
@@ -33,13 +35,12 @@ export interface Capture {
 
 type Place = Pick<CapturedContents, 'xid' | 'lsn' | 'server'>;
 
-/** Where the open transaction stands: one row for `placeOf`. Nothing in it is found by a search path. */
-export const placeSql = `SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
+/** Where the open transaction stands: values for `placeOf`. Nothing in them is found by a search path. */
+export const placeColumns = `pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
   (SELECT timeline_id::pg_catalog.text FROM pg_catalog.pg_control_checkpoint()), pg_catalog.current_setting('server_version_num')`;
 
-export function placeOf(rows: readonly (readonly (string | null)[])[] = []): Place {
-  const [xid = null, lsn = null, systemId = null, timeline = null, version = null] = rows[0] ?? [];
+export function placeOf([xid = null, lsn = null, systemId = null, timeline = null, version = null]: readonly (string | null)[] = []): Place {
   return { xid: xid ?? '', lsn: lsn ?? '', server: { systemId: systemId ?? '', major: Math.floor(Number(version) / 10_000), timeline: Number(timeline) } };
 }
 
-export async function readPlace(query: CatalogQuery): Promise<Place> { return placeOf(await query(placeSql)); }
+export async function readPlace(query: CatalogQuery): Promise<Place> { return placeOf((await query(`SELECT ${placeColumns}`))[0]); }

@@ -3,6 +3,7 @@
  * and that nothing of the client's is found in place of PostgreSQL's own. What was in force before is put back before the
  * client goes on; a transaction that fails meanwhile puts it back by itself.
  */
+import { z } from 'zod';
 import { Bug } from '../../../lib/assert.ts';
 import type { CatalogQuery } from '../catalog.ts';
 
@@ -39,10 +40,14 @@ export async function pinPrinting(query: CatalogQuery): Promise<Printing> {
   };
 }
 
-/** One row for `printingOf`: how values are printed as things are, with the schemas that names are really looked up in. */
-export const printingSql = `SELECT ${printed.map(([name]) => (name === 'search_path'
-  ? "(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(x), ', ') FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) x)" : `pg_catalog.current_setting('${name}')`)).join(', ')}`;
+/** Values for `printingOf`: how values are printed as things are, with the schemas that names are really looked up in. */
+export const printingColumns = printed.map(([name]) => (name === 'search_path'
+  ? 'pg_catalog.array_to_json(pg_catalog.current_schemas(false))' : `pg_catalog.current_setting('${name}')`)).join(', ');
 
-export function printingOf(rows: readonly (readonly (string | null)[])[] = []): Printing['settings'] {
-  return Object.fromEntries(printed.map(([name], index) => [name, rows[0]?.[index] ?? '']));
+export function printingOf(values: readonly (string | null)[] = []): Printing['settings'] {
+  return Object.fromEntries(printed.map(([name], index) => [name, name === 'search_path' ? quotedPath(values[index]) : values[index] ?? '']));
+}
+
+function quotedPath(json: string | null | undefined): string {
+  return z.array(z.string()).parse(JSON.parse(json ?? '[]')).map((schema) => `"${schema.replaceAll('"', '""')}"`).join(', ');
 }

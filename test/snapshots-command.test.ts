@@ -86,6 +86,9 @@ test('one is shown with all that it keeps, by its own name and by its action', a
   assert.equal((await snapshots('show', action)).out, out);
   const shown = JSON.parse((await snapshots('show', old, '--json')).out) as { readonly manifest: { readonly format: number } };
   assert.equal(shown.manifest.format, 1);
+  assert.match((await snapshots('show', 'rp_')).err, /there is no recovery point of rp_/);
+  const several = await snapshots('show', 'rp_0000');
+  assert.deepEqual([several.code, new Set(ids(several.err)).size], [2, 4]);
   const missing = await snapshots('show', 'act_nothing');
   assert.deepEqual([missing.code, /there is no recovery point of act_nothing/.test(missing.err)], [7, true]);
 });
@@ -95,6 +98,7 @@ test('the bucket alone tells what it holds, and gives it out, to whoever has los
   assert.deepEqual(ids((await alone(bucket, 'list', '--agent', 'reporting', '--table', 'public.orders')).out), [young]);
   assert.match((await alone(bucket, 'verify')).out, /All 3 recovery points are whole/);
   assert.equal((await alone(bucket, 'export', young)).out, (await snapshots('export', young)).out);
+  assert.equal((await alone(bucket, 'show', young)).out.split('\n')[0], `Recovery point  ${young}`);
   assert.equal((await alone(bucket, 'list', '--state', 'committed')).code, 2);
   const nowhere = await alone(join(folder, 'nowhere'), 'list');
   assert.deepEqual([nowhere.code, readdirSync(folder).includes('nowhere')], [7, false]);

@@ -7,6 +7,7 @@
 import { Failure } from '../core/failure.ts';
 import type { RecoveryPointState } from '../core/recovery/recovery-point.ts';
 import type { Bucket, StoredObject } from '../remote/bucket/bucket.ts';
+import { undoSession } from './undo-points.ts';
 import type { PurgedPoint, PurgeRecord } from '../store/purge-record.ts';
 import type { RecoveryPoints } from '../store/recovery-points.ts';
 
@@ -215,7 +216,8 @@ export async function findOrphans(deps: OrphanDeps, now: Date): Promise<Orphans>
 }
 
 async function checkOurs({ sessionsIn, record, bucket }: OrphanDeps, pack: string): Promise<void> {
-  const sessions = await sessionsIn(pack);
+  // Undos come in no session, and never alone.
+  const sessions = (await sessionsIn(pack)).filter((session) => session !== undoSession);
   const known = await record.knownSessions(sessions);
   const stranger = sessions.find((session) => !known.has(session));
   if (stranger === undefined) return;

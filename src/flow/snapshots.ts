@@ -24,13 +24,13 @@ export interface PointFilter {
 export interface PointCatalog {
   /** Newest first. */
   list(filter: PointFilter): AsyncIterable<KnownPoint>;
-  /** By its own name or by that of an action; oldest first. Throws Failure `not_found`. */
+  /** By its own name or by that of an action, or how one of them begins; oldest first. Throws Failure `not_found`. */
   find(name: string): Promise<readonly KnownPoint[]>;
 }
 
 const pagePoints = 500;
 
-export function recordedPoints(points: Pick<RecoveryPoints, 'list' | 'get' | 'ofAction'>): PointCatalog {
+export function recordedPoints(points: Pick<RecoveryPoints, 'list' | 'startingWith'>): PointCatalog {
   return {
     async *list(filter) {
       for (let before: string | undefined; ;) {
@@ -40,10 +40,7 @@ export function recordedPoints(points: Pick<RecoveryPoints, 'list' | 'get' | 'of
         if (page.length < pagePoints) return;
       }
     },
-    find: async (name) => {
-      const found = name.startsWith('rp_') ? [await points.get(name)] : await points.ofAction(name);
-      return foundSome(found, name);
-    },
+    find: async (name) => foundSome(isName(name) ? await points.startingWith(name, pagePoints) : [], name),
   };
 }
 
@@ -66,7 +63,7 @@ export function storedPoints(manifests: () => AsyncIterable<StoredManifest>, onB
       const found = await all((point) => (agent === undefined || point.agent === agent) && (since === undefined || point.createdAt >= since) && (until === undefined || point.createdAt < until));
       yield* found.toReversed();
     },
-    find: async (name) => foundSome(await all(({ id, actions }) => id === name || actions.includes(name)), name),
+    find: async (name) => foundSome(isName(name) ? await all(({ id, actions }) => [id, ...actions].some((one) => one.startsWith(name))) : [], name),
   };
 }
 
@@ -75,7 +72,12 @@ function pointOf(manifest: Manifest, { pack, line }: { readonly pack: string; re
   return { id, state: null, actions, agent, database, scope, method, pack, line, ...sizeOf(manifest), createdAt };
 }
 
+function isName(text: string): boolean { return /^(?:act|rp)_[0-9a-z]+$/.test(text); }
+
+/** Whoever is named in full is meant alone, though the names of others begin so. */
 function foundSome(found: readonly KnownPoint[], name: string): readonly KnownPoint[] {
+  const exact = found.filter(({ id, actions }) => id === name || actions.includes(name));
+  if (exact.length > 0) return exact;
   if (found.length > 0) return found;
   throw new Failure('not_found', `there is no recovery point of ${name}`, { hint: 'An action that destroyed nothing has none. `backstop snapshots list` shows those that there are.' });
 }

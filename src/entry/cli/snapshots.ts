@@ -104,7 +104,7 @@ export async function withSnapshots(deps: CliDeps, options: Options, work: (foun
 export async function onlyPoint({ catalog }: Snapshots, name: string): Promise<KnownPoint> {
   const [point, ...others] = await catalog.find(name);
   if (point !== undefined && others.length === 0) return point;
-  throw new Failure('usage', `${name} has several recovery points`, { hint: `Name one of them: ${[point, ...others].map((one) => one?.id).join(', ')}.` });
+  throw new Failure('usage', `${name} means several recovery points`, { hint: `Name one of them: ${[point, ...others].slice(0, 5).map((one) => one?.id).join(', ')}${others.length > 4 ? ' …' : ''}` });
 }
 
 export function withPlace(command: Command, json: string): Command {

@@ -77,3 +77,15 @@ test('a probe whose object is purged under it is made again', async () => {
   assert.deepEqual([faultOf(bucket), gets], [undefined, 2]);
   await bucket.close();
 });
+
+test('closing does not wait for storage that does not answer, and what comes of it is not told', async () => {
+  const real = await openFolderBucket(join(folder, 'silent'));
+  const answer = Promise.withResolvers<void>();
+  const { bucket, changes } = watched('silent', () => Promise.resolve({ ...real, put: () => answer.promise }));
+  const probing = bucket.probe();
+  await assert.rejects(bucket.get(objectName(Buffer.from('x'), '.zst')), failsWith('not_found'));
+  await bucket.close();
+  answer.reject(unavailable());
+  await probing;
+  assert.deepEqual(changes, []);
+});

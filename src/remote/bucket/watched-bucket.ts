@@ -39,6 +39,7 @@ class Watched implements WatchedBucket {
   #probing: Promise<void> | undefined;
   #fault: Failure | undefined;
   #wellAt = -Infinity;
+  #isClosed = false;
 
   constructor(deps: WatchDeps) {
     this.#deps = deps;
@@ -60,9 +61,10 @@ class Watched implements WatchedBucket {
   }
 
 
+  /** A probe under way may take long where nobody answers; it is not waited for. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#probing;
+    this.#isClosed = true;
     await (await this.#opened?.catch(() => undefined))?.close();
   }
 
@@ -103,7 +105,7 @@ class Watched implements WatchedBucket {
   #tell(fault: Failure | undefined): void {
     const hasChanged = (fault === undefined) !== (this.#fault === undefined);
     this.#fault = fault;
-    if (hasChanged) this.#deps.onChange(fault);
+    if (hasChanged && !this.#isClosed) this.#deps.onChange(fault);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Storage of recovery points that cannot be used when Backstop starts: it starts all the same, serves reads, says what is
- * wrong on its HTTP API, and is well again once the storage is; in one process, and with workers.
+ * Storage of recovery points that cannot be used when Backstop starts: it starts all the same, serves reads, refuses what
+ * destroys, says what is wrong on its HTTP API, and is well again once the storage is; in one process, and with workers.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -43,11 +43,15 @@ for (const workers of [1, 2]) {
       await memory.close();
       const client = new pg.Client({ connectionString: `postgres://ada:${token}@127.0.0.1:${backstop.port}/shop` });
       await client.connect();
-      assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1);
-      await client.end();
+      const count = async (): Promise<number> => (await client.query<{ count: number }>('SELECT count(*)::int AS count FROM notes')).rows[0]?.count ?? -1;
+      const was = await count();
+      await assert.rejects(client.query(`DELETE FROM notes WHERE id = ${workers}`), (error: unknown) => error instanceof pg.DatabaseError && error.code === '58030' && error.message.includes(storage));
+      assert.equal(await count(), was);
 
       rmSync(storage);
       await until('it is well', async () => (await ready()).status === 'ok');
+      assert.equal((await client.query(`DELETE FROM notes WHERE id = ${workers}`)).rowCount, 1);
+      await client.end();
       assert.equal(statSync(storage).mode & 0o777, 0o700);
       assert.match(await (await fetch(`${http}/metrics`)).text(), /^backstop_recovery_storage_usable 1$/m);
     } finally {

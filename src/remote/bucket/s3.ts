@@ -128,9 +128,12 @@ async function lockedUntil(client: S3Client, version: { readonly Bucket: string;
   return new Failure('object_locked', `${version.Key} is locked ${until === undefined ? 'by a legal hold' : `until ${until.toISOString().slice(0, 10)}`}`);
 }
 
+/** What the server calls it, or the system: a connection that is refused has no name of its own. */
+function whatOf(error: Error): string { return 'code' in error && typeof error.code === 'string' ? error.code : error.name; }
+
 function asBucketFailure(error: unknown, place: string): unknown {
   if (error instanceof Failure || !(error instanceof Error)) return error;
   const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
   if (isMissing(error)) return new Failure('not_found', `there is no such object in ${place}`, { cause: error });
-  return new Failure('bucket_unavailable', `the storage of recovery points ${place} cannot be used (${error.name}${status === undefined ? '' : `, HTTP ${status}`})`, { cause: error });
+  return new Failure('bucket_unavailable', `the storage of recovery points ${place} cannot be used (${whatOf(error)}${status === undefined ? '' : `, HTTP ${status}`})`, { cause: error });
 }

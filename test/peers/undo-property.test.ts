@@ -1,10 +1,10 @@
 /** Whatever random statements do to random schemas is undone: five hundred cases on PostgreSQL 18, and on 15 as Debian ships it. */
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
-import { rowsComeBack } from '../fixtures/undo/rows-come-back.ts';
+import { everythingComesBack } from '../fixtures/undo/comes-back.ts';
 import { missingFile } from './peer.ts';
 
 const programs15 = '/usr/lib/postgresql/15/bin';
 const cases = Number(process.env['UNDO_CASES'] ?? 500);
 
-rowsComeBack('on PostgreSQL 18', () => startPostgresServer(), { major: 18, cases });
-rowsComeBack('on PostgreSQL 15', () => startPostgresServer({}, programs15), { major: 15, cases, skip: missingFile(programs15) });
+everythingComesBack('on PostgreSQL 18', () => startPostgresServer(), { major: 18, cases });
+everythingComesBack('on PostgreSQL 15', () => startPostgresServer({}, programs15), { major: 15, cases, skip: missingFile(programs15) });

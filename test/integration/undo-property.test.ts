@@ -2,4 +2,4 @@
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { everythingComesBack } from '../fixtures/undo/comes-back.ts';
 
-everythingComesBack('on PostgreSQL 18', () => startPostgresServer(), { major: 18, cases: Number(process.env['UNDO_CASES'] ?? 60) });
+everythingComesBack('on PostgreSQL 18', () => startPostgresServer(), { major: 18, cases: Number(process.env['UNDO_CASES'] ?? 25) });

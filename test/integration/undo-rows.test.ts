@@ -203,15 +203,22 @@ describe('foreign keys', () => {
       assert.deepEqual(await stateOf(by, [middle, low]), [`${middle} (20,2)`, `${low} (200,20,200)`].sort());
     });
   }
-  it('that go in a circle are put back as a replica', async () => {
-    const [a, b] = [await make('id int PRIMARY KEY', '(1)'), await make('id int PRIMARY KEY', '(1)')];
-    await link.query(`ALTER TABLE ${a} ADD COLUMN b int DEFAULT 1 REFERENCES ${b}`);
-    await link.query(`ALTER TABLE ${b} ADD COLUMN a int DEFAULT 1 REFERENCES ${a}`);
-    const manifest = await act(link, [a, b], [`WITH x AS (DELETE FROM ${a}) DELETE FROM ${b}`]);
-    assert.deepEqual(await stateOf(link, [a, b]), []);
-    await undo(link, manifest);
-    assert.equal((await stateOf(link, [a, b])).length, 2);
-  });
+  for (const [how, session] of [['as a replica', () => link], ['under constraints', () => owner]] as const) {
+    it(`that go in a circle are put back ${how}, and are there afterwards`, async () => {
+      const by = session();
+      const [a, b] = [await make('id int PRIMARY KEY', '(1)', by), await make('id int PRIMARY KEY', '(1)', by)];
+      await by.query(`ALTER TABLE ${a} ADD COLUMN b int DEFAULT 1 CONSTRAINT a_to_b REFERENCES ${b}`);
+      await by.query(`ALTER TABLE ${b} ADD COLUMN a int DEFAULT 1 CONSTRAINT b_to_a REFERENCES ${a} ON DELETE CASCADE DEFERRABLE`);
+      await by.query(`COMMENT ON CONSTRAINT b_to_a ON ${b} IS 'said'`);
+      const keys = `SELECT conname::text, pg_get_constraintdef(oid), convalidated::text, obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conrelid IN ('${a}'::regclass, '${b}'::regclass) ORDER BY 1`;
+      const were = (await by.query(keys)).rows;
+      const manifest = await act(by, [a, b], [`WITH x AS (DELETE FROM ${a}) DELETE FROM ${b}`]);
+      assert.deepEqual(await stateOf(by, [a, b]), []);
+      await undo(by, manifest);
+      assert.equal((await stateOf(by, [a, b])).length, 2);
+      assert.deepEqual((await by.query(keys)).rows, were);
+    });
+  }
   it('with an action on change are not set off by rows that are put back', async () => {
     const parent = await make('id int PRIMARY KEY, code text UNIQUE, note text', "(1, 'x', 'n')");
     const child = await make(`id int PRIMARY KEY, code text REFERENCES ${parent} (code) ON UPDATE CASCADE ON DELETE CASCADE`, "(5, 'x')");
@@ -240,13 +247,17 @@ describe('unique keys', () => {
       assert.deepEqual((await stateOf(by, [child])).map((row) => row.slice(child.length + 1)), ['(20,2)', '(30,3)']);
     });
   }
-  it('whose values rows had exchanged are put back as a replica', async () => {
-    const name = await make('id int PRIMARY KEY, a int UNIQUE', '(1, 1), (2, 2), (3, 3)');
-    const was = await stateOf(link, [name]);
-    const manifest = await act(link, [name], [`UPDATE ${name} SET a = a + 10`, `UPDATE ${name} SET a = 14 - a`]);
-    await undo(link, manifest);
-    assert.deepEqual(await stateOf(link, [name]), was);
-  });
+  for (const [how, session] of [['as a replica', () => link], ['under constraints', () => owner]] as const) {
+    it(`whose values rows had exchanged, or that moved to another primary key, are put back ${how}`, async () => {
+      const by = session();
+      const name = await make('id int PRIMARY KEY, a int UNIQUE, d int UNIQUE DEFERRABLE INITIALLY DEFERRED', '(1, 1, 1), (2, 2, 2), (3, 3, 3)', by);
+      const was = await stateOf(by, [name]);
+      await undo(by, await act(by, [name], [`UPDATE ${name} SET a = a + 10`, `UPDATE ${name} SET a = 14 - a`]));
+      assert.deepEqual(await stateOf(by, [name]), was);
+      await undo(by, await act(by, [name], [`UPDATE ${name} SET id = id + 100`]));
+      assert.deepEqual(await stateOf(by, [name]), was);
+    });
+  }
 });
 
 describe('triggers and rules of users', () => {

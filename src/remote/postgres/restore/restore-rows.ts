@@ -7,12 +7,14 @@ import { Failure } from '../../../core/failure.ts';
 import type { KeptRows, Manifest } from '../../../core/recovery/manifest.ts';
 import { rowSteps, type RowConflict, type TableChange } from '../../../core/recovery/undo-plan.ts';
 import { arrayOf } from '../capture/tables.ts';
+import { ServerError } from '../server-error.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { blockByKeys, orphansQuery, readForeignKeys, type ForeignKey, type UndoneRows } from './foreign-keys.ts';
 import { checkTablesThere, readLiveTables, type LiveTable } from './live-tables.ts';
 import { undoRows, type UndoChoices } from './row-undo.ts';
 import type { TouchedRows } from './touched-rows.ts';
-import { silence, wayOf, type RestoreWay } from './triggers.ts';
+import { silence, wayOf, type RestoreWay, type Silence } from './triggers.ts';
+import { readKeysAround } from './without-keys.ts';
 import { readUniqueKeys } from './unique-keys.ts';
 
 export interface RestoreRowsDeps {
@@ -106,18 +108,43 @@ async function apply(deps: RestoreRowsDeps, planned: Planned): Promise<void> {
   const { tables, names, way } = planned;
   for (const { live, undo } of tables) await touched.note(live, undo);
   const quiet = await silence(query, names, way);
-  for (const sql of quiet.begin) await query(sql);
-  for (const [what, sql] of way === 'replica' ? asReplica(tables) : underConstraints(planned)) {
-    onProgress(what);
-    await query(sql);
-  }
-  for (const sql of quiet.end) await query(sql);
+  if (way === 'replica') await perform(deps, [...asStep(quiet.begin), ...asReplica(tables), ...asStep(quiet.end)]);
+  else await performUnderConstraints(deps, planned, quiet);
   onProgress('proving that every row is as it was');
   await prove(deps, planned);
   for (const { undo } of tables) await query(undo.end);
 }
 
-type Step = readonly [what: string, sql: string];
+async function perform({ session: { query }, onProgress }: RestoreRowsDeps, steps: readonly Step[]): Promise<void> {
+  for (const [what, sql] of steps) {
+    if (what !== undefined) onProgress(what);
+    await query(sql);
+  }
+}
+
+/** In an order that suits the keys; where none does, with the foreign keys taken away meanwhile. */
+async function performUnderConstraints(deps: RestoreRowsDeps, planned: Planned, quiet: Silence): Promise<void> {
+  const { session: { query } } = deps;
+  await query('SAVEPOINT backstop_undo');
+  try {
+    await perform(deps, [...asStep(quiet.begin), ...underConstraints(planned), ...asStep(quiet.end)]);
+  } catch (error) {
+    if (!(error instanceof ServerError) || !error.code.startsWith(integrityViolation)) throw error;
+    await query('ROLLBACK TO backstop_undo');
+    const keys = await readKeysAround(query, planned.names);
+    // Every check that is still waiting keeps a table from being altered.
+    await perform(deps, [...asStep(quiet.begin), ...asStep(keys.drop), ...asReplica(planned.tables), ...asStep(['SET CONSTRAINTS ALL IMMEDIATE']), ...asStep(keys.add), ...asStep(quiet.end)]);
+  }
+  await query('RELEASE backstop_undo');
+}
+
+/** Class 23 of SQLSTATE. */
+const integrityViolation = '23';
+
+function asStep(statements: readonly string[]): readonly Step[] { return statements.map((sql): Step => [undefined, sql]); }
+
+/** `what`: what is shown meanwhile. */
+type Step = readonly [what: string | undefined, sql: string];
 
 function asReplica(tables: Planned['tables']): readonly Step[] {
   return [

@@ -166,10 +166,12 @@ function insertion({ name, columns }: UndoneTable, final: string): string {
   return `INSERT INTO ${name} (${columns.join(', ')}) OVERRIDING SYSTEM VALUE SELECT ${columns.join(', ')} FROM (${final}) f WHERE NOT f.${live}`;
 }
 
-function proof({ name, columns, key, added }: UndoneTable, { now, plan }: Names, { sameKey, isDone, final }: Parts & { readonly final: string }): string {
+/** Of what was to be as before, what was to go, and what was to stay as it was found, each asked in the way that costs least. */
+function proof({ name, columns, key, added }: UndoneTable, { before, now, plan }: Names, { sameKey, isDone, final }: Parts & { readonly final: string }): string {
   const there = (alias: string): string => isThere(alias, key);
   const keptAdded = added.length === 0 ? '' : ` AND (NOT f.${live} OR ${equalRows('f', 'l', added)})`;
-  return `SELECT pg_catalog.count(*) FROM ${plan} p LEFT JOIN (${final}) f ON ${sameKey('f', 'p')} LEFT JOIN ${now} n ON ${sameKey('n', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
-    WHERE NOT CASE WHEN ${isDone('p')} THEN ${there('f')} = ${there('l')} AND (NOT ${there('l')} OR (${equalRows('f', 'l', columns)}${keptAdded}))
-      ELSE ${there('n')} = ${there('l')} AND (NOT ${there('l')} OR ${equalRows('n', 'l', [...columns, ...added])}) END`;
+  return `SELECT (SELECT pg_catalog.count(*) FROM (${final}) f LEFT JOIN ${name} l ON ${sameKey('l', 'f')} WHERE NOT (${there('l')} AND ${equalRows('f', 'l', columns)}${keptAdded}))
+    + (SELECT pg_catalog.count(*) FROM ${plan} p JOIN ${name} l ON ${sameKey('l', 'p')} WHERE ${isDone('p')} AND NOT EXISTS (SELECT FROM ${before} b WHERE ${sameKey('b', 'p')}))
+    + (SELECT pg_catalog.count(*) FROM ${plan} p LEFT JOIN ${now} n ON ${sameKey('n', 'p')} LEFT JOIN ${name} l ON ${sameKey('l', 'p')}
+      WHERE NOT ${isDone('p')} AND NOT (${there('n')} = ${there('l')} AND (NOT ${there('l')} OR ${equalRows('n', 'l', [...columns, ...added])})))`;
 }

@@ -173,11 +173,14 @@ test('orphans are shown, and removed on record', async () => {
   const orphan = join(bucket, 'objects', 'ab', `ab${'0'.repeat(62)}.zst`);
   assert.match((await snapshots('purge', '--orphans')).out, /^0 objects/);
   mkdirSync(dirname(orphan), { recursive: true });
+  const cut = join(bucket, 'packs', 'cd', `cd${'0'.repeat(62)}.zst`);
+  mkdirSync(dirname(cut), { recursive: true });
+  writeFileSync(cut, '');
   writeFileSync(orphan, 'left by a crash');
   assert.match((await snapshots('purge', '--orphans')).out, /^0 objects/);
-  utimesSync(orphan, daysAgo(3), daysAgo(3));
-  assert.match((await snapshots('purge', '--orphans')).out, /^1 objects that no recovery point names \(15 bytes\)\.\nNothing was removed/);
-  assert.match((await snapshots('purge', '--orphans', '--yes', '--token', token)).out, /1 were removed/);
+  for (const path of [orphan, cut]) utimesSync(path, daysAgo(3), daysAgo(3));
+  assert.match((await snapshots('purge', '--orphans')).out, /^2 objects that no recovery point names \(15 bytes\)\.\nNothing was removed/);
+  assert.match((await snapshots('purge', '--orphans', '--yes', '--token', token)).out, /2 were removed/);
   assert.equal(inBucket().length, 1);
 });
 

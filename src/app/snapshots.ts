@@ -134,6 +134,12 @@ async function openStored(config: RecoveryConfig): Promise<Stored> {
   };
 }
 
+/** A crash of the machine may leave a pack that is cut short; nobody's recovery point is in that. Throws Failure. */
 async function sessionsIn(from: StoredIn, pack: string): Promise<readonly string[]> {
-  return (await readObject(from, pack)).toString().trimEnd().split('\n').map((line) => readManifest(line).sessionId);
+  try {
+    return (await readObject(from, pack)).toString().trimEnd().split('\n').map((line) => readManifest(line).sessionId);
+  } catch (error) {
+    if (error instanceof Failure && (error.code === 'recovery_point_broken' || error.code === 'not_found')) return [];
+    throw error;
+  }
 }

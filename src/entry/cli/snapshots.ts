@@ -67,7 +67,8 @@ function addVerify(snapshots: Command, deps: CliDeps): void {
       let count = 0;
       const points = name === undefined ? wanted(found, options) : await found.catalog.find(name);
       for await (const point of points) {
-        if (point.state === 'purged') continue;
+        // What was rolled back nobody will undo, and a crash may have cut it short.
+        if (point.state === 'purged' || (point.state === 'discarded' && name === undefined)) continue;
         const checked = await found.check(point);
         count += 1;
         if (checked.broken !== null) broken.push(point.id);

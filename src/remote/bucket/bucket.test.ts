@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -53,6 +53,17 @@ test('a folder keeps what is put, for its owner only, and never overwrites it', 
   await bucket.remove(name);
   await bucket.remove(name);
   await assert.rejects(bucket.get(name), failsWith('not_found'));
+});
+
+test('what a crash left half written goes when a folder is opened a day later', async () => {
+  const bucket = await newBucket();
+  for (const [file, hours] of [['old', 25], ['young', 23]] as const) {
+    const path = join(bucket.at, 'unfinished', file);
+    writeFileSync(path, 'half');
+    utimesSync(path, new Date(Date.now() - hours * 3_600_000), new Date(Date.now() - hours * 3_600_000));
+  }
+  await openFolderBucket(bucket.at);
+  assert.deepEqual(readdirSync(join(bucket.at, 'unfinished')), ['young']);
 });
 
 test('a folder that is a file, or cannot be written, is a failure that names it', { skip: process.getuid?.() === 0 && 'root may write everywhere' }, async () => {

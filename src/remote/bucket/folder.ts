@@ -16,6 +16,8 @@ const folderMode = 0o700;
 const fileMode = 0o600;
 /** What a crash may leave half written; nothing reads it. */
 const unfinished = 'unfinished';
+/** Nobody writes one object for so long. */
+const unfinishedHoursMax = 24;
 
 /** Makes the folder where it is missing, unless it has to be there. Throws Failure `bucket_unavailable`, or `not_found`. */
 export async function openFolderBucket(folder: string, { isThere = false }: { readonly isThere?: boolean } = {}): Promise<Bucket> {
@@ -25,6 +27,7 @@ export async function openFolderBucket(folder: string, { isThere = false }: { re
     if (isThere) return access(join(folder, 'packs'));
     for (const part of [unfinished, ...objectKinds]) await mkdir(join(folder, part), { recursive: true, mode: folderMode });
     await syncFolder(folder);
+    await removeUnfinished(join(folder, unfinished));
   });
   /** Folders whose own name is on disk. */
   const known = new Set<string>();
@@ -65,6 +68,14 @@ export async function openFolderBucket(folder: string, { isThere = false }: { re
     }),
     close: () => Promise.resolve(),
   };
+}
+
+async function removeUnfinished(folder: string): Promise<void> {
+  const before = Date.now() - unfinishedHoursMax * 3_600_000;
+  for (const file of await readdir(folder)) {
+    const found = await statThere(join(folder, file));
+    if (found !== undefined && found.mtimeMs < before) await rm(join(folder, file), { force: true });
+  }
 }
 
 /** Not with its parents: where those are gone, what was mounted there may be, and something else would be written to. */

@@ -84,6 +84,15 @@ describe('the images of a few rows', () => {
     assert.deepEqual(await images(await scene.captured(link, { sql: "UPDATE stamped SET v = 'skip' WHERE id IN (1, 2)" })), { was: '1\tv\t0\n', is: '1\tskip\t1\n' });
   });
 
+  it('are not taken for whole where the number of changed rows was not told', async () => {
+    await link.query('BEGIN');
+    const capture = scene.capture(link, { sql: 'DELETE FROM items WHERE id = 1' });
+    await capture.before();
+    await link.query('DELETE FROM items WHERE id = 1');
+    await assert.rejects(capture.after(undefined), (error) => error instanceof Failure && error.code === 'feature_not_supported');
+    await link.query('ROLLBACK');
+  });
+
   it('are gathered otherwise where the session prints dates so that they lose something', async () => {
     await link.query("SET DateStyle TO 'SQL, DMY'");
     try {

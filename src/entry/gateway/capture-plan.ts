@@ -12,7 +12,7 @@ export function capturePlanOf(units: readonly ProtectedUnit[], plan: Pick<Captur
   if (single === undefined || more.length > 0) return plan;
   const { candidate: { statements, setting, bind }, risk } = single.part;
   const [statement] = statements;
-  if (coverage.method === 'tables') return { ...plan, taken: statement === undefined || statements.length > 1 ? undefined : judgements.taken(statement) };
+  if (coverage.method === 'tables' || coverage.method === 'tombstone') return { ...plan, taken: statement === undefined || statements.length > 1 ? undefined : judgements.taken(statement) };
   const query = coverage.method === 'rows' ? judgements.rowsQuery(statements, risk, setting) : undefined;
   if (query === undefined) return plan;
   return { ...plan, rows: { query, bind, rowsExpected: judgements.rowBound(statements, risk, setting, bind?.parameterTypes ?? [])?.rowsMax } };

@@ -54,6 +54,7 @@ export function createRowsCapture(plan: RowsPlan, deps: RowsCaptureDeps): Captur
     },
     after: async (changedRows) => {
       if (capture === undefined) throw new Failure('internal', 'a capture is read that was not begun');
+      if (changedRows === undefined) throw untold();
       return capture.after(changedRows);
     },
   };
@@ -193,6 +194,11 @@ class FewRows implements Capture {
 function numberIn(row: Row | undefined): number {
   const value = row?.[0];
   return value === null || value === undefined ? Number.NaN : Number(value);
+}
+
+/** An Execute that stops at a number of rows has no tag when it does, though all were changed by then. */
+function untold(): Failure {
+  return new Failure('feature_not_supported', 'Backstop rolled this statement back: how many rows it changed was not told', { hint: 'Fetch all that it returns at once, without a limit of rows.' });
 }
 
 function moved(why: string): Failure {

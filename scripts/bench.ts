@@ -4,20 +4,23 @@
  * bulk transfer and idle connections. It prints tables, or one JSON object with --json; --write puts the tables and a
  * chart into docs/benchmarks.md. Compare figures of one run only: they move with the machine.
  */
-import { loadavg } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startPostgresServer, type PostgresServer } from '../test/fixtures/postgres-server.ts';
 import { copyIn, readAll, type Transfer } from './bench/bulk.ts';
+import { guardedPolicy, measureGuarded, type Guarded } from './bench/guarded.ts';
 import { cpuMs } from './bench/cpu-time.ts';
 import { measureIdle, type Idle } from './bench/idle.ts';
 import { forgetPeak, memoryOf } from './bench/memory.ts';
 import { fillTables, hasPgbench, modes, runPgbench, type Mode, type Script, type Workload } from './bench/pgbench.ts';
-import { direct, findPgbouncer, startBackstop, startPgbouncer, type BackstopOptions, type Relay } from './bench/relays.ts';
+import { direct, findPgbouncer, startBackstop, startPgbouncer, type Relay } from './bench/relays.ts';
 import { formatRun, versionsOf, writePage, type Run } from './bench/report.ts';
 import type { BulkResult, Result } from './bench/table.ts';
 
 const usage = `npm run bench -- [options]
-  --parts LIST     of reads, writes, bulk, idle (default all)
+  --parts LIST     of reads, writes, bulk, idle, guarded (default all)
   --seconds N      how long each pgbench measurement takes (default 5)
   --rounds N       measure everything N times and keep each one's median by tps (default 1)
   --clients LIST   numbers of clients (default 1,16,64)
@@ -25,6 +28,7 @@ const usage = `npm run bench -- [options]
   --relays LIST    of direct, pgbouncer, backstop (default all)
   --scale N        pgbench's scale, 100000 accounts each (default 10)
   --idle N         idle connections (default 2000)
+  --rows N         rows of the table that is destroyed and brought back (default 1000000)
   --json           one JSON object instead of tables
   --write          put tables and chart into docs/benchmarks.md
   --cpu-prof DIR   let Backstop write a CPU profile there
@@ -41,7 +45,7 @@ const firstWarmUp = { clients: 16, seconds: 8 };
 const bulkRows = 1_000_000;
 /** As servers run in production: what is committed is on disk. */
 const durable = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' };
-const partNames = ['reads', 'writes', 'bulk', 'idle'] as const;
+const partNames = ['reads', 'writes', 'bulk', 'idle', 'guarded'] as const;
 type Part = (typeof partNames)[number];
 
 interface Plan {
@@ -53,6 +57,7 @@ interface Plan {
   readonly relays: readonly string[];
   readonly scale: number;
   readonly idle: number;
+  readonly rows: number;
   readonly json: boolean;
   readonly write: boolean;
   readonly profile: string | undefined;
@@ -85,9 +90,10 @@ async function bench(plan: Plan): Promise<void> {
     }
   });
   const idle = has('idle') ? await measureAllIdle(plan) : [];
+  const guarded = has('guarded') ? await measureAllGuarded(plan, results) : [];
   const run: Run = {
     at: new Date().toISOString(), versions: versionsOf(version, findPgbouncer()), load: { before, after: loadavg()[0] ?? Number.NaN },
-    scale: plan.scale, seconds: plan.seconds, rounds: plan.rounds, results, bulk, idle,
+    scale: plan.scale, seconds: plan.seconds, rounds: plan.rounds, results, bulk, idle, guarded,
   };
   process.stdout.write(plan.json ? `${JSON.stringify(run, null, 2)}\n` : `\n${formatRun(run)}\n`);
   if (plan.write) writePage(run);
@@ -103,7 +109,7 @@ async function onServer(settings: Readonly<Record<string, string>>, work: (serve
   }
 }
 
-async function withRelays(server: PostgresServer, plan: Plan, policy: BackstopOptions['policy'], work: (relays: readonly Relay[]) => Promise<void>): Promise<void> {
+async function withRelays(server: PostgresServer, plan: Plan, policy: string, work: (relays: readonly Relay[]) => Promise<void>): Promise<void> {
   const relays: Relay[] = [];
   try {
     for (const start of starters(server, plan, policy)) relays.push(await start());
@@ -113,7 +119,7 @@ async function withRelays(server: PostgresServer, plan: Plan, policy: BackstopOp
   }
 }
 
-function starters(server: PostgresServer, plan: Plan, policy: BackstopOptions['policy']): readonly (() => Promise<Relay>)[] {
+function starters(server: PostgresServer, plan: Plan, policy: string): readonly (() => Promise<Relay>)[] {
   const pgbouncer = findPgbouncer();
   const nodeFlags = plan.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${plan.profile}`];
   const flags = plan.workers === undefined ? [] : ['--workers', plan.workers];
@@ -207,6 +213,24 @@ async function measureAllIdle(plan: Plan): Promise<readonly Idle[]> {
   return results;
 }
 
+/** Under a policy that lets everything pass that can be undone: one UPDATE by key, a TPC-B-like transaction, and a whole table. */
+async function measureAllGuarded(plan: Plan, results: Result[]): Promise<readonly Guarded[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'backstop-bench-policy-'));
+  const policy = join(folder, 'guarded.yaml');
+  writeFileSync(policy, guardedPolicy);
+  let guarded: readonly Guarded[] = [];
+  await onServer({ shared_buffers: '512MB', max_connections: '300', max_wal_size: '8GB', ...durable }, async (server) => {
+    await fillTables(direct(server, database).address, plan.scale);
+    await withRelays(server, plan, policy, async (relays) => {
+      const [straight, backstop] = (['direct', 'backstop'] as const).map((name) => relays.find((relay) => relay.name === name));
+      if (straight !== undefined && backstop?.undoLast !== undefined) guarded = await measureGuarded({ server, database, direct: straight, backstop, undoLast: backstop.undoLast, rows: plan.rows, say });
+      for (const script of ['one-update', 'tpcb-like'] as const) results.push(...(await measureScript(script, { ...plan, clients: [1, 16] }, relays)).map((result) => ({ ...result, isGuarded: true })));
+    });
+  });
+  rmSync(folder, { recursive: true });
+  return guarded;
+}
+
 function medianByTps(results: readonly Result[]): Result {
   const middle = results.toSorted((a, b) => a.tps - b.tps)[Math.floor(results.length / 2)];
   if (middle === undefined) throw new Error('nothing was measured');
@@ -216,7 +240,7 @@ function medianByTps(results: readonly Result[]): Result {
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean' } as const;
 const options = {
-  parts: text, seconds: text, rounds: text, clients: text, modes: text, relays: text, scale: text, idle: text, 'cpu-prof': text, workers: text,
+  parts: text, seconds: text, rounds: text, clients: text, modes: text, relays: text, scale: text, idle: text, rows: text, 'cpu-prof': text, workers: text,
   json: flag, write: flag, help: flag,
 } as const;
 
@@ -232,15 +256,15 @@ function readValues(args: readonly string[]) {
 /** Undefined when help is wanted, or something is not understood. */
 function readPlan(args: readonly string[]): Plan | undefined {
   const values = readValues(args);
-  const [seconds = 5, rounds = 1, scale = 10, idle = 2000] = [values.seconds, values.rounds, values.scale, values.idle].map((value) => (value === undefined ? undefined : Number(value)));
+  const [seconds = 5, rounds = 1, scale = 10, idle = 2000, rows = 1_000_000] = [values.seconds, values.rounds, values.scale, values.idle, values.rows].map((value) => (value === undefined ? undefined : Number(value)));
   const clients = (values.clients ?? '1,16,64').split(',').map(Number);
   const [wantedModes, wantedParts] = [(values.modes ?? modes.join(',')).split(','), (values.parts ?? partNames.join(',')).split(',')];
   const chosen = modes.filter((mode) => wantedModes.includes(mode));
   const parts = partNames.filter((part) => wantedParts.includes(part));
-  const isSound = [seconds, rounds, scale, idle, ...clients].every((n) => Number.isInteger(n) && n > 0) && chosen.length === wantedModes.length && parts.length === wantedParts.length;
+  const isSound = [seconds, rounds, scale, idle, rows, ...clients].every((n) => Number.isInteger(n) && n > 0) && chosen.length === wantedModes.length && parts.length === wantedParts.length;
   if (values.help === true || !isSound) return undefined;
   const relays = (values.relays ?? 'direct,pgbouncer,backstop').split(',');
-  return { parts, seconds, rounds, clients, modes: chosen, relays, scale, idle, json: values.json === true, write: values.write === true, profile: values['cpu-prof'], workers: values.workers };
+  return { parts, seconds, rounds, clients, modes: chosen, relays, scale, idle, rows, json: values.json === true, write: values.write === true, profile: values['cpu-prof'], workers: values.workers };
 }
 
 const plan = readPlan(process.argv.slice(2));

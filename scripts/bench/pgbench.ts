@@ -4,7 +4,7 @@
  * gateway that refuses quickly would otherwise look fast.
  */
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -20,8 +20,11 @@ export interface Address {
   readonly database: string;
 }
 
-/** pgbench's names for one SELECT by primary key, and for three UPDATEs, a SELECT and an INSERT in a transaction. */
-export type Script = 'select-only' | 'tpcb-like';
+/** pgbench's names for one SELECT by primary key, and for three UPDATEs, a SELECT and an INSERT in a transaction; and one UPDATE by primary key. */
+export type Script = 'select-only' | 'tpcb-like' | 'one-update';
+const ownScripts: Readonly<Partial<Record<Script, string>>> = {
+  'one-update': '\\set aid random(1, 100000)\n\\set delta random(-5000, 5000)\nUPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;\n',
+};
 
 export interface Workload { readonly script: Script; readonly mode: Mode; readonly clients: number; readonly seconds: number }
 
@@ -49,11 +52,14 @@ export async function fillTables(address: Address, scale: number): Promise<void>
 export async function runPgbench(address: Address, { script, mode, clients, seconds }: Workload): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), 'backstop-bench-'));
   try {
+    const own = ownScripts[script];
+    const file = join(folder, 'script.sql');
+    if (own !== undefined) writeFileSync(file, own);
     const summary = await pgbench(address, [
-      `--builtin=${script}`, '--no-vacuum', `--protocol=${mode}`, `--client=${clients}`, '--jobs=1', `--time=${seconds}`,
+      own === undefined ? `--builtin=${script}` : `--file=${file}`, '--no-vacuum', `--protocol=${mode}`, `--client=${clients}`, '--jobs=1', `--time=${seconds}`,
       '--log', `--log-prefix=${join(folder, 'log')}`,
     ]);
-    const logs = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
+    const logs = readdirSync(folder).filter((name) => name.startsWith('log')).map((name) => readFileSync(join(folder, name), 'utf8'));
     return { ...readSummary(summary), ...percentiles(readLatencies(logs.join(''))) };
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -4,12 +4,12 @@
  * Each relay is a process of its own, so that its CPU time can be read apart from the server's and pgbench's.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { startBackstopProcess } from '../../test/fixtures/backstop-process.ts';
+import { startBackstopProcess, type BackstopProcess } from '../../test/fixtures/backstop-process.ts';
 import { freePort, unprivileged, type PostgresServer } from '../../test/fixtures/postgres-server.ts';
 import type { Address } from './pgbench.ts';
 
@@ -18,6 +18,8 @@ export interface Relay {
   readonly address: Address;
   /** Whose CPU time counts; none for the direct way. */
   readonly pid: number | undefined;
+  /** Of Backstop: undoes the last action that can be undone, over HTTP, and returns in how many milliseconds. */
+  readonly undoLast?: () => Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -57,8 +59,8 @@ export async function startPgbouncer(program: string, server: PostgresServer, da
 }
 
 export interface BackstopOptions {
-  /** The default one for reads; one that lets bounded writes pass without a person for writes. */
-  readonly policy: 'protect' | 'develop';
+  /** The default one for reads; one that lets bounded writes pass without a person for writes; or the path of one. */
+  readonly policy: string;
   /** They go before the program: `--cpu-prof` writes a profile when it ends. */
   readonly nodeFlags?: readonly string[];
   readonly flags?: readonly string[];
@@ -67,12 +69,21 @@ export interface BackstopOptions {
 export async function startBackstop(server: PostgresServer, database: string, { policy, nodeFlags = [], flags = [] }: BackstopOptions): Promise<Relay> {
   const backstop = await startBackstopProcess({
     upstream: server.url(database), nodeFlags,
-    flags: ['--policy', policy, '--environment', policy === 'develop' ? 'dev' : 'production', '--gateway-tls', 'off', '--log-level', 'warn', ...connections, ...flags],
+    flags: ['--policy', policy, '--environment', policy === 'protect' ? 'production' : 'dev', '--gateway-tls', 'off', '--log-level', 'warn', ...connections, ...flags],
   });
   const { code, stdout, stderr } = await backstop.cli('agents', 'add', 'bench', '--database', database, '--json');
   if (code !== 0) throw new Error(`\`backstop agents add\` ended with code ${code}: ${stderr}`);
   const address = { host: '127.0.0.1', port: backstop.port, user: 'bench', password: readToken(stdout), database };
-  return { name: 'backstop', address, pid: backstop.pid, stop: backstop.stop };
+  return { name: 'backstop', address, pid: backstop.pid, undoLast: () => undoLast(backstop), stop: backstop.stop };
+}
+
+async function undoLast({ httpPort, dataDir }: BackstopProcess): Promise<number> {
+  const token = readFileSync(join(dataDir, 'operator.token'), 'utf8').trim();
+  const started = performance.now();
+  const response = await fetch(`http://127.0.0.1:${httpPort}/v1/actions/last/undo`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`the undo was refused: ${text}`);
+  return performance.now() - started;
 }
 
 function readToken(json: string): string {

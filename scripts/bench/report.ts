@@ -7,9 +7,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { chartSvg, type Bar } from './chart.ts';
+import type { Guarded } from './guarded.ts';
 import type { Idle } from './idle.ts';
 import type { Script } from './pgbench.ts';
-import { formatBulk, formatIdle, formatResults, type BulkResult, type Result } from './table.ts';
+import { formatBulk, formatGuarded, formatIdle, formatResults, type BulkResult, type Result } from './table.ts';
 
 export interface Run {
   readonly at: string;
@@ -21,6 +22,7 @@ export interface Run {
   readonly results: readonly Result[];
   readonly bulk: readonly BulkResult[];
   readonly idle: readonly Idle[];
+  readonly guarded: readonly Guarded[];
 }
 
 const [begin, end] = ['<!-- measured -->', '<!-- end of measured -->'];
@@ -36,13 +38,15 @@ export function versionsOf(server: string, pgbouncer: string | undefined): reado
 }
 
 export function formatRun(run: Run): string {
-  const of = (script: Script): readonly Result[] => run.results.filter((result) => result.script === script);
+  const of = (script: Script, isGuarded = false): readonly Result[] => run.results.filter((result) => result.script === script && (result.isGuarded === true) === isGuarded);
   const model = cpus()[0]?.model ?? 'unknown processor';
   const parts = [
     `${run.at.slice(0, 10)}, ${cpus().length} cores (${model}), ${run.versions.join(', ')}; scale ${run.scale}, ${run.seconds} s each, median of ${run.rounds}; `
       + `load of the machine ${run.load.before.toFixed(1)} before and ${run.load.after.toFixed(1)} after; TLS off everywhere.`,
     ...section('Reads: `pgbench -S`', of('select-only'), formatResults), ...section('Writes: TPC-B-like', of('tpcb-like'), formatResults),
     ...section('Bulk transfer of 1,000,000 rows', run.bulk, formatBulk), ...section('Idle connections', run.idle, formatIdle),
+    ...section('With recovery points: a million rows', run.guarded, formatGuarded), ...section('With recovery points: one UPDATE by key', of('one-update', true), formatResults),
+    ...section('With recovery points: TPC-B-like', of('tpcb-like', true), formatResults),
   ];
   return parts.join('\n\n');
 }
@@ -53,7 +57,7 @@ export function writePage(run: Run): void {
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`${page} has lost its marks ${begin} and ${end}`);
   writeFileSync(page, `${text.slice(0, from)}${begin}\n\n![Backstop's rate as a share of PgBouncer's](benchmarks.svg)\n\n${formatRun(run)}\n\n${text.slice(to)}`);
-  writeFileSync(chart, chartSvg('Transactions per second, as a share of PgBouncer’s in the same run (red: the aim)', barsOf(run.results)));
+  writeFileSync(chart, chartSvg('Transactions per second, as a share of PgBouncer’s in the same run (red: the aim)', barsOf(run.results.filter(({ isGuarded }) => isGuarded !== true))));
 }
 
 export function barsOf(results: readonly Result[]): readonly Bar[] {

@@ -3,6 +3,7 @@
  * direct way and to PgBouncer. A figure that was not measured is a dash.
  */
 import type { Transfer } from './bulk.ts';
+import type { Guarded } from './guarded.ts';
 import type { Idle } from './idle.ts';
 import type { Measured, Mode, Script } from './pgbench.ts';
 import type { Relay } from './relays.ts';
@@ -14,6 +15,8 @@ export interface Result extends Measured {
   readonly clients: number;
   readonly cpuUsPerTransaction: number | undefined;
   readonly peakKb: number | undefined;
+  /** What it changes can be undone before it commits. */
+  readonly isGuarded?: boolean;
 }
 
 export interface BulkResult extends Transfer {
@@ -24,7 +27,7 @@ export interface BulkResult extends Transfer {
 }
 
 /** The columns of text; all others are figures. */
-const textHeads: ReadonlySet<string> = new Set(['mode', 'relay', 'transfer']);
+const textHeads: ReadonlySet<string> = new Set(['mode', 'relay', 'transfer', 'statement']);
 
 export function formatResults(results: readonly Result[]): string {
   const heads = ['mode', 'clients', 'relay', 'tps', 'p50 ms', 'p99 ms', 'CPU µs/tx', 'peak MB', 'tps ÷ direct', 'tps ÷ PgBouncer', 'CPU ÷ PgBouncer'];
@@ -53,6 +56,11 @@ export function formatBulk(results: readonly BulkResult[]): string {
 export function formatIdle(results: readonly Idle[]): string {
   return formatTable(['relay', 'connections', 'kB each', 'peak MB', 'seconds to connect'], results.map(({ relay, connections, kbPerConnection, peakKb, secondsToConnect }) =>
     [relay, String(connections), fixed(kbPerConnection, 1), megabytes(peakKb), secondsToConnect.toFixed(1)]));
+}
+
+export function formatGuarded(results: readonly Guarded[]): string {
+  return formatTable(['statement', 'direct s', 'guarded s', 'guarded ÷ direct', 'aim', 'idle MB', 'peak MB'], results.map(({ what, directMs, guardedMs, aim, idleKb, peakKb }) =>
+    [what, directMs === undefined ? '–' : (directMs / 1000).toFixed(2), (guardedMs / 1000).toFixed(2), ratio(guardedMs, directMs), aim, megabytes(idleKb), megabytes(peakKb)]));
 }
 
 function formatTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -55,8 +55,7 @@ export async function openFolderBucket(folder: string, { isThere = false }: { re
     write: (name, bytes) => inFolder(async () => {
       const path = join(folder, name);
       const begun = await begin(path, bytes);
-      await linkNew(begun.beside, path).catch((error: unknown) => giveUp(begun, error));
-      const back = await readFile(path).catch((error: unknown) => giveUp(begun, error));
+      const back = await linkAndRead(begun, path, bytes.length).catch((error: unknown) => giveUp(begun, error));
       return { back, kept: inFolder(() => finish(begun, () => Promise.resolve(), () => Promise.all([begun.file.datasync(), begun.home.sync()]))) };
     }),
     get: (name) => inFolder(() => readFile(join(folder, name))),
@@ -94,9 +93,16 @@ async function beginFile(beside: string, homePath: string, bytes: Buffer): Promi
   return begun;
 }
 
-/** What is there under this name stays. */
-async function linkNew(beside: string, path: string): Promise<void> {
-  await link(beside, path).catch((error: unknown) => { if (codeOf(error) !== 'EEXIST') throw error; });
+/** False: there was one under this name, which stays. */
+async function linkNew(beside: string, path: string): Promise<boolean> {
+  return link(beside, path).then(() => true, (error: unknown) => { if (codeOf(error) === 'EEXIST') return false; throw error; });
+}
+
+/** What lies there now: this very file, unless there was another one under its name. */
+async function linkAndRead({ beside, file }: Begun, path: string, length: number): Promise<Buffer> {
+  // One byte more than was written, so that a file which is longer is not taken for the same.
+  const [isNew, { bytesRead, buffer }] = await Promise.all([linkNew(beside, path), file.read(Buffer.allocUnsafe(length + 1), 0, length + 1, 0)]);
+  return isNew ? buffer.subarray(0, bytesRead) : readFile(path);
 }
 
 /** What waits for it is a transaction that holds locks, so whatever need not be one after another is done at once. */

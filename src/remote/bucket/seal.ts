@@ -7,7 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
-import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
+import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
 import { Failure } from '../../core/failure.ts';
 import type { Ending } from './bucket.ts';
 
@@ -30,12 +30,17 @@ const uniqueBytes = 16;
 /** Each such piece of a result costs a turn of the event loop, which is busy with what comes next. */
 const pieceBytesMax = 1024 * 1024;
 const pieceBytesMin = 16 * 1024;
+/** What is smaller is compressed at once: handing it to another thread and back would take longer. */
+const atOnceBytesMax = 64 * 1024;
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
 /** `recipients`: `age1…` each. Throws Failure `config_invalid`. */
 export async function createSeal(recipients: readonly string[]): Promise<Seal> {
-  const pack = async (plain: Buffer): Promise<Buffer> => Buffer.concat([await compress(plain, { chunkSize: pieceBytes(plain.length), params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } }), uniqueFrame()]);
+  const pack = async (plain: Buffer): Promise<Buffer> => {
+    const options = { chunkSize: pieceBytes(plain.length), params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } };
+    return Buffer.concat([plain.length <= atOnceBytesMax ? zstdCompressSync(plain, options) : await compress(plain, options), uniqueFrame()]);
+  };
   if (recipients.length === 0) return { ending: '.zst', close: pack };
   const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();

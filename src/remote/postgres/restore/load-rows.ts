@@ -7,6 +7,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Failure } from '../../../core/failure.ts';
 import type { KeptRows, KeptTable } from '../../../core/recovery/manifest.ts';
 import { copyOutSql } from '../capture/capture-tables.ts';
+import { findBy } from '../capture/own-settings.ts';
 import type { CatalogQuery } from '../catalog.ts';
 import type { KeptDefinition } from '../definition/kept.ts';
 import { ServerError } from '../server-error.ts';
@@ -49,7 +50,7 @@ interface Filling { readonly table: KeptTable; readonly content: KeptRows; reado
 
 export function createRowLoader(session: TransactionSession, { tables, kept, readRows, onConflict }: LoadPlan): RowLoader {
   const { copyIn } = session;
-  const query: CatalogQuery = (sql) => session.query(sql).catch(asConflict);
+  const query: CatalogQuery = (sql, parameters) => session.query(sql, parameters).catch(asConflict);
   const mark = randomBytes(8).toString('hex');
   const fillings: Filling[] = [];
   const loaded: LoadedTable[] = [];
@@ -81,10 +82,15 @@ export function createRowLoader(session: TransactionSession, { tables, kept, rea
       return conflicts;
     },
     load: async () => {
+      await findBy(query, kept.searchPath);
       for (const filling of fillings) {
-        if (filling.mix === undefined) await fillWhole(session, filling, fill);
+        if (filling.mix === undefined) await fill(filling, filling.table.name);
         else for (const one of filling.mix.load) await query(one);
       }
+      // Names in values are printed as they were when they were kept.
+      await findBy(query, undefined);
+      for (const { table, content, mix } of fillings) if (mix === undefined) await checkWhole(session, table, content);
+      await findBy(query, kept.searchPath);
     },
     loadLate: async () => {
       for (const { mix } of fillings) for (const one of mix?.late ?? []) await query(one);
@@ -124,10 +130,7 @@ function asConflict(cause: unknown): never {
 }
 
 /** What is read again must be what was kept: the rows stand in the order in which they came. */
-async function fillWhole(session: TransactionSession, filling: Filling, fill: (filling: Filling, into: string) => Promise<void>): Promise<void> {
-  const { table, content } = filling;
-  if (content.rows === 0) return;
-  await fill(filling, table.name);
+async function checkWhole(session: TransactionSession, table: KeptTable, content: KeptRows): Promise<void> {
   const hash = createHash('sha256');
   await session.copyOut(copyOutSql(table), (rows) => { hash.update(rows); return undefined; });
   if (hash.digest('hex') !== content.sha256) throw new Failure('recovery_point_broken', `The rows of ${table.name} are not what was kept once they are in the table.`);

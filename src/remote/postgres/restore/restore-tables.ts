@@ -57,7 +57,7 @@ async function restore(session: TransactionSession, { tables }: Pick<Manifest, '
   if (rows.length > 0 && choices.onConflict === 'stop') return refused(rows);
   const resumed = await quietTriggers(query, kept.emptied);
   const keys = kept.emptied.length === 0 ? [] : (await query(keysOfSql, [arrayOf(kept.emptied)])).map(([drop]) => drop ?? '');
-  const made = await remake(query, kept, now, { drops: [...bin === undefined ? [] : emptyBin(bin), ...keys], load: async () => { await findBy(query, kept.searchPath); await loader.load(); }, loadLate: loader.loadLate, each: (_making, statement) => statement });
+  const made = await remake(query, kept, now, { drops: [...bin === undefined ? [] : emptyBin(bin), ...keys], load: loader.load, loadLate: loader.loadLate, each: (_making, statement) => statement });
   await findBy(query, undefined);
   for (const statement of resumed) await query(statement);
   await setSequences(query, [...running, ...kept.sequences]);

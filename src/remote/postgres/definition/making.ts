@@ -61,7 +61,7 @@ const columnMarks = { all: `(SELECT array_agg(m) FROM pg_attribute a JOIN pg_typ
     `CASE WHEN a.attstorage <> t.typstorage THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s', ${name}, a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END`,
     `CASE WHEN nullif(a.attstattarget, -1) IS NOT NULL THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', ${name}, a.attname, a.attstattarget) END`,
     `CASE WHEN a.attoptions IS NOT NULL THEN format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', ${name}, a.attname, ${options('a.attoptions')}) END`,
-    grants(name, 'a.attacl', `'{}'::aclitem[]`, 'c.relowner', `format(' (%I)', a.attname)`),
+    grants(name, 'a.attacl', 'NULL::aclitem[]', 'c.relowner', `format(' (%I)', a.attname)`),
     comment(`format('COLUMN %s.%I', ${name}, a.attname)`, 'pg_class', 'c.oid', 'a.attnum')])}) m
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND m IS NOT NULL)` };
 const keyword = `CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END`;

@@ -65,6 +65,14 @@ describe('rows that others have put into a table that was emptied', () => {
     assert.deepEqual(await rows('SELECT count(*) FROM note'), ['6']);
   });
 
+  it('and are gone again leave nothing in the way', async () => {
+    const was = await scene.state();
+    const manifest = await scene.act('TRUNCATE note');
+    await scene.run(`INSERT INTO note SELECT i, NULL, repeat('x', i) FROM generate_series(1, 500) i`, 'DELETE FROM note', 'VACUUM (TRUNCATE false) note');
+    assert.deepEqual((await scene.undo(manifest)).tables, [{ name: 'shop.note', rows: 5, since: 0 }]);
+    assert.deepEqual(await scene.state(), was);
+  });
+
   it('stay beside the others in a table without a key too', async () => {
     await scene.run('CREATE TABLE shop.loose (a int, b text)', `INSERT INTO loose VALUES (1, 'x'), (1, 'x'), (NULL, NULL)`);
     const manifest = await scene.act('TRUNCATE loose');

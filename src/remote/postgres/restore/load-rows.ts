@@ -48,7 +48,8 @@ export interface LoadPlan {
 
 interface Filling { readonly table: KeptTable; readonly content: KeptRows; readonly mix: Mix | undefined }
 
-export function createRowLoader(session: TransactionSession, { tables, kept, readRows, onConflict }: LoadPlan): RowLoader {
+export function createRowLoader(session: TransactionSession, plan: LoadPlan): RowLoader {
+  const { tables, kept, readRows } = plan;
   const { copyIn } = session;
   const query: CatalogQuery = (sql, parameters) => session.query(sql, parameters).catch(asConflict);
   const mark = randomBytes(8).toString('hex');
@@ -66,12 +67,12 @@ export function createRowLoader(session: TransactionSession, { tables, kept, rea
       for (const [index, table] of tables.entries()) {
         const { content } = table;
         if (content === undefined) continue;
-        const mix = await mixOf(index, table);
+        const mix = await mixOf(query, plan, table, (part) => `pg_temp.backstop_${mark}_${index}_${part}`);
         fillings.push({ table, content, mix });
         if (mix === undefined) continue;
         for (const one of mix.begin) await query(one);
         await fill({ table, content, mix }, mix.kept);
-        const left = leftOf(table);
+        const left = leftOf(plan, table);
         if (mix.left !== undefined && left?.after !== undefined) await fill({ table: left, content: left.after, mix }, mix.left);
         for (const one of mix.ready) await query(one);
         for (const { sql, why } of mix.conflicts) {
@@ -105,21 +106,22 @@ export function createRowLoader(session: TransactionSession, { tables, kept, rea
       return loaded;
     },
   };
+}
 
-  /** The same table as the statement left it. */
-  function leftOf({ name }: KeptTable): KeptTable | undefined { return tables.find((one) => one.name === name && one.after !== undefined); }
+/** The same table as the statement left it. */
+function leftOf({ tables }: LoadPlan, { name }: KeptTable): KeptTable | undefined { return tables.find((one) => one.name === name && one.after !== undefined); }
 
-  /** undefined: the table is new or empty, and takes the rows as they are. */
-  async function mixOf(index: number, table: KeptTable): Promise<Mix | undefined> {
-    const named = (part: string): string => `pg_temp.backstop_${mark}_${index}_${part}`;
-    const names = { kept: named('kept'), live: named('live'), left: named('left'), pairs: named('pairs') };
-    const rebuilt = kept.rebuilt.find(({ name }) => name === table.name);
-    const left = leftOf(table);
-    if (rebuilt !== undefined) return { ...reshapedTable(table, rebuilt, left?.columns, names, onConflict === 'force'), ...(left === undefined ? {} : { left: names.left }) };
-    if (!kept.emptied.includes(table.name)) return undefined;
-    const [row] = await query(`SELECT EXISTS (SELECT FROM ONLY ${table.name})`);
-    return row?.[0] === 't' ? refilled(table, names, onConflict === 'force') : undefined;
-  }
+/** undefined: the table is new or empty, and takes the rows as they are. `named`: temporary tables of its own. */
+async function mixOf(query: CatalogQuery, plan: LoadPlan, table: KeptTable, named: (part: string) => string): Promise<Mix | undefined> {
+  const { kept, onConflict } = plan;
+  const names = { kept: named('kept'), live: named('live'), left: named('left'), pairs: named('pairs') };
+  const rebuilt = kept.rebuilt.find(({ name }) => name === table.name);
+  const left = leftOf(plan, table);
+  if (rebuilt !== undefined) return { ...reshapedTable(table, rebuilt, left?.columns, names, onConflict === 'force'), ...(left === undefined ? {} : { left: names.left }) };
+  if (!kept.emptied.includes(table.name)) return undefined;
+  // Where pages are left over, rows do not stand in the order in which they come.
+  const [row] = await query('SELECT pg_relation_size($1::regclass) > 0', [table.name]);
+  return row?.[0] === 't' ? refilled(table, names, onConflict === 'force') : undefined;
 }
 
 /** Another key that is in use again, a value that does not fit, no value where there must be one: data exceptions and broken constraints. */

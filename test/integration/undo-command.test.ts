@@ -3,7 +3,7 @@
  * that were edited since, and its exit codes.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,7 @@ import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-s
 import { folderOf } from '../fixtures/store.ts';
 import { startUndoFlow, type UndoFlow } from '../fixtures/undo-flow.ts';
 import { stateOf } from '../fixtures/undo-scene.ts';
+import { until } from '../fixtures/until.ts';
 
 const program = fileURLToPath(new URL('../../bin/backstop', import.meta.url));
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BACKSTOP_')));
@@ -40,6 +41,14 @@ function undo(...args: readonly string[]): Promise<Ran> {
     const child = execFile(program, all, { env: { ...env, BACKSTOP_OPERATOR_TOKEN: flow.token }, cwd: tmpdir() }, (error, stdout, stderr) => { resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr }); });
     child.stdin?.end();
   });
+}
+
+const kills = Number(process.env['UNDO_KILLS'] ?? 4);
+
+/** Each moment by what can be seen from outside: at once, when it has connected, when it holds its locks, or not before it has ended. */
+async function killAt(run: number, child: ChildProcess): Promise<void> {
+  const seen = ['SELECT 1', "SELECT FROM pg_stat_activity WHERE application_name = 'backstop undo'", "SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND relation = 'public.orders'::regclass", 'SELECT WHERE false'][run % 4] ?? '';
+  await until('the moment has come', async () => child.exitCode !== null || (await server.run(seen)).length > 0, 30_000);
 }
 
 const state = (): Promise<readonly string[]> => stateOf(flow.link, ['public.orders']);
@@ -133,6 +142,30 @@ test('over HTTP an operator looks, and does it, and nobody else', async () => {
   } finally {
     await running.stop();
   }
+});
+
+test('killed at any moment it has done all or nothing, and can be asked for again', async () => {
+  let [done, undone] = [0, 0];
+  for (let run = 0; run < kills; run += 1) {
+    const was = await state();
+    const action = await flow.act('DELETE FROM public.orders', ['public.orders']);
+    const child = spawn(program, ['undo', action, '--yes', '--data', folderOf(flow.store.place), '--upstream', `${server.url()}?sslmode=disable`], { env: { ...env, BACKSTOP_OPERATOR_TOKEN: flow.token }, stdio: 'ignore' });
+    const ended = new Promise((resolve) => { child.once('exit', resolve); });
+    await killAt(run, child);
+    child.kill('SIGKILL');
+    await ended;
+    await until('the server has seen that it is gone', async () => (await server.run("SELECT FROM pg_stat_activity WHERE application_name = 'backstop undo'")).length === 0);
+    const is = await state();
+    if (is.length === 0) undone += 1;
+    else {
+      done += 1;
+      assert.deepEqual(is, was);
+    }
+    const again = await undo(action, '--yes');
+    assert.ok(again.code === 0 || /was undone already/.test(again.stderr), again.stderr);
+    assert.deepEqual(await state(), was);
+  }
+  assert.ok(undone > 0 && done > 0, `${undone} killed before it was done, ${done} after`);
 });
 
 test('what it cannot do it says in one sentence with an exit code', async () => {

@@ -34,6 +34,17 @@ const tables = ['public.orders', 'public.items'];
 const refuse: UndoPolicy = { onConflict: 'refuse', merges: false };
 const state = (): Promise<readonly string[]> => stateOf(flow.link, tables);
 const undo = (ids: readonly string[], policy = refuse): Promise<UndoReport> => applyUndo(flow.deps, flow.token, { kind: 'ids', ids }, policy);
+/** Each value by its table, key and column. */
+async function cells(): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (const table of tables) {
+    for (const [json] of (await flow.link.query(`SELECT to_jsonb(t)::text FROM ${table} t`)).rows) {
+      const row = JSON.parse(json ?? '{}') as Record<string, unknown>;
+      for (const [column, value] of Object.entries(row)) found.set(`${table} ${String(row['id'])} ${column}`, JSON.stringify(value));
+    }
+  }
+  return found;
+}
 async function entries(): Promise<readonly EntryBody[]> { return (await flow.store.ledger.entriesAfter(0, 1_000)).map(({ body }) => JSON.parse(body) as EntryBody); }
 const fails = (code: FailureCode, text: RegExp) => (error: unknown): boolean => {
   assert.ok(error instanceof Failure, String(error));
@@ -239,10 +250,11 @@ describe('edits of others', () => {
       await flow.link.query("INSERT INTO public.orders SELECT i, 'who ' || i, NULL FROM generate_series(1, 5) i");
       await flow.link.query('INSERT INTO public.items SELECT i, i, i FROM generate_series(1, 4) i');
       const was = new Set(await state());
+      const cellsWere = await cells();
       const id = await flow.act(sql, tables);
-      const acted = new Set(await state());
+      const [acted, cellsActed] = [new Set(await state()), await cells()];
       for (const one of edits) await flow.link.query(one);
-      const edited = new Set(await state());
+      const [edited, cellsEdited] = [new Set(await state()), await cells()];
       const wanted = { kind: 'ids', ids: [id] } as const;
       if ((await flow.store.recoveryPoints.ofAction(id)).length === 0) return;
       const report = await applyUndo(flow.deps, flow.token, wanted, { onConflict: 'skip', merges });
@@ -251,6 +263,13 @@ describe('edits of others', () => {
       // What somebody wrote is still there, unless the whole row is as before the action again.
       for (const row of edited) if (!acted.has(row) && !is.has(row)) assert.ok(merges, `lost ${row}`);
       for (const row of is) if (!isOurs(row)) assert.ok(merges, `invented ${row}`);
+      const cellsAre = await cells();
+      for (const [cell, value] of cellsEdited) {
+        if (value === cellsActed.get(cell)) continue;
+        assert.ok(cellsAre.get(cell) === value || cellsAre.get(cell) === cellsWere.get(cell), `lost ${cell}: ${value}`);
+        if (merges && cellsWere.get(cell) !== undefined && cellsActed.get(cell) === cellsWere.get(cell)) assert.equal(cellsAre.get(cell), value, `lost an edit beside the action: ${cell}`);
+      }
+      for (const [cell, value] of cellsAre) assert.ok([cellsWere, cellsEdited].some((known) => known.get(cell) === value), `invented ${cell}: ${value}`);
       if (report.rowsLeft === 0 && edits.length === 0) assert.deepEqual(is, was);
       if (report.rowsLeft > 0) left += 1; else whole += 1;
       const own = report.applied?.actionId ?? assert.fail();

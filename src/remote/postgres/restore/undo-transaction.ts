@@ -54,7 +54,7 @@ export interface UndoTransactionDeps {
 const lockMsMax = 10_000;
 /** Of this one connection, for joins of as many rows as were changed. */
 const settings = [
-  "SET LOCAL work_mem TO '64MB'", "SET LOCAL temp_buffers TO '32MB'",
+  "SET LOCAL work_mem TO '64MB'",
   'SET LOCAL row_security TO off', 'SET LOCAL statement_timeout TO 0', 'SET LOCAL idle_in_transaction_session_timeout TO 0', `SET LOCAL lock_timeout TO ${lockMsMax}`,
   "SET LOCAL search_path TO ''", 'SET LOCAL synchronous_commit TO on',
 ];

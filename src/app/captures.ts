@@ -16,7 +16,7 @@ export function createCaptures(known: KnownTables): Protection['capture'] {
     const session = sessionOf(link, first);
     if (method === 'rows' && rows !== undefined) return createRowsCapture({ ...rows, database, isInBlock }, { session, draft, known });
     // Whatever changes rows is seen by what its tables show of it, also where its WHERE cannot be asked.
-    if (method === 'rows' || method === 'transitions') return createTransitionsCapture(session, tables, draft);
+    if (method === 'rows' || method === 'transitions') return createTransitionsCapture(session, tables, draft, { isFinishedLater: true });
     if (method === 'tables' && taken !== undefined) return createTablesCapture(session, taken, draft);
     if (method === 'tombstone' && taken !== undefined) return createTombstoneCapture(session, taken, draft);
     throw new Failure('feature_not_supported', 'Backstop cannot keep what this statement takes away, so it did not run');

@@ -43,6 +43,12 @@ const sequences: readonly Sequence[] = [
   },
   { what: 'an Execute with a row limit', batches: [[[parse('DELETE FROM child WHERE id < 5 RETURNING id'), bind(), execute(2), execute(0), sync], 'Z']], fates: ['committed'] },
   { what: 'a prepared statement that is executed again', batches: [[[parse('DELETE FROM child WHERE id = $1', 's'), sync], 'Z'], [[bind(['1'], 's'), execute(), sync], 'Z'], [[bind(['2'], 's'), execute(), sync], 'Z']], fates: ['committed', 'committed'] },
+  {
+    what: 'an unnamed statement that lives on', fates: ['committed', 'committed', 'committed'],
+    batches: [[[parse('DELETE FROM child WHERE id = $1'), bind(['1']), execute(), sync], 'Z'], [[bind(['2']), execute(), sync], 'Z'], asQuery('BEGIN'), [[parse('DELETE FROM child WHERE id = $1'), bind(['3']), execute(), sync], 'Z'], [[bind(['3']), execute(), sync], 'Z'], asQuery('COMMIT')],
+  },
+  { what: 'a COMMIT that a deferred constraint turns into a rollback', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('UPDATE late SET other = 1 WHERE id = 2'), asQuery('COMMIT'), asQuery('SELECT 1')], fates: ['discarded', 'discarded'] },
+  { what: 'COMMIT AND CHAIN', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('COMMIT AND CHAIN'), asQuery('DELETE FROM child WHERE id = 2'), asQuery('ROLLBACK')], fates: ['committed', 'discarded'] },
   { what: 'the client\'s own transaction', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1 RETURNING id'), asQuery('SELECT count(*) FROM child'), asQuery('COMMIT')], fates: ['committed'] },
   { what: 'the client\'s own transaction, rolled back', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('ROLLBACK')], fates: ['discarded'] },
   { what: 'the client\'s own transaction that fails', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('SELECT 1 / 0'), asQuery('COMMIT')], fates: ['discarded'] },
@@ -97,4 +103,12 @@ describe('protected, its client sees what PostgreSQL shows, and what changed can
       }
     });
   }
+});
+
+it('each point holds what its own statement changed, and nothing that was changed in between', async () => {
+  const client = await scene.client();
+  const change = (id: number): Batch => asQuery(`DELETE FROM child WHERE id = ${id}`);
+  await play(client, [asQuery('BEGIN'), change(1), asQuery('INSERT INTO child VALUES (1, 1), (101, 2), (102, 3)'), change(1), asQuery('INSERT INTO child VALUES (103, 2)'), change(2), asQuery('COMMIT')]);
+  client.end();
+  assert.deepEqual(scene.points.map(({ sealed, fate }) => [sealed.rows, fate]), [[1, 'committed'], [1, 'committed'], [1, 'committed']]);
 });

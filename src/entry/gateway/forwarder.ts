@@ -114,6 +114,8 @@ export class Forwarder {
     return change.bytes;
   }
 
+  transactionEnded(): void { this.#protected.transactionEnded(); }
+
   /** All replies to what was forwarded are here. True: more was written because of them, so the batch is not over. */
   continue(): boolean { return this.#measured.continue() || this.#protected.continue(); }
 

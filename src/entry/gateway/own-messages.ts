@@ -17,8 +17,15 @@ export function ownStatements(sqls: readonly string[]): Buffer {
 
 export const beginSql = 'BEGIN';
 export const commitMessage: Buffer = encodeQuery('COMMIT');
+
+/** As extended messages, because a Query takes the client's unnamed statement and portal with it. An error may have left the last one's. */
+function ownCommand(sql: string): Buffer {
+  return Buffer.concat([encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name }), ownStatements([sql]), encodeSync()]);
+}
+
+export const commitCommand: Buffer = ownCommand('COMMIT');
 /** What was deferred shows before the end what it does. */
-export const constraintsMessage: Buffer = encodeQuery('SET CONSTRAINTS ALL IMMEDIATE');
+export const constraintsCommand: Buffer = ownCommand('SET CONSTRAINTS ALL IMMEDIATE');
 export const rollbackMessage: Buffer = encodeQuery('ROLLBACK');
 export const syncMessage: Buffer = encodeSync();
 export const flushMessage: Buffer = encodeFlush();

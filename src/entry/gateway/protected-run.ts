@@ -19,12 +19,14 @@ import { capturePlanOf } from './capture-plan.ts';
 import type { SessionContext } from './context.ts';
 import type { TransactionFate } from './fate.ts';
 import { cancelled, type Judging } from './judging.ts';
-import { commitMessage, constraintsMessage } from './own-messages.ts';
+import { commitCommand, constraintsCommand } from './own-messages.ts';
 import { takeBack } from './plan.ts';
 import { isProtected, nextStep, type ProtectedStep } from './protected-work.ts';
 import { errorOf, refusedCapture, type RefusedCapture } from './refuse.ts';
 import { hide, pass } from './expected.ts';
 import type { Replies } from './replies.ts';
+import { rollBack } from './roll-back.ts';
+import { UnfinishedCaptures } from './unfinished-captures.ts';
 import { SharedPoint } from './unit-recovery.ts';
 import { WithheldReplies } from './withheld-replies.ts';
 import { onlySync, type Work } from './work.ts';
@@ -67,15 +69,17 @@ interface Job {
   readonly capture: Capture;
 }
 
-const rollbacksMax = 5;
-
 export class ProtectedRun {
   readonly #deps: ProtectedRunDeps;
   #next: (() => void) | undefined;
   #withheld: WithheldReplies | undefined;
+  readonly #unfinished: UnfinishedCaptures;
 
   constructor(deps: ProtectedRunDeps) {
     this.#deps = deps;
+    this.#unfinished = new UnfinishedCaptures({
+      ...deps, during: (work) => { this.#during(work); }, then: (next) => { this.#next = next; }, refuse: (work, error) => { this.#refuse(work, error); },
+    });
   }
 
   /** What the client may see of it goes through here; undefined: everything. */
@@ -83,6 +87,7 @@ export class ProtectedRun {
 
   /** Takes the work if something in it is to be protected. `before`: bytes that are to be sent first, already expected. */
   take(work: Work, before: Buffer): boolean {
+    if (this.#unfinished.take(work, (finished) => { this.#proceed(finished); })) return true;
     if (!isProtected(work)) return false;
     if (before.length === 0) this.#start(work);
     else {
@@ -90,6 +95,14 @@ export class ProtectedRun {
       this.#next = () => { this.#start(work); };
     }
     return true;
+  }
+
+  /** The client's own transaction is over, and all that captures had in it. */
+  transactionEnded(): void { this.#unfinished.transactionEnded(); }
+
+  #proceed(work: Work): void {
+    if (isProtected(work)) this.#start(work);
+    else this.#deps.perform(work);
   }
 
   /** The next step, once everything is answered. False when there is none: the work is over. */
@@ -125,10 +138,9 @@ export class ProtectedRun {
     this.#withheld = new WithheldReplies(Infinity);
     this.#next = () => {
       const { hasFailed } = this.#takeWithheld();
-      if (session.isOver()) return;
-      if (!hasFailed) return forward({ plan: { frames: frames.slice(cut), expected: expected.slice(cut), refusal }, end, terminator });
+      if (!hasFailed && !session.isOver()) return forward({ plan: { frames: frames.slice(cut), expected: expected.slice(cut), refusal }, end, terminator });
       takeBack(expected.slice(cut), (unit) => { fate.skipped(unit); });
-      forward(onlySync);
+      if (!session.isOver()) forward(onlySync);
     };
     perform({ plan: { frames: frames.slice(0, cut), expected: expected.slice(0, cut), refusal: undefined }, end: 'sync' });
   }
@@ -173,18 +185,18 @@ export class ProtectedRun {
     } catch (error) {
       return this.#giveUpUnsent(job, error);
     }
-    if (this.#isOver(job)) return;
+    if (this.#isOver(job, 0)) return;
     this.#perform(job);
   }
 
   async #giveUpUnsent(job: Job, error: unknown): Promise<void> {
     const { work, isOurs } = job;
     const shown = this.#errorFor(job, error);
-    if (this.#isOver(job)) return;
+    if (this.#isOver(job, 0)) return;
     await this.#deps.session.cancelSent();
     if (isOurs) {
       takeBack(work.plan.expected, (unit) => { this.#deps.fate.skipped(unit); });
-      await this.#rollBack(job, shown.bytes);
+      await rollBack(this.#deps, shown.bytes);
     } else this.#refuse(work, shown.bytes);
   }
 
@@ -214,7 +226,7 @@ export class ProtectedRun {
   #failed(job: Job, bytes: Buffer): void {
     const { replies, session } = this.#deps;
     job.draft.abandon();
-    if (job.isOurs) return this.#during(this.#rollBack(job, bytes));
+    if (job.isOurs) return this.#during(rollBack(this.#deps, bytes));
     session.show(Buffer.concat([bytes, this.#readyOf(job, replies.status)]));
     this.#skipRest(job);
   }
@@ -243,7 +255,7 @@ export class ProtectedRun {
         return hide;
       },
     });
-    write(constraintsMessage);
+    write(constraintsCommand);
   }
 
   async #keep(job: Job, withheld: WithheldReplies): Promise<void> {
@@ -263,9 +275,17 @@ export class ProtectedRun {
     const { units } = job.part;
     const shared = new SharedPoint(point, units.length);
     for (const { recovery } of units) recovery.keptAs(shared);
-    if (this.#deps.context.judging.isStopped) return this.#giveUpRun(job, cancelled());
-    if (job.isOurs) this.#commit(job, withheld);
-    else this.#kept(job, withheld);
+    try {
+      this.#checkStopped();
+      if (job.isOurs) await job.capture.finish?.();
+      this.#checkStopped();
+    } catch (error) {
+      return this.#giveUpRun(job, error);
+    }
+    if (this.#isOver(job)) return;
+    if (job.isOurs) return this.#commit(job, withheld);
+    this.#unfinished.add(job.capture);
+    this.#kept(job, withheld);
   }
 
   /** The bucket may take longer than the client's transaction may be idle. Returns what to put back. */
@@ -292,11 +312,11 @@ export class ProtectedRun {
       onAnswer: (succeeded, status) => {
         if (status === 'idle') return succeeded ? Buffer.concat([withheld.bytes, encodeReadyForQuery(status)]) : pass;
         // It was not even tried, for instance because of a time-out.
-        this.#next = () => { if (!this.#isOver(job)) this.#during(this.#rollBack(job, hide)); };
+        this.#next = () => { if (!this.#isOver(job)) this.#during(rollBack(this.#deps, hide)); };
         return hide;
       },
     });
-    write(commitMessage);
+    write(commitCommand);
   }
 
   async #giveUpRun(job: Job, error: unknown): Promise<void> {
@@ -305,33 +325,10 @@ export class ProtectedRun {
     if (this.#isOver(job)) return;
     await session.cancelSent();
     for (const { unit } of job.part.units) fate.failed(unit, sqlstate, context.nowMs());
-    if (job.isOurs) return this.#rollBack(job, bytes);
+    if (job.isOurs) return rollBack(this.#deps, bytes);
     const { work: { plan: { expected }, end }, part: { cut } } = job;
     takeBack(expected.slice(cut), (unit) => { fate.skipped(unit); });
     forward({ plan: { frames: [], expected: [], refusal: bytes }, end: end === 'own' ? 'sync' : end });
-  }
-
-  /** Ends our transaction; then the client hears `bytes` and that it is idle. */
-  async #rollBack(job: Job, bytes: Buffer): Promise<void> {
-    const { link, replies, session } = this.#deps;
-    try {
-      link.markIdle();
-      for (let tried = 1; ; tried += 1) {
-        try {
-          await link.query('ROLLBACK');
-          break;
-        } catch (error) {
-          // A late cancel, or a time-out of the client's, hit it.
-          if (error instanceof Failure || tried === rollbacksMax) throw error;
-        }
-      }
-    } catch (error) {
-      if (this.#isOver(job)) return;
-      throw error;
-    }
-    if (this.#isOver(job)) return;
-    replies.rolledBack();
-    session.show(Buffer.concat([bytes, encodeReadyForQuery('idle')]));
   }
 
   // Throughout.
@@ -343,11 +340,13 @@ export class ProtectedRun {
     return withheld;
   }
 
-  /** Nothing more is to be done: the link ends, and its transaction with it. */
-  #isOver({ draft }: Job): boolean {
-    const isOver = this.#deps.session.isOver();
-    if (isOver) draft.abandon();
-    return isOver;
+  /** Nothing more is to be done: the link ends, and its transaction with it. `sent`: so many messages of the batch were. */
+  #isOver({ draft, work, part: { cut } }: Job, sent = cut): boolean {
+    const { session, fate } = this.#deps;
+    if (!session.isOver()) return false;
+    draft.abandon();
+    takeBack(work.plan.expected.slice(sent), (unit) => { fate.skipped(unit); });
+    return true;
   }
 
   /** Nothing for messages that bring no ReadyForQuery. */

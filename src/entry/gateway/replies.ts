@@ -169,6 +169,7 @@ export class Replies {
   }
 
   #complete(kind: 'parse' | 'bind' | 'close'): Seen {
+    if (this.#expected[0]?.kind === 'own-query') return hide;
     this.#shift(kind);
     return pass;
   }

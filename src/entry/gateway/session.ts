@@ -90,7 +90,7 @@ export class Session {
       fate: this.#fate, nowMs,
       events: {
         onQueryRan: (unit, statement) => { registry.apply(statement.changes, unit.source, state.epoch); },
-        onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(how); },
+        onTransactionEnd: (how) => { registry.transactionEnded(how); state.transactionEnded(how); this.#admission.transactionEnded(how); this.#forwarder.transactionEnded(); },
         onError: (body) => { state.failed(); return errorWithoutValues(body, deps.context.guard.policyFor(deps.context.actor.name, deps.context.database)); },
         onParameter: (name, value) => this.#parameterChanged(name, value),
         onWatchRows: (isWatched) => { this.#scanner.watch(backendType.dataRow, isWatched); },

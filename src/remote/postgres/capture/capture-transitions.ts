@@ -1,7 +1,7 @@
 /**
  * Captures whatever statements change in some tables, by whatever means, as the transition tables of triggers show it. Before:
- * the tables are locked against other writers, looked at again behind the lock, and given triggers that gather. After: the
- * triggers are gone, and the rows as they were and as they are now go to the draft, one table after the other.
+ * the tables are locked against other writers, looked at again behind the lock, and given triggers that gather. After: the rows
+ * as they were and as they are now go to the draft, one table after the other. In the end the triggers go, as late as can be.
  */
 import { randomBytes } from 'node:crypto';
 import { Failure } from '../../../core/failure.ts';
@@ -14,9 +14,23 @@ import { pinPrinting, type Printing } from './printing.ts';
 import { checkHoles, readCapturedTables, type CapturedTable } from './tables.ts';
 import { captureTransitions, type ImageQueries, type TransitionCapture } from './transitions.ts';
 
+export interface TransitionsOptions {
+  /** What is left of it is dropped by `finish`, and not by `after`: dropping a trigger keeps readers away until the transaction ends. */
+  readonly isFinishedLater?: boolean;
+}
+
 /** `tables`: keys of the catalog, at least one. `draft`: where the images go. */
-export function createTransitionsCapture(session: TransactionSession, tables: readonly QualifiedName[], draft: Pick<RecoveryDraft, 'rows'>): Capture {
-  return new TransitionsCapture(session, tables, draft);
+export function createTransitionsCapture(session: TransactionSession, tables: readonly QualifiedName[], draft: Pick<RecoveryDraft, 'rows'>, { isFinishedLater = false }: TransitionsOptions = {}): Capture {
+  const capture = new TransitionsCapture(session, tables, draft);
+  if (isFinishedLater) return capture;
+  return {
+    before: () => capture.before(),
+    after: async () => {
+      const contents = await capture.after();
+      await capture.finish();
+      return contents;
+    },
+  };
 }
 
 class TransitionsCapture implements Capture {
@@ -48,11 +62,14 @@ class TransitionsCapture implements Capture {
     const capture = this.#capture;
     if (capture === undefined) throw new Failure('internal', 'a capture is read that was not begun');
     const printing = await pinPrinting(this.#session.query);
-    await this.#run(capture.end);
+    await this.#run(capture.pause);
     const contents = await this.#contents(capture, printing);
-    await this.#session.query(capture.forget);
     await printing.restore();
     return contents;
+  }
+
+  async finish(): Promise<void> {
+    if (this.#capture !== undefined) await this.#run([...this.#capture.end, this.#capture.forget]);
   }
 
   async #contents(capture: TransitionCapture, { settings }: Printing): Promise<CapturedContents> {

@@ -27,10 +27,15 @@ export interface Capture {
   /** Takes its locks first and looks again behind them. Throws Failure where the promise does not hold, or ServerError. */
   before(): Promise<void>;
   /**
-   * When all of it has run, before anything commits: leaves nothing of ours in the session and gives what was kept.
+   * When all of it has run, before anything commits: gives what was kept, and without `finish` leaves nothing of ours.
    * `changedRows`: as the command tags said; undefined: they did not say. Throws Failure or ServerError.
    */
   after(changedRows: number | undefined): Promise<CapturedContents>;
+  /**
+   * Just before its transaction commits, and only then: leaves nothing of ours behind, which may keep readers away. Whatever else
+   * ends the transaction does the same by itself. Throws as the others do.
+   */
+  finish?(): Promise<void>;
 }
 
 type Place = Pick<CapturedContents, 'xid' | 'lsn' | 'server'>;

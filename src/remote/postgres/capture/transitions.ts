@@ -10,7 +10,12 @@ import type { CapturedTable } from './tables.ts';
 export interface TransitionCapture {
   /** Before the statement, each by itself. Takes SHARE ROW EXCLUSIVE on every table, in one order for all. */
   readonly begin: readonly string[];
-  /** After the statement, before its images are read: nothing of ours is left on any table or in the session. */
+  /** After the statement: what comes after it is not gathered. Takes no lock. */
+  readonly pause: readonly string[];
+  /**
+   * Before its transaction may commit: nothing of ours is left on any table. Takes ACCESS EXCLUSIVE on every
+   * table, as whatever drops a trigger does. A rollback to a savepoint may have taken some of it away.
+   */
   readonly end: readonly string[];
   /** After its images were read. */
   readonly forget: string;
@@ -37,13 +42,14 @@ export function captureTransitions(tables: readonly CapturedTable[], mark: strin
       `LOCK TABLE ${tables.map(({ name }) => name).toSorted().join(', ')} IN SHARE ROW EXCLUSIVE MODE`,
       ...named.flatMap(({ table, log }) => gather(table, log)),
     ],
+    pause: named.flatMap(({ log }) => events.map(({ event }) => functionOf(log, event, ''))),
     end: named.flatMap(({ table, log }) => [
-      ...[table.name, ...table.partitions].flatMap((on) => events.map(({ event }) => `DROP TRIGGER ${triggerOf(log, event)} ON ${on}`)),
+      ...[table.name, ...table.partitions].flatMap((on) => events.map(({ event }) => `DROP TRIGGER IF EXISTS ${triggerOf(log, event)} ON ${on}`)),
       // A temporary table goes with its transaction, a function would stay as long as the session.
-      `DROP FUNCTION ${events.map(({ event }) => `pg_temp.${triggerOf(log, event)}()`).join(', ')}`,
+      `DROP FUNCTION IF EXISTS ${events.map(({ event }) => `pg_temp.${triggerOf(log, event)}()`).join(', ')}`,
     ]),
     // They would go with their transaction, which may be long and hold many.
-    forget: `DROP TABLE ${named.map(({ log }) => `pg_temp.${log}`).join(', ')}`,
+    forget: `DROP TABLE IF EXISTS ${named.map(({ log }) => `pg_temp.${log}`).join(', ')}`,
     images: named.map(({ table, log }) => ({
       extent: extentOf(table, log), before: netRows(table, log, oldRows), after: netRows(table, log, newRows), onceBefore: rowsOf(table, log, oldRows), onceAfter: rowsOf(table, log, newRows),
     })),
@@ -61,14 +67,17 @@ const events = [
 
 function triggerOf(log: string, event: string): string { return `${log}_${event.toLowerCase()}`; }
 
+function functionOf(log: string, event: string, does: string): string {
+  return `CREATE OR REPLACE FUNCTION pg_temp.${triggerOf(log, event)}() RETURNS trigger LANGUAGE plpgsql SET search_path TO pg_catalog AS $backstop$ BEGIN ${does} RETURN NULL; END $backstop$`;
+}
+
 /** ENABLE ALWAYS, or a session that plays a replica would pass them by. Nothing in a body is found by a search path. */
 function gather({ name, columns, partitions }: CapturedTable, log: string): readonly string[] {
   const list = columns.join(', ');
   return [
     `CREATE TEMPORARY TABLE ${log} ON COMMIT DROP AS SELECT 0::pg_catalog.int2 AS ${sign}, ${list} FROM ONLY ${name} WHERE false`,
     ...events.flatMap(({ event, reads }) => [
-      `CREATE FUNCTION pg_temp.${triggerOf(log, event)}() RETURNS trigger LANGUAGE plpgsql SET search_path TO pg_catalog AS $backstop$ BEGIN ${
-        reads.map(([from, value]) => `INSERT INTO pg_temp.${log} SELECT ${value}, ${list} FROM ${from};`).join(' ')} RETURN NULL; END $backstop$`,
+      functionOf(log, event, reads.map(([from, value]) => `INSERT INTO pg_temp.${log} SELECT ${value}, ${list} FROM ${from};`).join(' ')),
       ...[name, ...partitions].flatMap((on) => [
         `CREATE TRIGGER ${triggerOf(log, event)} AFTER ${event} ON ${on} REFERENCING ${reads.map(([from]) => `${from.slice(0, 3).toUpperCase()} TABLE AS ${from}`).join(' ')} FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.${triggerOf(log, event)}()`,
         `ALTER TABLE ONLY ${on} ENABLE ALWAYS TRIGGER ${triggerOf(log, event)}`,

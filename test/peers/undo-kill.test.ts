@@ -1,0 +1,72 @@
+/**
+ * Backstop is killed (SIGKILL), the server is stopped at once, or both, at random moments while agents delete, update,
+ * truncate, drop and alter, one hundred times and more. Whatever the moment: where anything changed, a recovery point brings
+ * it back, verified, bit for bit, by `backstop undo` as an operator runs it. A failure names its seed; with another one:
+ * `node test/peers/undo-kill.test.ts SEED`.
+ */
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { startPostgresServer } from '../fixtures/postgres-server.ts';
+import { until } from '../fixtures/until.ts';
+import { destroyUntilGone, destroyers, tablesSql, type Told } from './undo-kill/load.ts';
+import { startUndoRig } from './undo-kill/rig.ts';
+
+const runs = Number(process.env['UNDO_KILLS'] ?? 100);
+/** Work until a kill, counted in statements, so that a slow machine sees as much of it, and then a moment. */
+const statementsMax = 12;
+const momentMsMax = 120;
+const workMsMax = 60_000;
+const seed = Number(process.argv[2] ?? Date.now() % 1_000_000);
+
+/** mulberry32: small, and the same everywhere. */
+function generator(state: number): (below: number) => number {
+  let now = state;
+  return (below) => {
+    now = (now + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(now ^ (now >>> 15), 1 | now);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+it(`${runs} kills leave nothing changed that cannot be undone, seed ${seed}`, { timeout: 3_000_000 }, async (t) => {
+  const random = generator(seed);
+  // What was committed stays committed: only then is there anything to bring back.
+  const server = await startPostgresServer({ synchronous_commit: 'on' });
+  const rig = await startUndoRig(server, tablesSql).catch(async (error: unknown) => { await server.stop(); throw error; });
+  const told: Told = { done: 0, refused: 0 };
+  const seen = { changed: 0, backstop: 0, server: 0, both: 0, points: 0 };
+  try {
+    const was = await rig.state();
+    for (let run = 0; run < runs; run += 1) {
+      await rig.start();
+      const since = new Date(Date.now() - 1).toISOString();
+      let n = 0;
+      const goal = 1 + random(statementsMax);
+      const load = destroyers.map((agent) => destroyUntilGone(rig.url(agent), agent, random, told, () => { n += 1; }));
+      await until('the agents work', () => Promise.resolve(n >= goal), workMsMax);
+      await pause(random(momentMsMax));
+      const what = (['backstop', 'backstop', 'server', 'both'] as const)[random(4)] ?? 'both';
+      seen[what] += 1;
+      if (what !== 'backstop') server.shutDown('immediate');
+      if (what !== 'server') await rig.kill();
+      if (what !== 'backstop') await server.startAgain();
+      // A Backstop that survived the server ends its clients, and is stopped as operators stop it.
+      if (what === 'server') await rig.interrupt();
+      await Promise.all(load);
+      if ((await rig.state()).join('\n') !== was.join('\n')) seen.changed += 1;
+      seen.points += await rig.undoSince(since);
+      assert.deepEqual(await rig.state(), was, `run ${run}: ${what} was stopped, and what it changed is not as it was`);
+      await rig.checkSettled();
+    }
+    t.diagnostic(JSON.stringify({ ...seen, ...told }));
+    // It was eventful enough to show something.
+    assert.ok(seen.changed > runs / 4, JSON.stringify({ ...seen, ...told }));
+  } catch (cause) {
+    throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : ''}`, { cause });
+  } finally {
+    await rig.close();
+    await server.stop();
+  }
+});

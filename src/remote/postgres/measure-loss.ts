@@ -112,13 +112,15 @@ async function dropped(ask: Ask, { cascade }: LossQuery, { addresses, owned, rol
   const roots = unique([...named, ...belongings]);
   const all = await askAddresses(ask, closureSql, [...columnsOf(roots), String(cascade)]);
   const whole = cascade ? all : await askAddresses(ask, closureSql, [...columnsOf(roots), 'true']);
-  const kept = new Set(all.map(markOf));
+  const goes = new Set(all.map(markOf));
+  // A part goes with its whole: the column, for instance, that an identity's sequence belongs to.
+  const stays = (one: Address): boolean => !goes.has(markOf(one)) && !goes.has(markOf({ ...one, part: '0' }));
   const given = new Set(roots.map(markOf));
   const wholes = (await askAddresses(ask, wholesSql, columnsOf(named))).filter((one) => !given.has(markOf(one)));
   const holding = roles.filter(({ id }) => !owned.includes(id));
   const refusing = holding.length === 0 ? [] : await askAddresses(ask, ownersSql, [list(holding.map(({ id }) => id))]);
   return {
-    named: unique(named), all, refusing: unique([...wholes, ...whole.filter((one) => !kept.has(markOf(one))), ...refusing]),
+    named: unique(named), all, refusing: unique([...wholes, ...whole.filter(stays), ...refusing]),
     namedWords: roles.map(({ name, id }) => (owned.includes(id) ? `all that ${name} owns` : `role ${name}`)),
     alsoWords: roles.map(({ name, id }) => (owned.includes(id) ? `the privileges of ${name}, and its part in policies` : `the memberships of ${name}`)),
   };

@@ -89,7 +89,32 @@ describe('README, followed literally', { skip }, () => {
     assert.equal(psqlLine(), firstPsqlLine, 'the connection string is the same');
     const { printed } = await at.run(`${psqlLine()} -X -A -t -c 'SELECT tier FROM customers WHERE id = 42'`, commandMsMax);
     assert.equal(printed, 'gold\n');
-    assert.match((await at.run('bin/backstop log', commandMsMax)).printed, /approved +committed +1 +UPDATE customers/);
+    assert.match((await at.run('bin/backstop log', commandMsMax)).printed, /allow +committed +1 +can +UPDATE customers/);
+    assert.equal(await serving?.interrupt(), 0, serving?.printed());
+  });
+
+  it('does what the block that `npm run up` prints says, to the table that comes back', async () => {
+    await stay('npm run up', /Ctrl-C/);
+    const block = serving?.printed() ?? '';
+    const tries = [...block.matchAll(/^ {2}((?:SELECT|UPDATE|DROP) .*?;) +(.*)$/gm)].map(([, sql = '', remark = '']) => ({ sql, remark }));
+    const commands = [...block.matchAll(/^ {2}(\S*backstop .*)$/gm)].map(([, command = '']) => command);
+    assert.deepEqual(tries.map(({ remark }) => remark), ['runs: it only reads', 'runs: it can be undone', 'is held until you approve it']);
+    assert.deepEqual(commands.map((command) => command.replace(/.*backstop /, '')), ['approvals list', 'approvals approve ID', 'log --follow', 'undo last --yes']);
+    const [read, write, drop] = tries.map(({ sql }) => sql);
+    const asked = async (sql: string): Promise<string> => (await at.run(`${psqlLine()} -X -A -t -c ${JSON.stringify(sql)}`, commandMsMax)).printed;
+    assert.match(await asked(read ?? ''), /@/);
+    assert.equal(await asked(write ?? ''), 'UPDATE 1\n');
+    const rows = await asked('TABLE events ORDER BY id');
+    const dropping = at.start(`${psqlLine()} -X -c ${JSON.stringify(drop)}`);
+    await dropping.reads('says that it is held', (printed) => /approvals approve apr_/.test(printed), commandMsMax);
+    const id = /\bapr_[a-z0-9]+/.exec(dropping.printed())?.[0] ?? '';
+    assert.ok((await at.run(commands[0] ?? '', commandMsMax)).printed.includes(id));
+    assert.equal((await at.run((commands[1] ?? '').replace('ID', id), commandMsMax)).code, 0);
+    await dropping.reads('drops it', (printed) => /^DROP TABLE$/m.test(printed), commandMsMax);
+    assert.match(await asked('TABLE events'), /does not exist/);
+    const undone = await at.run(commands[3] ?? '', commandMsMax);
+    assert.equal(undone.code, 0, undone.printed);
+    assert.equal(await asked('TABLE events ORDER BY id'), rows);
     assert.equal(await serving?.interrupt(), 0, serving?.printed());
   });
 

@@ -49,7 +49,7 @@ export function upText(facts: UpFacts): string {
     connectText(facts),
     `\nThree things to try there:\n${columns(tries.map((sql, index) => [`  ${sql}`, remarks[index] ?? '']), 80)}`,
     `\nYou answer from another terminal${hasOperatorToken ? '' : ' (with BACKSTOP_OPERATOR_TOKEN set)'}:\n  ${self} approvals list${dataFlag}\n  ${self} approvals approve ID${dataFlag}\n  ${self} log --follow${dataFlag}\n`,
-    keepsWhatFalls.has(policyName) ? `\nGet ${isDemo ? 'the dropped table' : 'what was dropped'} back, with its rows, its indexes and whatever else fell with it:\n  ${self} undo last${dataFlag}\n` : '',
+    keepsWhatFalls.has(policyName) ? `\nGet ${isDemo ? 'the dropped table' : 'what was dropped'} back, with its rows, its indexes and whatever else fell with it:\n  ${self} undo last --yes${dataFlag}\n` : '',
     `\nHealth and metrics: ${httpUrl}/readyz  ${httpUrl}/metrics\n`,
     keptText(facts),
     `Data: ${dataDir}. Ctrl-C stops everything.\n\n`,

@@ -66,8 +66,8 @@ describe('README, followed literally', { skip }, () => {
     const ran = await at.run(`psql -X -q '${url}' -c 'CREATE TABLE notes (id int)' -c 'DROP TABLE notes'`, commandMsMax);
     assert.deepEqual(ran, { code: 0, printed: '' });
     const { printed } = await at.run('bin/backstop log --json', commandMsMax);
-    assert.match(printed, /"agent":"reporting".*"wouldBe":"deny".*DROP TABLE notes/);
-    await following.reads('shows the record live', (live) => /allow \(deny\).*DROP TABLE notes/.test(live), commandMsMax);
+    assert.match(printed, /"agent":"reporting".*"wouldBe":"hold".*DROP TABLE notes/);
+    await following.reads('shows the record live', (live) => /allow \(hold\).*DROP TABLE notes/.test(live), commandMsMax);
     assert.equal(await following.interrupt(), 0, following.printed());
   });
 

@@ -150,6 +150,22 @@ describe('what others do between the look and the statement', () => {
     assert.deepEqual((await other.query('SELECT v FROM moving WHERE id = 1')).rows, [['x!']]);
   });
 
+  it('is the server\'s 40001 where the transaction has an older snapshot, for few rows and many', async () => {
+    for (const rowsExpected of [1, 10_000]) {
+      await refill();
+      const own = await scene.connect();
+      await own.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+      await own.query('SELECT count(*) FROM moving');
+      await scene.server.run("UPDATE moving SET v = 'later' WHERE id = 2; INSERT INTO moving VALUES (6, 'v')");
+      const capture = scene.capture(own, { sql: "DELETE FROM moving WHERE v = 'v'" }, { isInBlock: true, rowsExpected });
+      await assert.rejects(async () => {
+        await capture.before();
+        await own.query("DELETE FROM moving WHERE v = 'v'");
+      }, { code: '40001' });
+      await own.end();
+    }
+  });
+
   it('is part of the image where it began before', async () => {
     await refill();
     const [own, other] = [await scene.connect(), await scene.connect()];

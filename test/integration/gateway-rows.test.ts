@@ -91,6 +91,8 @@ describe('a plain UPDATE or DELETE is kept by asking for its rows', () => {
     await other.query('ROLLBACK');
     await other.end();
     await assert.rejects(client.query('UPDATE late SET other = 1 WHERE id = 2'), { code: '23505' });
+    assert.deepEqual(await lastPoint(), { method: 'rows', rows: 2, state: 'discarded' });
+    assert.deepEqual((await client.query('UPDATE late SET other = 3 WHERE id = 2 RETURNING other')).rows, [{ other: 3 }]);
     await assert.rejects(client.query("UPDATE items SET v = (1 / (id - id))::text WHERE id = 1"), { code: '22012' });
     assert.deepEqual((await client.query("UPDATE items SET v = 'still here' WHERE id = 1 RETURNING v")).rows, [{ v: 'still here' }]);
   });

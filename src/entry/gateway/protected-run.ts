@@ -218,7 +218,7 @@ export class ProtectedRun {
     const withheld = this.#takeWithheld();
     if (this.#isOver(job)) return;
     if (withheld.hasFailed || replies.status === 'failed' || replies.isSkipping) return this.#failed(job, withheld.bytes);
-    if (job.isOurs) this.#settleConstraints(job, withheld);
+    if (job.isOurs && job.capture.isUndeferred !== true) this.#settleConstraints(job, withheld);
     else this.#during(this.#keep(job, withheld));
   }
 

@@ -48,6 +48,7 @@ const fewBytesMax = 16 * 1024 * 1024;
 export function createRowsCapture(plan: RowsPlan, deps: RowsCaptureDeps): Capture {
   let capture: Capture | undefined;
   return {
+    get isUndeferred() { return capture?.isUndeferred === true; },
     before: async () => {
       capture = await chosen(plan, deps);
       await capture.before();
@@ -132,6 +133,9 @@ class FewRows implements Capture {
     this.#few = few;
     this.#deps = deps;
   }
+
+  /** Foreign keys and unique keys that are checked in the end fail the COMMIT, and all is rolled back. */
+  get isUndeferred(): boolean { return !this.#few.isActed; }
 
   async before(): Promise<void> {
     if (this.#few.isActed) this.#countBefore = numberIn((await this.#deps.session.query(changedRowsSql))[0]);

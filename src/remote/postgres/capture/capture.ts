@@ -24,6 +24,8 @@ export interface CapturePlan {
 }
 
 export interface Capture {
+  /** Once begun: what waits for the end of the transaction only looks, so it need not come before `after`; absent: it may change rows too. */
+  readonly isUndeferred?: boolean;
   /** Takes its locks first and looks again behind them. Throws Failure where the promise does not hold, or ServerError. */
   before(): Promise<void>;
   /**

@@ -105,17 +105,20 @@ async function perform(deps: UndoDeps, undoing: Undoing): Promise<Done> {
 
 function makesAgain({ method }: Pick<RecoveryPointOnRecord, 'method'>): boolean { return method === 'tables' || method === 'tombstone'; }
 
+const triedRowsMax = 10_000;
+
 /** One after another: each finds what the one before has left. */
 async function restore(transaction: UndoTransaction, found: readonly Found[], policy: UndoPolicy, isMeant: boolean): Promise<readonly UndonePoint[]> {
   const points: UndonePoint[] = [];
-  for (const { point, manifest } of found) {
+  for (const [index, { point, manifest }] of found.entries()) {
     if (manifest.server.systemId !== transaction.server.systemId) {
       throw new Failure('conflict', `the recovery point ${point.id} was taken on another server (${manifest.server.systemId}, this one is ${transaction.server.systemId})`, { hint: 'Point Backstop at that server; rows can be taken out with `backstop snapshots export`.' });
     }
     const planned = await transaction.plan(manifest, policy);
     const left = rowsLeft(planned.changes, policy);
     if (isMeant && ((left > 0 && policy.onConflict !== 'skip') || !planned.isDoable)) throw inConflict(point, planned.conflicts.map(({ table, key, why }) => `${[table, key].filter((part) => part !== '').join(' ')}: ${why}`), left, policy);
-    await planned.apply();
+    // Looked at, what is large is compared and not tried, unless something that is older comes after it.
+    if (isMeant || index < found.length - 1 || rowsUndone(planned.changes, policy) <= triedRowsMax) await planned.apply();
     points.push({
       recoveryPointId: point.id, actionIds: point.actions, agent: point.agent, createdAt: point.createdAt, texts: manifest.texts, changes: planned.changes, conflicts: planned.conflicts, made: planned.made,
     });

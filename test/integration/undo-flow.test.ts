@@ -17,7 +17,7 @@ import { stateOf } from '../fixtures/undo-scene.ts';
 
 let server: PostgresServer;
 let flow: UndoFlow;
-before(async () => { server = await startPostgresServer(); });
+before(async () => { server = await startPostgresServer({ max_locks_per_transaction: '10', max_connections: '20' }); });
 after(async () => {
   await flow?.close();
   await server?.stop();
@@ -94,6 +94,14 @@ describe('an undo', () => {
     await undo([report.applied?.actionId ?? assert.fail()]);
     assert.ok((await state()).includes('public.orders (3,new,three)'));
     await assert.rejects(applyUndo(flow.deps, flow.token, { kind: 'window', agent: 'nobody' }, refuse), fails('not_found', /no action of then/));
+  });
+
+  it('of more actions than the server has locks for temporary tables is one transaction all the same', async () => {
+    const was = await state();
+    for (let n = 0; n < 150; n += 1) await flow.act(`UPDATE public.orders SET note = '${n}' WHERE id = ${n % 5 + 1}`, ['public.orders']);
+    const report = await applyUndo(flow.deps, flow.token, { kind: 'window', agent: 'ada' }, refuse);
+    assert.equal(report.points.length, 150);
+    assert.deepEqual(await state(), was);
   });
 
   it('of one agent alone meets what others did since as conflicts', async () => {

@@ -10,8 +10,9 @@ import { arrayOf } from '../capture/tables.ts';
 import { ServerError } from '../server-error.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { blockByKeys, orphansQuery, readForeignKeys, type ForeignKey, type UndoneRows } from './foreign-keys.ts';
+import type { ImageTables } from './image-tables.ts';
 import { checkTablesThere, readLiveTables, type LiveTable } from './live-tables.ts';
-import { undoRows, type UndoChoices } from './row-undo.ts';
+import type { UndoChoices } from './row-undo.ts';
 import type { TouchedRows } from './touched-rows.ts';
 import { silence, wayOf, type RestoreWay, type Silence } from './triggers.ts';
 import { readKeysAround } from './without-keys.ts';
@@ -21,8 +22,8 @@ export interface RestoreRowsDeps {
   readonly session: TransactionSession;
   /** COPY text; throws Failure before the end where it is not what was kept. */
   readonly readRows: (kept: KeptRows) => AsyncIterable<Buffer>;
-  /** Letters and digits that nobody can guess, others for each recovery point. */
-  readonly mark: string;
+  /** Of the transaction. */
+  readonly images: ImageTables;
   readonly choices: UndoChoices;
   readonly touched: TouchedRows;
   readonly onProgress: (what: string) => void;
@@ -47,7 +48,7 @@ const printingSettings: Readonly<Record<string, string>> = {
 const readingSettings = ['search_path', 'DateStyle', 'IntervalStyle', 'TimeZone', 'extra_float_digits', 'bytea_output', 'lc_monetary'];
 
 export async function planRows(deps: RestoreRowsDeps, manifest: Manifest): Promise<PlannedRows> {
-  const { session: { query }, choices, mark, onProgress } = deps;
+  const { session: { query }, choices, images, onProgress } = deps;
   const kept = manifest.tables.filter(({ before, after }) => (before?.rows ?? 0) + (after?.rows ?? 0) > 0);
   const list = kept.map(({ name }) => name);
   const names = arrayOf(list);
@@ -55,10 +56,10 @@ export async function planRows(deps: RestoreRowsDeps, manifest: Manifest): Promi
   // Not even a foreign key of somebody else's can be looked up meanwhile, so what is decided stays true until the end.
   if (list.length > 0) await query(`LOCK TABLE ${list.toSorted().join(', ')} IN EXCLUSIVE MODE`);
   const live = await readLiveTables(query, kept);
-  const tables = live.map(({ undone, ...rest }, index) => ({ ...rest, undone, table: undone, undo: undoRows(undone, `${mark}_${index}`, choices) }));
-  for (const [index, { undo, undone }] of tables.entries()) {
+  const tables = live.map(({ undone, live: now }) => ({ live: now, undone, table: undone, ...images.of(undone, now.types, choices) }));
+  for (const [index, { undo, undone, isMade }] of tables.entries()) {
     onProgress(`reading what is kept of ${undone.name}`);
-    for (const sql of undo.begin) await query(sql);
+    for (const sql of isMade ? [undo.beginAgain] : undo.begin) await query(sql);
     await useSettings(deps, manifest.settings);
     for (const [target, rows] of [[undo.before, kept[index]?.before], [undo.after, kept[index]?.after]] as const) await copyIn(deps, target, undone.columns, rows);
     await useSettings(deps, printingSettings);
@@ -112,7 +113,6 @@ async function apply(deps: RestoreRowsDeps, planned: Planned): Promise<void> {
   else await performUnderConstraints(deps, planned, quiet);
   onProgress('proving that every row is as it was');
   await prove(deps, planned);
-  for (const { undo } of tables) await query(undo.end);
 }
 
 async function perform({ session: { query }, onProgress }: RestoreRowsDeps, steps: readonly Step[]): Promise<void> {

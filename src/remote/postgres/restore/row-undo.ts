@@ -32,8 +32,10 @@ export interface UndoChoices {
 }
 
 export interface RowUndo {
-  /** Makes the tables for the images; the images are copied into `before` and `after`. */
+  /** Makes the temporary tables; the images are copied into `before` and `after`. */
   readonly begin: readonly string[];
+  /** Instead of `begin`, where they were made for another recovery point of the same transaction. */
+  readonly beginAgain: string;
   readonly before: string;
   readonly after: string;
   /** The rows of the images as they are now, and what is to be done with each key. */
@@ -60,8 +62,6 @@ export interface RowUndo {
   readonly sameKey: (a: string, b: string) => string;
   /** A SELECT of the rows as the undo leaves them, for those keys with which something is done. */
   readonly final: string;
-  /** What the temporary tables take is given back. */
-  readonly end: string;
 }
 
 /** No column of a user's is called that. */
@@ -78,13 +78,14 @@ export function undoRows(table: UndoneTable, mark: string, choices: UndoChoices)
   const isDone = doneBy(choices);
   const final = finalRows(table, names, { sameKey, isDone, merges: choices.merges });
   const list = columns.join(', ');
-  const empty = (target: string): string => `CREATE TEMPORARY TABLE ${target} ON COMMIT DROP AS SELECT ${list} FROM ONLY ${name} WHERE false`;
+  const empty = (target: string, of: string): string => `CREATE TEMPORARY TABLE ${target} ON COMMIT DROP AS SELECT ${of} FROM ONLY ${name} WHERE false`;
   const written = columns.filter((column) => !table.alwaysIdentity.includes(column));
   return {
-    begin: [empty(before), empty(after)], ...names, sameKey, isDone, final,
+    begin: [empty(before, list), empty(after, list), empty(now, [...columns, ...added].join(', ')), empty(plan, `${key.join(', ')}, ''::pg_catalog.text AS ${step}, ''::pg_catalog.text AS ${why}`)],
+    beginAgain: `TRUNCATE ${before}, ${after}, ${now}, ${plan}`, ...names, sameKey, isDone, final,
     decide: [
       `ANALYZE ${before}`, `ANALYZE ${after}`,
-      `CREATE TEMPORARY TABLE ${now} ON COMMIT DROP AS SELECT ${[...columns, ...added].map((column) => `l.${column}`).join(', ')} FROM ${name} l
+      `INSERT INTO ${now} SELECT ${[...columns, ...added].map((column) => `l.${column}`).join(', ')} FROM ${name} l
         JOIN (SELECT ${key.join(', ')} FROM ${before} UNION ALL SELECT ${key.join(', ')} FROM ${after} a WHERE NOT EXISTS (SELECT FROM ${before} b WHERE ${sameKey('b', 'a')})) i ON ${sameKey('l', 'i')}`,
       `ANALYZE ${now}`,
       decision(table, names, sameKey),
@@ -103,7 +104,6 @@ export function undoRows(table: UndoneTable, mark: string, choices: UndoChoices)
     update: written.length === 0 ? undefined : `UPDATE ${name} l SET ${written.map((column) => `${column} = f.${column}`).join(', ')} FROM (${final}) f WHERE ${sameKey('l', 'f')} AND f.${live}`,
     delete: `DELETE FROM ${name} l USING ${plan} p WHERE ${sameKey('l', 'p')} AND ${isDone('p')} AND NOT EXISTS (SELECT FROM ${before} b WHERE ${sameKey('b', 'p')})`,
     unlike: proof(table, names, { sameKey, isDone, final }),
-    end: `DROP TABLE ${before}, ${after}, ${now}, ${plan}`,
   };
 }
 
@@ -142,7 +142,7 @@ function decision({ columns, key, keyEquals }: UndoneTable, { before, after, now
   const clash = columns.filter((column) => !key.includes(column)).map((column) => `(NOT ${equalRows('a', 'b', [column])} AND NOT ${equalRows('n', 'a', [column])})`).join(' OR ');
   const list = key.join(', ');
   // What is usual is asked first: texts of whole rows are what this costs.
-  return `CREATE TEMPORARY TABLE ${plan} ON COMMIT DROP AS SELECT ${list}, ${step}, CASE ${step} WHEN 'merge' THEN 'other columns were edited since' WHEN 'conflict' THEN
+  return `INSERT INTO ${plan} SELECT ${list}, ${step}, CASE ${step} WHEN 'merge' THEN 'other columns were edited since' WHEN 'conflict' THEN
       CASE WHEN "backstop gone" THEN 'its key is in use again' WHEN "backstop deleted" THEN 'it was deleted since' WHEN "backstop new" THEN 'it was edited since' ELSE 'what the action had changed was edited since' END END AS ${why}
     FROM (SELECT ${key.map((column) => `coalesce(b.${column}, a.${column}) AS ${column}`).join(', ')},
       ${there('b')} AND NOT ${there('a')} AS "backstop gone", NOT ${there('n')} AS "backstop deleted", NOT ${there('b')} AS "backstop new",

@@ -14,6 +14,7 @@ import type { Link } from '../link.ts';
 import { ServerError } from '../server-error.ts';
 import { sessionOf, type TransactionSession } from '../transaction-session.ts';
 import { transactionFate } from '../transaction-fate.ts';
+import { ImageTables } from './image-tables.ts';
 import { planRows } from './restore-rows.ts';
 import { restoreTables } from './restore-tables.ts';
 import { TouchedRows } from './touched-rows.ts';
@@ -75,13 +76,13 @@ export async function beginUndo(deps: UndoTransactionDeps): Promise<UndoTransact
 }
 
 function transactionOn(link: Link, session: TransactionSession, server: ServerIdentity, { connect, readRows, newMark, onProgress }: UndoTransactionDeps): UndoTransaction {
-  const touched = new TouchedRows(session, newMark());
+  const [touched, images] = [new TouchedRows(session, newMark()), new ImageTables(newMark())];
   return {
     server,
     plan: (manifest, policy) => explaining(async () => {
       if (manifest.method === 'tables' || manifest.method === 'tombstone') return planTables(session, manifest, readRows, policy, onProgress);
       const choices = { merges: policy.merges, forces: policy.onConflict === 'force' };
-      const planned = await planRows({ session, readRows, choices, touched, mark: newMark(), onProgress }, manifest);
+      const planned = await planRows({ session, readRows, choices, touched, images, onProgress }, manifest);
       return { ...planned, made: [], isDoable: true, apply: () => explaining(() => planned.apply()) };
     }),
     keep: (draft) => explaining(() => keep(session, touched, draft)),

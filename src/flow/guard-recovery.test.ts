@@ -18,7 +18,7 @@ import { answerApproval } from './answer-approval.ts';
 import { createGuard, type Admission, type AskHooks, type Guard, type GuardRequest } from './guard.ts';
 
 const exact: Coverage = { scope: 'exact-rows', method: 'rows', tables: ['public.t'], sentence: 'It can be undone to the exact rows.', lost: ['Sequences stay.'] };
-const nothing: Coverage = { scope: 'point-in-time', method: undefined, tables: [], sentence: 'Backstop cannot undo it, because public.t has no primary key.', lost: [] };
+const nothing: Coverage = { scope: 'point-in-time', method: undefined, tables: [], why: 'public.t has no primary key', sentence: 'Backstop cannot undo it, because public.t has no primary key.', lost: [] };
 
 function policyWith(recovery: string): string {
   return `name: test\ndescription: d\nlevels: { SAFE: allow, LOW: allow, HIGH: hold, CRITICAL: hold }\nrecovery: ${recovery}\nlimits: { max_rows: 10 }\napproval: { wait: 0, expires: 600 }\n`;

@@ -157,8 +157,8 @@ function judge(deps: GuardDeps, action: SqlAction, { risk, coverage, impact = no
   return decide(policyFor(deps, agent, database), { risk, agent, database, ...undoOf(coverage), impact, used: used ?? deps.budgets.used(agent) });
 }
 
-function undoOf(coverage: Coverage | undefined): Pick<PolicyInput, 'recovery' | 'undo'> {
-  return coverage === undefined ? { recovery: 'none' } : { recovery: coverage.scope, undo: coverage.sentence };
+function undoOf(coverage: Coverage | undefined): Pick<PolicyInput, 'recovery' | 'why'> {
+  return coverage === undefined ? { recovery: 'none' } : { recovery: coverage.scope, why: coverage.why };
 }
 
 function notMeasured(risk: Risk): Impact {

@@ -101,7 +101,7 @@ describe('the command line', () => {
 
   test('lets what nothing brings back run by an override alone, once, and marks it for ever', async () => {
     const send = (): Promise<unknown> => withPgClient(up.url, (client) => client.query("DO $$ BEGIN INSERT INTO categories VALUES (51, 'Art'); END $$"));
-    await assert.rejects(send(), { code: '42501', message: /no recovery point could bring that back/, hint: /backstop approvals override apr_/ });
+    await assert.rejects(send(), { code: '42501', message: /that no recovery point can bring back, because it runs code/, hint: /backstop approvals override apr_/ });
     const id = await pendingId();
     const shown = await cli('approvals', 'show', id, '--data', dataDir);
     assert.match(shown.stdout, new RegExp(`only an override lets it run[^]*Backstop cannot undo it[^]*approvals override ${id} --reason`));

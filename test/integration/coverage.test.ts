@@ -127,7 +127,7 @@ const uncovered: readonly (readonly [sql: string, scope: string, why: RegExp])[]
   ['SELECT lo_unlink(1)', 'point-in-time', /large objects/], ["SELECT pg_terminate_backend(1), clean(2)", 'point-in-time', /whole server/],
   ['DELETE FROM plain; TRUNCATE lines', 'point-in-time', /one by one/], ['TRUNCATE lines; TRUNCATE plain', 'point-in-time', /one by one/], ['BEGIN; DELETE FROM plain; COMMIT', 'point-in-time', /begins or ends a transaction/],
   ["SET session_replication_role = replica; DELETE FROM customers", 'point-in-time', /triggers or row security/], ['COPY (DELETE FROM plain RETURNING *) TO STDOUT', 'point-in-time', /COPY/],
-  ['WITH gone AS (DELETE FROM plain RETURNING v) SELECT * INTO other FROM gone', 'point-in-time', /by itself|rows as well|again/], ['DROP DATABASE shop', 'none', /again/], ['DROP OWNED BY postgres', 'point-in-time', /privileges/],
+  ['WITH gone AS (DELETE FROM plain RETURNING v) SELECT * INTO other FROM gone', 'point-in-time', /by itself|rows as well|again/], ['DROP DATABASE shop', 'none', /inside a transaction/], ['DROP OWNED BY postgres', 'point-in-time', /privileges/],
   ['DROP INDEX CONCURRENTLY by_v', 'point-in-time', /CONCURRENTLY/], ['DROP AGGREGATE total (int)', 'point-in-time', /again/], ['DROP EXTENSION dblink', 'point-in-time', /again/], ['DROP FOREIGN TABLE distant', 'point-in-time', /./],
   ['ALTER TABLE keyless DROP COLUMN v, ADD COLUMN w int', 'point-in-time', /in another way/], ['ALTER TABLE keyless DROP COLUMN v, OWNER TO postgres', 'point-in-time', /privileges/],
   ["DELETE FROM nowhere WHERE id = 1", 'point-in-time', /./], ['DELETE FROM pg_class', 'none', /PostgreSQL's own/], ['EXECUTE q', 'none', /is not known/],

@@ -3,12 +3,9 @@
  * runs where the policy allows its statements, and code that was made a moment ago is judged as what it is.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type pg from 'pg';
-import { startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
+import { holdingPolicy, startBackstop, type RunningBackstop } from '../fixtures/backstop.ts';
 import { withPgClient } from '../fixtures/pg-client.ts';
 import { codeOf } from '../fixtures/pg-error.ts';
 
@@ -48,14 +45,8 @@ describe('a migration where the policy allows its statements', () => {
 
 describe('code made in the same transaction', () => {
   let backstop: RunningBackstop;
-  const folder = mkdtempSync(join(tmpdir(), 'backstop-test-catalog-'));
-  const policy = join(folder, 'holding.yaml');
-  writeFileSync(policy, 'name: holding\ndescription: d\nlevels: { SAFE: allow, LOW: allow, HIGH: hold, CRITICAL: hold }\nunknown: hold\nrecovery: { required_from: never }\n');
-  before(async () => { backstop = await startBackstop({ policy, waitSeconds: 1 }); });
-  after(async () => {
-    await backstop?.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  before(async () => { backstop = await startBackstop({ policy: holdingPolicy, waitSeconds: 1 }); });
+  after(async () => { await backstop?.stop(); });
 
   const approved = async (client: pg.Client, statement: string): Promise<void> => {
     const running = client.query(statement);

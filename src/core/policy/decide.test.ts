@@ -78,7 +78,7 @@ test('every rule is evaluated, and the worst decision stands first', () => {
 test('the refusal for want of a recovery point says so', () => {
   const [fired] = judge(shipped.protect, truncate).fired;
   assert.equal(fired?.rule, 'recovery.required');
-  assert.match(fired?.message ?? '', /no recovery point could bring that back, so it is denied/);
+  assert.match(fired?.message ?? '', /that no recovery point can bring back; only an operator's override/);
   assert.match(fired?.observed ?? '', /recovery point: none/);
 });
 
@@ -172,8 +172,8 @@ test('an undo that is kept opens no limit, no budget and no protected table', ()
 });
 
 test('a refusal says what nobody keeps, in the words of the coverage', () => {
-  const { fired: [first] } = decide(undoing().base, { risk: update, agent: 'ada', database: 'shop', recovery: 'none', undo: 'Backstop cannot undo it, because it has no key.' });
-  assert.match(first?.message ?? '', /no approval can change that\. Backstop cannot undo it, because it has no key\.$/);
+  const { fired: [first] } = decide(undoing().base, { risk: update, agent: 'ada', database: 'shop', recovery: 'none', why: 'it has no key' });
+  assert.match(first?.message ?? '', /^It would destroy data that no recovery point can bring back, because it has no key; only an operator's override lets it run\.$/);
 });
 
 test('a rule that throws denies, and its verdict names it', () => {

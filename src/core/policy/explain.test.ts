@@ -31,7 +31,7 @@ const update: Risk = {
 
 test('a refused statement is told the reason, the rule, observed and threshold, what it reaches, and not to retry', () => {
   const { message, detail, hint } = explain(verdictOf(deleteAll), deleteAll);
-  assert.match(message, /^Backstop: denied by policy protect, risk CRITICAL: DELETE without WHERE removes every row\. .*no recovery point could bring that back, so it is denied/);
+  assert.match(message, /^Backstop: denied by policy protect, risk CRITICAL: DELETE without WHERE removes every row\. .*that no recovery point can bring back; only an operator's override lets it run/);
   assert.match(detail, /rule recovery\.required \(deny\): observed CRITICAL, destroys data, recovery point: none; threshold recovery point required from HIGH/);
   assert.match(detail, /reason delete\.no-where \(CRITICAL\)/);
   assert.match(detail, /effect delete table public\.refunds \(ON DELETE CASCADE\) through foreign key refunds_payment_fkey/);

@@ -12,8 +12,8 @@ export interface PolicyInput {
   readonly database: string;
   /** How far it can be undone by what would be kept before it commits. */
   readonly recovery: Recoverability;
-  /** The same in a sentence. */
-  readonly undo?: string | undefined;
+  /** Why it cannot be undone, a clause that follows "because". */
+  readonly why?: string | undefined;
   /** As measured; left out for what changes no rows that could be counted beforehand. */
   readonly impact?: Impact;
   /** What the agent has used before; left out where it is not known. */
@@ -22,16 +22,16 @@ export interface PolicyInput {
 
 export interface Facts extends Omit<Risk, 'assumptions'> {
   readonly recovery: Recoverability;
-  readonly undo: string | undefined;
+  readonly why: string | undefined;
   readonly impact: Impact;
   readonly used: BudgetUse | undefined;
   readonly agent: string;
   readonly database: string;
 }
 
-export function readFacts({ risk, agent, database, recovery, undo, impact = noImpact, used }: PolicyInput): Partial<Facts> {
+export function readFacts({ risk, agent, database, recovery, why, impact = noImpact, used }: PolicyInput): Partial<Facts> {
   const { level, reasons, effects, destroys, recoverability } = risk;
-  const facts = { reasons, effects, destroys, recoverability, undo, impact, used, agent, database };
+  const facts = { reasons, effects, destroys, recoverability, why, impact, used, agent, database };
   // A level outside the list would fire no level rule at all, and what is no known coverage covers nothing.
   return { ...facts, ...(recoverabilities.includes(recovery) ? { recovery } : {}), ...(levels.includes(level) ? { level } : {}) };
 }

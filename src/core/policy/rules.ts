@@ -63,7 +63,7 @@ export const rules: readonly Rule[] = [
       return {
         decision: 'deny', observed: `${facts.level}, destroys data, recovery point: none`,
         threshold: `recovery point required from ${from} when data would be lost`,
-        message: `It would destroy data, and no recovery point could bring that back, so it is denied, and no approval can change that.${facts.undo === undefined ? '' : ` ${facts.undo}`}`,
+        message: `It would destroy data that no recovery point can bring back${facts.why === undefined ? '' : `, because ${facts.why}`}; only an operator's override lets it run.`,
       };
     },
   },

@@ -21,6 +21,8 @@ export interface Coverage {
   readonly method: CaptureMethod | undefined;
   /** Whose rows are captured; in place of a partition the table that it is a part of. `rows`: exactly one. */
   readonly tables: readonly QualifiedName[];
+  /** Why it cannot be undone, a clause that follows "because"; absent: it can, or nothing is lost. */
+  readonly why?: string;
   /** For the agent, whoever approves, and the record. Never holds a literal of the statement. */
   readonly sentence: string;
   /** What does not come back, one sentence each. */
@@ -63,7 +65,7 @@ function notNeeded({ effects }: Risk): Coverage {
 function uncovered({ recoverability }: Risk, why: string): Coverage {
   const isOutside = recoverability === 'none';
   const rest = isOutside ? 'no backup of the database surely takes it back' : 'only your own point-in-time backup could bring back what it loses';
-  return { scope: isOutside ? 'none' : 'point-in-time', method: undefined, tables: [], lost: [], sentence: `Backstop cannot undo it, because ${why}; ${rest}.` };
+  return { scope: isOutside ? 'none' : 'point-in-time', method: undefined, tables: [], lost: [], why, sentence: `Backstop cannot undo it, because ${why}; ${rest}.` };
 }
 
 /** What no transaction takes back, or no catalog tells beforehand. */
@@ -74,10 +76,12 @@ const beyond: Partial<Readonly<Record<Effect['kind'], string>>> = {
 };
 
 const opaqueNodes: ReadonlySet<string> = new Set(['DoStmt', 'CallStmt']);
+const untransacted: ReadonlySet<string> = new Set(['DropdbStmt', 'DropTableSpaceStmt', 'DropSubscriptionStmt', 'AlterSystemStmt']);
 
 function beyondReach({ statements, risk: { effects, reasons } }: CoverageInput): string | undefined {
   if (statements.length === 0) return 'its text cannot be read';
   if (statements.some(({ node }) => opaqueNodes.has(node))) return 'it runs code that can build and run any statement';
+  if (statements.some(({ node }) => untransacted.has(node))) return 'it cannot run inside a transaction, so nothing of it could be kept before it is done';
   const unknown = effects.find(({ kind }) => kind === 'unknown');
   if (unknown !== undefined) return `what ${unknown.object ?? 'a part of it'} does is not known`;
   const call = effects.find(({ kind, detail }) => kind === 'call' && detail !== undefined);

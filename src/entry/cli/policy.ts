@@ -73,7 +73,7 @@ async function explainStatement(sql: string, options: Options, deps: CliDeps): P
   const { risk, statements, error } = assess(sql, session, catalog, parser);
   const coverage = coverageOf({ statements: statements.map(({ statement }) => statement), risk, session, catalog, parser, isInBlock: false });
   const inForce = scopeFor(policy, who);
-  const input = { risk, agent: who.agent, database: who.database, recovery: coverage.scope, undo: coverage.sentence, impact: impactOf(risk.effects, options), used: noUse };
+  const input = { risk, agent: who.agent, database: who.database, recovery: coverage.scope, why: coverage.why, impact: impactOf(risk.effects, options), used: noUse };
   return { sql, who, policy, inForce, risk, coverage: promiseOf(inForce, risk, coverage) ?? coverage, error, verdict: decide(inForce, input), rules: traceRules(inForce, input), isLive: db !== undefined };
 }
 

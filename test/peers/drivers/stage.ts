@@ -3,7 +3,7 @@
  * lacks the rights which Backstop refuses, one through a Backstop under `protect` (and one under `develop`).
  */
 import { after, before, describe, it } from 'node:test';
-import { askingPolicy, fillShop, startBackstop, type RunningBackstop } from '../../fixtures/backstop.ts';
+import { holdingPolicy, fillShop, startBackstop, type RunningBackstop } from '../../fixtures/backstop.ts';
 import type { PostgresServer } from '../../fixtures/postgres-server.ts';
 import { drivers } from './drivers.ts';
 import { play, type Scene } from './scenario.ts';
@@ -36,7 +36,7 @@ export function playAllOn({ name, skip, isShort = false, sslmode, start }: Stage
     const { server, through = async (url) => url } = upstream;
     const direct = await directShop(server);
     const shared = { server, url: await through(direct.replace(/shop_direct$/, 'shop')) };
-    const backstop = await startBackstop({ shared, policy: askingPolicy, waitSeconds: 30 });
+    const backstop = await startBackstop({ shared, policy: holdingPolicy, waitSeconds: 30 });
     const develop: RunningBackstop = await startBackstop({ shared, policy: 'develop' });
     scene = {
       server, backstop, develop, isShort,

@@ -18,6 +18,7 @@ import { sortableId } from '../lib/sortable-id.ts';
 import { Packs } from '../remote/bucket/packs.ts';
 import { RowsWriter } from '../remote/bucket/rows-writer.ts';
 import { createSeal } from '../remote/bucket/seal.ts';
+import { listStoredManifests } from '../remote/bucket/stored-packs.ts';
 import { readStoredManifest, readStoredRows } from '../remote/bucket/stored-point.ts';
 import { embeddedUpstream } from '../remote/embedded-postgres.ts';
 import { connectLink } from '../remote/postgres/link.ts';
@@ -78,7 +79,7 @@ export async function withUndo<T>(config: Config, { onProgress, upstream = confi
       const deps: UndoDeps = {
         resolve: createPointResolver({ points: memory.recoveryPoints, connect: () => connectWitness(target) }).resolve,
         identities: memory.identities, ledger: memory.ledger, points: memory.recoveryPoints, protector, clock: systemClock, role: target.user,
-        policy: { name: policy.name, hash: policy.hash }, readManifest: (point) => readStoredManifest(stored, point), newActionId: () => newId('act'),
+        policy: { name: policy.name, hash: policy.hash }, readManifest: (point) => readStoredManifest(stored, point), stored: () => listStoredManifests(stored), newActionId: () => newId('act'),
         begin: (database) => beginUndo({
           connect: () => connectLink(target, { database, parameters: new Map([['application_name', 'backstop undo']]) }),
           readRows: (kept) => readStoredRows(stored, kept), newMark: () => randomBytes(8).toString('hex'), onProgress,

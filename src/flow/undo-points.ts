@@ -3,7 +3,9 @@
  * clear, or all of an agent or of a time. One that cannot be undone is told by name, with what became of it.
  */
 import { Failure } from '../core/failure.ts';
+import { sizeOf, type Manifest } from '../core/recovery/manifest.ts';
 import type { RecoveryPointOnRecord, RecoveryPointState } from '../core/recovery/recovery-point.ts';
+import type { StoredManifest } from '../remote/bucket/stored-packs.ts';
 import type { RecoveryPoints } from '../store/recovery-points.ts';
 
 export type Wanted =
@@ -16,6 +18,8 @@ export interface FindDeps {
   readonly points: Pick<RecoveryPoints, 'list' | 'startingWith'>;
   /** What became of one whose end nobody heard, if the server can tell. */
   readonly resolve: (point: RecoveryPointOnRecord) => Promise<RecoveryPointOnRecord>;
+  /** Every manifest that the storage holds: where the store is lost, it alone knows them. */
+  readonly stored: () => AsyncIterable<StoredManifest>;
 }
 
 const pageSize = 100;
@@ -31,16 +35,17 @@ const why: Readonly<Record<Exclude<RecoveryPointState, 'committed' | 'unknown'>,
 };
 
 /** Throws Failure `not_found`, `conflict`, `usage` or `too_large`. */
-export async function findPoints({ points, resolve }: FindDeps, wanted: Wanted): Promise<readonly RecoveryPointOnRecord[]> {
+export async function findPoints({ points, resolve, stored }: FindDeps, wanted: Wanted): Promise<readonly RecoveryPointOnRecord[]> {
   if (wanted.kind === 'window') {
     const resolved: RecoveryPointOnRecord[] = [];
     for (const point of await inWindow(points, wanted)) resolved.push(await resolve(point));
     return resolved.filter(({ state }) => undoable.includes(state));
   }
-  if (wanted.kind === 'last') return [await newest({ points, resolve }, wanted.agent)];
+  if (wanted.kind === 'last') return [await newest(points, resolve, wanted.agent)];
   const found = new Map<string, RecoveryPointOnRecord>();
   for (const id of wanted.ids) {
-    const point = await resolve(await named(points, id));
+    const onRecord = await named(points, id);
+    const point = onRecord === undefined ? await inStorage(stored, id) : await resolve(onRecord);
     if (point.state !== 'committed' && point.state !== 'unknown') throw new Failure('conflict', `the action ${point.actions.join(', ')} ${why[point.state]}`);
     found.set(point.id, point);
   }
@@ -53,7 +58,7 @@ export const undoSession = 'undo';
 /** To undo everything is not to do again what was undone: an undo is meant only where it, or whoever asked for it, is named. */
 function isMeant({ sessionId }: RecoveryPointOnRecord, agent: string | undefined): boolean { return agent !== undefined || sessionId !== undoSession; }
 
-async function newest({ points, resolve }: FindDeps, agent: string | undefined): Promise<RecoveryPointOnRecord> {
+async function newest(points: FindDeps['points'], resolve: FindDeps['resolve'], agent: string | undefined): Promise<RecoveryPointOnRecord> {
   for (let before: string | undefined; ;) {
     const page = await points.list({ states: undoable, limit: pageSize, ...(agent === undefined ? {} : { agent }), ...(before === undefined ? {} : { before }) });
     for (const point of page) {
@@ -73,14 +78,32 @@ async function inWindow(points: Pick<RecoveryPoints, 'list'>, { agent, since, un
   return found;
 }
 
-async function named(points: Pick<RecoveryPoints, 'startingWith'>, id: string): Promise<RecoveryPointOnRecord> {
+/** undefined: none of this id is on record. */
+async function named(points: Pick<RecoveryPoints, 'startingWith'>, id: string): Promise<RecoveryPointOnRecord | undefined> {
   if (!/^(act|rp)_[0-9a-z]+$/.test(id)) throw new Failure('usage', `${id} is no id of an action`, { hint: 'Ids begin with act_ (an action, see `backstop log`) or rp_ (a recovery point).' });
   if (id.length < shortestId) throw new Failure('usage', `${id} is too short: give at least ${shortestId} characters`);
   const matching = (await points.startingWith(id, pointsMax)).flatMap((point) => [point.id, ...point.actions].flatMap((name) => (name.startsWith(id) ? [{ name, point }] : [])));
   const exact = matching.find(({ name }) => name === id);
   if (exact !== undefined) return exact.point;
   const [first] = matching;
-  if (first === undefined) throw new Failure('not_found', `nothing was captured by which ${id} could be undone`, { hint: '`backstop log` marks the actions that can be undone. What only reads or inserts is not captured.' });
+  if (first === undefined) return undefined;
   if (new Set(matching.map(({ point }) => point.id)).size > 1) throw new Failure('usage', `${id} begins the ids of several actions: ${matching.slice(0, 5).map(({ name }) => name).join(', ')}`);
   return first.point;
+}
+
+const wholeId = /^(?:act|rp)_[0-9a-z]{20}$/;
+
+/** Every pack has to be read for that, so only a whole id is worth it. What became of its transaction nobody knows. */
+async function inStorage(stored: FindDeps['stored'], id: string): Promise<RecoveryPointOnRecord> {
+  if (wholeId.test(id)) {
+    for await (const found of stored()) {
+      if (found.kind === 'manifest' && [found.manifest.id, ...found.manifest.actions].includes(id)) return pointOf(found.manifest, found.pack, found.line);
+    }
+  }
+  throw new Failure('not_found', `nothing was captured by which ${id} could be undone`, { hint: '`backstop log` marks the actions that can be undone. What only reads or inserts is not captured.' });
+}
+
+function pointOf(manifest: Manifest, pack: string, line: string): RecoveryPointOnRecord {
+  const { id, actions, agent, sessionId, database, coverage: { scope }, method, server: { systemId, timeline }, xid, createdAt } = manifest;
+  return { id, actions, agent, sessionId, database, scope, method, pack, line, ...sizeOf(manifest), systemId, timeline, xid, undoes: [], createdAt, state: 'unknown', changedAt: createdAt };
 }

@@ -29,6 +29,7 @@ export interface UndoDeps {
   readonly ledger: Pick<Ledger, 'issue' | 'settle'>;
   readonly points: Pick<RecoveryPoints, 'list' | 'startingWith' | 'change'>;
   readonly resolve: FindDeps['resolve'];
+  readonly stored: FindDeps['stored'];
   readonly protector: Pick<Protector, 'begin'>;
   /** Throws Failure `recovery_point_broken`, `not_found` or `bucket_unavailable`. */
   readonly readManifest: (point: RecoveryPointOnRecord) => Promise<Manifest>;
@@ -67,13 +68,21 @@ export async function applyUndo(deps: UndoDeps, token: string, wanted: Wanted, p
     const done = await perform(deps, { by, actionId, found, policy });
     await settle(done.fate, done.rows);
     if (done.fate === 'unknown') throw new Failure('upstream_unavailable', 'the connection was lost at COMMIT, and the server does not say what became of the undo', { hint: 'Look with `backstop undo` without --yes what is still to be done.' });
-    if (done.unsaid.length > 0) await deps.points.change(done.unsaid, 'undone', { by, note: `by ${actionId}` });
+    const unsaid = await onRecord(deps, done.unsaid);
+    if (unsaid.length > 0) await deps.points.change(unsaid, 'undone', { by, note: `by ${actionId}` });
     return { ...reportOf(found, done.points, policy), applied: { actionId, recoveryPointId: done.recoveryPointId } };
   } catch (error) {
     // A permit takes the first answer only.
     await settle('rolled-back', null).catch(() => { /* what went wrong first is told */ });
     throw error;
   }
+}
+
+/** What was found in the storage alone is on no record that could say so. */
+async function onRecord({ points }: Pick<UndoDeps, 'points'>, ids: readonly string[]): Promise<readonly string[]> {
+  const known: string[] = [];
+  for (const id of ids) if ((await points.startingWith(id, 1)).length > 0) known.push(id);
+  return known;
 }
 
 interface Undoing { readonly by: string; readonly actionId: string; readonly found: readonly Found[]; readonly policy: UndoPolicy }

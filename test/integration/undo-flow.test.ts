@@ -12,6 +12,7 @@ import type { EntryBody, VerdictBody } from '../../src/core/ledger/entry.ts';
 import type { UndoPolicy, UndoReport } from '../../src/core/recovery/undo-plan.ts';
 import { applyUndo, planUndo } from '../../src/flow/undo.ts';
 import { startPostgresServer, type PostgresServer } from '../fixtures/postgres-server.ts';
+import { withStore } from '../fixtures/store.ts';
 import { startUndoFlow, type UndoFlow } from '../fixtures/undo-flow.ts';
 import { stateOf } from '../fixtures/undo-scene.ts';
 
@@ -182,6 +183,24 @@ describe('what fell', () => {
     await flow.link.query("INSERT INTO public.orders VALUES (1, 'mine', NULL)");
     await assert.rejects(undo([truncated]), fails('conflict', /public\.orders/));
     await undo([truncated], { onConflict: 'force', merges: false });
+    assert.deepEqual(await state(), was);
+  });
+});
+
+describe('a store that was lost', () => {
+  it('loses no undo: the storage knows by itself what would undo an action', async () => {
+    const was = await state();
+    const action = await flow.act('DELETE FROM public.orders', tables);
+    const dropped = await flow.take('DROP TABLE public.items');
+    await withStore(async ({ ledger, recoveryPoints, identities }) => {
+      const { token } = await identities.addOperator('boss');
+      const deps = { ...flow.deps, ledger, identities, points: recoveryPoints };
+      for (const id of [dropped, action]) {
+        const report = await applyUndo(deps, token, { kind: 'ids', ids: [id] }, refuse);
+        assert.deepEqual(report.points.map(({ actionIds }) => actionIds), [[id]]);
+      }
+      await assert.rejects(applyUndo(deps, token, { kind: 'ids', ids: ['act_00000000000000000000'] }, refuse), fails('not_found', /nothing was captured/));
+    });
     assert.deepEqual(await state(), was);
   });
 });

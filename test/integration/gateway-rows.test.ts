@@ -79,7 +79,7 @@ describe('a plain UPDATE or DELETE is kept by asking for its rows', () => {
     await client.query('ROLLBACK');
     assert.deepEqual(await lastPoint(), { method: 'rows', rows: 2990, state: 'discarded' });
     assert.deepEqual((await client.query("SELECT count(*)::int AS count FROM items WHERE v = 'all'")).rows, [{ count: 2990 }]);
-    await backstop.upstream.run("SET lock_timeout = '1s'; LOCK TABLE public.items IN SHARE ROW EXCLUSIVE MODE", 'shop');
+    await backstop.upstream.run("SET lock_timeout = '20s'; LOCK TABLE public.items IN SHARE ROW EXCLUSIVE MODE", 'shop');
   });
 
   it('while other rows of its table are changed by others, and the client hears of its own mistakes from PostgreSQL', async () => {

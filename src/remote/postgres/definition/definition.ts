@@ -70,7 +70,7 @@ export function lostMakings(before: Definition, after: Definition): readonly Mak
   const left = new Set(after.makings.map(({ object }) => object));
   const leftPatches = new Set(after.patches.map(({ object }) => object));
   const patches = before.patches.filter(({ object, home }) => !leftPatches.has(object) && left.has(home));
-  return inOrder([...patches, ...before.makings.filter(({ object }) => !left.has(object))], before.needs);
+  return inStages([...patches, ...before.makings.filter(({ object }) => !left.has(object))], before.needs).map(({ making }) => making);
 }
 
 /** What is still there, and about which something was said that is said no more: the statements that say it again. */
@@ -90,12 +90,31 @@ export function partOf({ object, step }: Making): string { return `${object} ${s
 /** All but the making itself: they can be said again and again. */
 export function marksOf({ statements }: Making): readonly string[] { return statements.filter((one) => !one.startsWith('CREATE ')); }
 
-/** By step, and within one each after what it needs. */
-export function inOrder<M extends Making>(makings: readonly M[], needs: Needs): readonly M[] {
-  const place = new Map(ordered(new Set(makings.map(({ object }) => object)), needs).map((object, index) => [object, index]));
-  const rank = new Map(steps.map((step, index) => [step, index]));
-  return makings.toSorted((a, b) => (rank.get(a.step) ?? 0) - (rank.get(b.step) ?? 0) || (place.get(a.object) ?? 0) - (place.get(b.object) ?? 0));
+export interface Staged<M extends Making> {
+  readonly making: M;
+  /** When it is made: its own step, or the later one of something that it needs. */
+  readonly stage: Step;
 }
+
+/**
+ * By step, and within one each after what it needs. A view that groups by a primary key and shows more than that can be
+ * made only once the key is there, and whatever stands on the view only after that.
+ */
+export function inStages<M extends Making>(makings: readonly M[], needs: Needs): readonly Staged<M>[] {
+  const first = new Map<string, number>();
+  // Later steps say something of what is there already.
+  for (const { object, step } of makings) if (rankOf(step) <= rankOf('indexes')) first.set(object, Math.min(first.get(object) ?? Infinity, rankOf(step)));
+  const order = ordered(new Set(makings.map(({ object }) => object)), needs);
+  const place = new Map(order.map((object, index) => [object, index]));
+  const earliest = new Map<string, number>();
+  for (const object of order) earliest.set(object, Math.max(first.get(object) ?? 0, ...[...needs.get(object) ?? []].map((needed) => earliest.get(needed) ?? 0)));
+  return makings.map((making) => ({ making, rank: Math.max(rankOf(making.step), earliest.get(making.object) ?? 0) }))
+    .toSorted((a, b) => a.rank - b.rank || (place.get(a.making.object) ?? 0) - (place.get(b.making.object) ?? 0))
+    .map(({ making, rank }) => ({ making, stage: steps[rank] ?? making.step }));
+}
+
+const ranks = new Map(steps.map((step, index) => [step, index]));
+function rankOf(step: Step): number { return ranks.get(step) ?? 0; }
 
 /** Each after what it needs; in a circle, as it comes. */
 function ordered(objects: ReadonlySet<string>, needs: Needs): readonly string[] {

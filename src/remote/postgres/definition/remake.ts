@@ -8,9 +8,10 @@ import { arrayOf } from '../capture/tables.ts';
 import type { CatalogQuery } from '../catalog.ts';
 import { closureSql } from '../measure-loss-queries.ts';
 import { ServerError } from '../server-error.ts';
-import { inOrder, lostMakings, marksOf, partOf, readDefinition, type Definition, type Making } from './definition.ts';
+import { inStages, lostMakings, marksOf, partOf, readDefinition, type Definition, type Making } from './definition.ts';
 import type { DefinitionFacts, FactDifference } from './facts.ts';
 import type { KeptDefinition } from './kept.ts';
+import { steps, type Step } from './making.ts';
 
 export interface RemakeHands {
   /** Dropped before anything is made, beside what the kept definition says; made again with the rest. */
@@ -32,14 +33,16 @@ export async function remake(query: CatalogQuery, kept: KeptDefinition, now: Def
   for (const drop of drops) await attempt(query, 'what stands in the way', drop);
   const wanted = wantedOf(kept, now);
   const left = drops.length === 0 ? now : await readDefinition(query);
-  const makings = inOrder([...lostMakings(wanted, left), ...kept.changed], wanted.needs);
-  const [objects, defaults, rest] = parted(makings);
-  await make(query, objects, hands);
+  const staged = inStages([...lostMakings(wanted, left), ...kept.changed], wanted.needs);
+  const at = (...stages: readonly Step[]): readonly Making[] => staged.filter(({ stage }) => stages.includes(stage)).map(({ making }) => making);
+  const late = staged.find(({ making, stage }) => stage !== 'objects' && making.statements.some((one) => /^CREATE (?:UNLOGGED )?TABLE /.test(one)));
+  if (late !== undefined) throw new Failure('conflict', `${late.making.what} needs what is made only after its rows.`);
+  await make(query, at('schemas', 'objects'), hands);
   await hands.load();
-  await make(query, defaults, hands);
+  await make(query, at('defaults'), hands);
   await hands.loadLate();
-  await make(query, rest, hands);
-  return makings;
+  await make(query, at(...steps.filter((step) => !['schemas', 'objects', 'defaults'].includes(step))), hands);
+  return staged.map(({ making }) => making);
 }
 
 const tablesSql = `SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM unnest($1::oid[], $2::oid[]) AS a(classid, objid) JOIN pg_class c ON a.classid = 'pg_class'::regclass AND c.oid = a.objid
@@ -65,11 +68,6 @@ function wantedOf(kept: KeptDefinition, now: Definition): Definition {
   const needs = new Map(now.needs);
   for (const [object, needed] of Object.entries(kept.needs)) needs.set(object, new Set([...needs.get(object) ?? [], ...needed]));
   return { makings: [...merged, ...now.makings.filter((made) => !was.has(partOf(made)) && !fresh.has(made.object) && !isBinned(made))], patches: now.patches, needs };
-}
-
-function parted(makings: readonly Making[]): readonly [objects: readonly Making[], defaults: readonly Making[], rest: readonly Making[]] {
-  const isObject = ({ step }: Making): boolean => step === 'schemas' || step === 'objects';
-  return [makings.filter(isObject), makings.filter(({ step }) => step === 'defaults'), makings.filter((made) => !isObject(made) && made.step !== 'defaults')];
 }
 
 async function make(query: CatalogQuery, makings: readonly Making[], { each }: RemakeHands): Promise<void> {

@@ -144,9 +144,9 @@ describe('the images of a statement', () => {
       await capture.before();
       await link.query('UPDATE parent SET v = v');
       await capture.after(undefined);
+      await link.query('COMMIT');
       assert.deepEqual((await link.query(`SELECT proname FROM pg_proc WHERE pronamespace = pg_my_temp_schema() UNION ALL SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()
         UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal`)).rows, []);
-      await link.query('COMMIT');
     };
     await run();
     const before = await version();

@@ -9,7 +9,8 @@ import { connectLink } from '../../src/remote/postgres/link.ts';
 import { parseConnectionString } from '../../src/remote/postgres/link-target.ts';
 import { transactionFate } from '../../src/remote/postgres/transaction-fate.ts';
 import { startProtectedScene, type ProtectedScene } from '../fixtures/protected-scene.ts';
-import { bind, execute, flush, parse, query, sync } from '../fixtures/unnamed-messages.ts';
+import { run, ways } from '../fixtures/protected-ways.ts';
+import { query } from '../fixtures/unnamed-messages.ts';
 import { until } from '../fixtures/until.ts';
 import type { WireClient } from '../fixtures/wire-client.ts';
 
@@ -23,22 +24,10 @@ before(async () => {
 after(async () => { await scene?.stop(); });
 beforeEach(() => scene.refill());
 
-const whole = (sql: string): Buffer => Buffer.concat([parse(sql), bind(), execute()]);
-
 async function withClient(work: (client: WireClient) => Promise<void>): Promise<void> {
   const client = await scene.client();
   try { await work(client); } finally { client.end(); }
 }
-
-const run = async (client: WireClient, sql: string): Promise<readonly string[]> => client.send(query(sql)).until('Z');
-
-/** Every way in which a client can send it: what is sent before, the statement, and what it gets when it cannot last. */
-const ways: readonly { readonly how: string; readonly begin?: string; readonly messages: (sql: string) => readonly Buffer[]; readonly refused: (code: string) => RegExp }[] = [
-  { how: 'a Query', messages: (sql) => [query(sql)], refused: (code) => new RegExp(`^E:${code} Z:I$`) },
-  { how: 'extended messages', messages: (sql) => [whole(sql), sync], refused: (code) => new RegExp(`^(1 2 )?(C:DELETE 1 )?E:${code} Z:I$`) },
-  { how: 'a Query in the client\'s own transaction', begin: 'BEGIN', messages: (sql) => [query(sql)], refused: (code) => new RegExp(`^E:${code} Z:E$`) },
-  { how: 'extended messages in the client\'s own transaction', begin: 'BEGIN', messages: (sql) => [whole(sql), sync], refused: (code) => new RegExp(`^(1 2 )?E:${code} Z:E$`) },
-];
 
 describe('where its recovery point cannot be kept it does not last', () => {
   const faults: readonly { readonly what: string; readonly code: string; readonly arrange: () => void; readonly message: RegExp }[] = [
@@ -299,62 +288,27 @@ describe('side by side', () => {
   });
 });
 
-describe('its ceiling holds, and then nothing is kept', () => {
-  const excess = "UPDATE parent SET v = 'n' WHERE id < 4";
-  const below = "UPDATE parent SET v = 'n' WHERE id < 3";
-  for (const { how, begin, messages } of ways) {
-    it(how, () => withClient(async (client) => {
-      const was = await scene.state();
-      scene.ceiling = { rows: 2, total: null, by: 'approval' };
-      if (begin !== undefined) await run(client, begin);
-      const lines = await client.send(...messages(excess)).until('Z');
-      assert.deepEqual(lines.slice(-2), ['E:54000', begin === undefined ? 'Z:I' : 'Z:E']);
-      assert.ok(!lines.includes('C:UPDATE 3'));
-      assert.equal(client.errors.at(-1)?.message, 'Backstop rolled this statement back: it changed 3 rows and was approved for 2');
-      await run(client, 'ROLLBACK');
-      assert.deepEqual([await scene.state(), scene.points], [was, []]);
-      if (begin !== undefined) await run(client, begin);
-      assert.ok((await client.send(...messages(below)).until('Z')).includes('C:UPDATE 2'));
-      if (begin !== undefined) await run(client, 'COMMIT');
-      assert.equal(scene.lastSettled()?.outcome.kind, 'committed');
-      await scene.assertUndoable(was);
-      assert.deepEqual(scene.points.map(({ fate }) => fate), ['committed']);
-    }));
-  }
-});
-
-describe('what cannot be protected is refused, and its session goes on', () => {
-  const refusals: readonly { readonly what: string; readonly begin?: string; readonly messages: readonly Buffer[]; readonly end: string; readonly lines: readonly string[]; readonly message: RegExp }[] = [
-    { what: 'extended messages without Sync', messages: [whole('DELETE FROM child WHERE id = 1'), flush], end: 'E', lines: ['E:0A000'], message: /have not ended with Sync/ },
-    { what: 'extended messages behind others without Sync', messages: [whole('SELECT 1'), flush, whole('DELETE FROM child WHERE id = 1'), sync], end: 'Z', lines: ['1', '2', 'D:1', 'C:SELECT 1', 'E:0A000', 'Z:I'], message: /have not ended with Sync/ },
-    { what: 'a COMMIT in its batch outside of a block', messages: [whole('DELETE FROM child WHERE id = 1'), whole('COMMIT'), sync], end: 'Z', lines: ['E:0A000', 'Z:I'], message: /begin or end transactions/ },
-    { what: 'a COMMIT in its Query', messages: [query('DELETE FROM child WHERE id = 1; COMMIT')], end: 'Z', lines: ['E:0A000', 'Z:I'], message: /begin or end transactions/ },
-    { what: 'a COPY in its batch', messages: [whole('DELETE FROM child WHERE id = 1'), parse('COPY keyless FROM STDIN'), bind(), execute(), sync], end: 'Z', lines: ['E:0A000', 'Z:I'], message: /with a COPY/ },
-    { what: 'a cursor over its tables', begin: 'BEGIN; DECLARE c CURSOR FOR SELECT FROM child; FETCH FROM c', messages: [query('DELETE FROM child WHERE id = 1')], end: 'Z', lines: ['E:55006', 'Z:E'], message: /could not keep what would undo/ },
-    { what: 'a transaction that only reads', begin: 'BEGIN READ ONLY', messages: [query('DELETE FROM child WHERE id = 1')], end: 'Z', lines: ['E:25006', 'Z:E'], message: /could not keep what would undo/ },
-  ];
-  for (const { what, begin, messages, end, lines, message } of refusals) {
-    it(what, () => withClient(async (client) => {
-      const was = await scene.state();
-      if (begin !== undefined) await run(client, begin);
-      assert.deepEqual(await client.send(...messages).until(end), lines);
-      assert.match(client.errors.at(-1)?.message ?? '', message);
-      if (end === 'E') client.send(sync);
-      if (end === 'E') await client.until('Z');
-      await run(client, 'ROLLBACK');
-      assert.deepEqual([await scene.state(), scene.points], [was, []]);
-      assert.deepEqual(await run(client, 'DELETE FROM child WHERE id = 2'), ['C:DELETE 1', 'Z:I']);
-      assert.deepEqual(scene.gateway.faults, []);
-    }));
-  }
-
-  it('PREPARE TRANSACTION behind it, which PostgreSQL refuses because of temporary objects', () => withClient(async (client) => {
+describe('beside readers of its tables', () => {
+  it('it waits until they are done, and nobody who comes then waits for long', () => withClient(async (client) => {
     const was = await scene.state();
-    await run(client, 'BEGIN');
-    assert.deepEqual(await run(client, 'DELETE FROM child WHERE id = 1'), ['C:DELETE 1', 'Z:T']);
-    assert.deepEqual(await run(client, "PREPARE TRANSACTION 'later'"), ['E:0A000', 'Z:I']);
-    assert.deepEqual(await scene.state(), was);
-    assert.deepEqual(scene.points.map(({ fate }) => fate), ['discarded']);
+    const [reader, newcomer] = [await scene.other(), await scene.other()];
+    try {
+      await reader.send(query('BEGIN; SELECT count(*) FROM child')).until('Z:T');
+      client.send(query('DELETE FROM child WHERE id = 1'));
+      // Once it wants to drop its triggers, twice: it let go in between.
+      for (const round of [1, 2]) {
+        await waits("wait_event_type = 'Lock' AND query LIKE 'DO LANGUAGE plpgsql%'");
+        await newcomer.send(query('SELECT count(*) FROM child')).until('Z');
+        assert.deepEqual(client.shown, [], `round ${round}`);
+      }
+      await reader.send(query('COMMIT')).until('Z');
+      assert.deepEqual(await client.until('Z'), ['C:DELETE 1', 'Z:I']);
+      await scene.assertUndoable(was);
+      assert.deepEqual(await run(client, 'SHOW lock_timeout'), ['T', 'D:0', 'C:SHOW', 'Z:I']);
+    } finally {
+      reader.end();
+      newcomer.end();
+    }
   }));
 });
 

@@ -48,6 +48,7 @@ const sequences: readonly Sequence[] = [
     batches: [[[parse('DELETE FROM child WHERE id = $1'), bind(['1']), execute(), sync], 'Z'], [[bind(['2']), execute(), sync], 'Z'], asQuery('BEGIN'), [[parse('DELETE FROM child WHERE id = $1'), bind(['3']), execute(), sync], 'Z'], [[bind(['3']), execute(), sync], 'Z'], asQuery('COMMIT')],
   },
   { what: 'a COMMIT that a deferred constraint turns into a rollback', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('UPDATE late SET other = 1 WHERE id = 2'), asQuery('COMMIT'), asQuery('SELECT 1')], fates: ['discarded', 'discarded'] },
+  { what: 'definitions behind it in one transaction', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('CREATE TABLE made (id int)'), asQuery('DELETE FROM child WHERE id = 2'), asQuery('DROP TABLE made'), asQuery('COMMIT')], fates: ['committed', 'committed'] },
   { what: 'COMMIT AND CHAIN', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('COMMIT AND CHAIN'), asQuery('DELETE FROM child WHERE id = 2'), asQuery('ROLLBACK')], fates: ['committed', 'discarded'] },
   { what: 'the client\'s own transaction', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1 RETURNING id'), asQuery('SELECT count(*) FROM child'), asQuery('COMMIT')], fates: ['committed'] },
   { what: 'the client\'s own transaction, rolled back', batches: [asQuery('BEGIN'), asQuery('DELETE FROM child WHERE id = 1'), asQuery('ROLLBACK')], fates: ['discarded'] },
@@ -96,6 +97,7 @@ describe('protected, its client sees what PostgreSQL shows, and what changed can
         assert.deepEqual(await scene.state(), await scene.state('twin'));
         assert.deepEqual(scene.points.map(({ fate }) => fate), fates);
         await scene.assertUndoable(was);
+        assert.deepEqual(await scene.server.run("SELECT tgname FROM pg_trigger WHERE tgname LIKE 'backstop%' UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'backstop%'", 'guarded'), [], 'nothing of ours is left');
         assert.deepEqual(scene.gateway.faults, []);
       } finally {
         client.end();

@@ -3,6 +3,7 @@
  * tables until the transaction ends, so it is done right before a commit, and by whatever else ends the transaction.
  *
  *   COMMIT ─▶ what is deferred runs, as the commit would have it ─▶ captures are finished ─▶ COMMIT goes on
+ *   DDL ─▶ captures are finished, so that nothing judges or keeps what is theirs ─▶ it goes on
  */
 import type { Capture } from '../../remote/postgres/capture/capture.ts';
 import { hide } from './expected.ts';
@@ -35,10 +36,15 @@ export class UnfinishedCaptures {
 
   transactionEnded(): void { if (this.#captures.length > 0) this.#captures = []; }
 
-  /** True when the work may commit what they are in: it goes on by `proceed` when they are finished. */
+  /** True when the work may commit what they are in, or look at what they have left: it goes on by `proceed` when they are finished. */
   take(work: Work, proceed: (work: Work) => void): boolean {
-    const { replies, write } = this.#deps;
-    if (this.#captures.length === 0 || replies.status !== 'in-transaction' || !mayCommit(work)) return false;
+    const { replies, write, during } = this.#deps;
+    if (this.#captures.length === 0 || replies.status !== 'in-transaction') return false;
+    if (!mayCommit(work)) {
+      if (!mayDefine(work)) return false;
+      during(this.#finish(work, proceed));
+      return true;
+    }
     // It keeps triggers from being dropped while it waits, and its error is the client's.
     replies.expect({
       kind: 'own-query', commits: false, isClients: true,
@@ -86,4 +92,14 @@ export class UnfinishedCaptures {
 
 function mayCommit({ plan: { expected } }: Work): boolean {
   return expected.some((one) => 'unit' in one && one.unit.statements.some(({ transaction }) => transaction?.verb === 'commit' || transaction?.verb === 'prepare'));
+}
+
+/** They neither change definitions nor are judged by those that the transaction has made. */
+const rowNodes: ReadonlySet<string> = new Set([
+  'SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt', 'CopyStmt', 'TransactionStmt', 'VariableSetStmt', 'VariableShowStmt', 'ConstraintsSetStmt', 'LockStmt',
+  'DeclareCursorStmt', 'FetchStmt', 'ClosePortalStmt', 'PrepareStmt', 'ExecuteStmt', 'DeallocateStmt', 'ExplainStmt', 'ListenStmt', 'UnlistenStmt', 'NotifyStmt',
+]);
+
+function mayDefine({ plan: { expected } }: Work): boolean {
+  return expected.some((one) => 'unit' in one && one.unit.statements.some(({ node }) => !rowNodes.has(node)));
 }

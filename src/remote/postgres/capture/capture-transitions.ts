@@ -4,10 +4,12 @@
  * as they were and as they are now go to the draft, one table after the other. In the end the triggers go, as late as can be.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Failure } from '../../../core/failure.ts';
 import { fingerprintOf, type KeptTable } from '../../../core/recovery/manifest.ts';
 import type { QualifiedName } from '../../../core/sql/catalog-facts.ts';
 import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
+import { ServerError } from '../server-error.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
 import { pinPrinting, type Printing } from './printing.ts';
@@ -32,6 +34,12 @@ export function createTransitionsCapture(session: TransactionSession, tables: re
     },
   };
 }
+
+/** So much at a time do readers wait behind us, and so long do we let them go first; in the end the statement fails. */
+const finishLockMs = 200;
+const finishPauseMs = 200;
+const finishTriesMax = 50;
+const lockNotAvailable = '55P03';
 
 class TransitionsCapture implements Capture {
   readonly #session: TransactionSession;
@@ -64,12 +72,31 @@ class TransitionsCapture implements Capture {
     const printing = await pinPrinting(this.#session.query);
     await this.#run(capture.pause);
     const contents = await this.#contents(capture, printing);
+    await this.#session.query(capture.forget);
     await printing.restore();
     return contents;
   }
 
+  /** Whoever waits for the tables lets nobody who reads them in behind, so it waits for a moment only, and then again. */
   async finish(): Promise<void> {
-    if (this.#capture !== undefined) await this.#run([...this.#capture.end, this.#capture.forget]);
+    if (this.#capture === undefined) return;
+    const { query } = this.#session;
+    const savepoint = `backstop_${this.#mark}`;
+    for (let tried = 1; ; tried += 1) {
+      await query(`SAVEPOINT ${savepoint}`);
+      try {
+        const [row] = await query(`SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_timeout', '${finishLockMs}', true)`);
+        await this.#run(this.#capture.end);
+        await query("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [row?.[0] ?? '0']);
+        await query(`RELEASE SAVEPOINT ${savepoint}`);
+        return;
+      } catch (error) {
+        if (!(error instanceof ServerError) || error.code !== lockNotAvailable || tried === finishTriesMax) throw error;
+        await query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
+        await query(`RELEASE SAVEPOINT ${savepoint}`);
+        await pause(finishPauseMs);
+      }
+    }
   }
 
   async #contents(capture: TransitionCapture, { settings }: Printing): Promise<CapturedContents> {

@@ -17,7 +17,7 @@ export interface TransitionCapture {
    * table, as whatever drops a trigger does. A rollback to a savepoint may have taken some of it away.
    */
   readonly end: readonly string[];
-  /** After its images were read. */
+  /** After its images were read: they take no more room. */
   readonly forget: string;
   /** One for each table, in the order given. */
   readonly images: readonly ImageQueries[];
@@ -48,8 +48,8 @@ export function captureTransitions(tables: readonly CapturedTable[], mark: strin
       // A temporary table goes with its transaction, a function would stay as long as the session.
       `DROP FUNCTION IF EXISTS ${events.map(({ event }) => `pg_temp.${triggerOf(log, event)}()`).join(', ')}`,
     ]),
-    // They would go with their transaction, which may be long and hold many.
-    forget: `DROP TABLE IF EXISTS ${named.map(({ log }) => `pg_temp.${log}`).join(', ')}`,
+    // They go with their transaction, which may be long and hold many rows.
+    forget: `TRUNCATE TABLE ${named.map(({ log }) => `pg_temp.${log}`).join(', ')}`,
     images: named.map(({ table, log }) => ({
       extent: extentOf(table, log), before: netRows(table, log, oldRows), after: netRows(table, log, newRows), onceBefore: rowsOf(table, log, oldRows), onceAfter: rowsOf(table, log, newRows),
     })),

@@ -15,5 +15,6 @@ export function capturePlanOf(units: readonly ProtectedUnit[], plan: Pick<Captur
   if (coverage.method === 'tables' || coverage.method === 'tombstone') return { ...plan, taken: statement === undefined || statements.length > 1 ? undefined : judgements.taken(statement) };
   const query = coverage.method === 'rows' ? judgements.rowsQuery(statements, risk, setting) : undefined;
   if (query === undefined) return plan;
-  return { ...plan, rows: { query, bind, rowsExpected: judgements.rowBound(statements, risk, setting, bind?.parameterTypes ?? [])?.rowsMax } };
+  const { ceiling } = single.unit;
+  return { ...plan, rows: { query, bind, rowsExpected: judgements.rowBound(statements, risk, setting, bind?.parameterTypes ?? [])?.rowsMax, rowsMax: ceiling?.rows ?? ceiling?.total ?? undefined } };
 }

@@ -31,6 +31,8 @@ export interface RowsPlan {
   readonly isInBlock: boolean;
   /** By what was measured or proved beforehand; undefined: not known. */
   readonly rowsExpected: number | undefined;
+  /** If it changes more, it is rolled back anyway. */
+  readonly rowsMax?: number | undefined;
 }
 
 export interface RowsCaptureDeps {
@@ -62,7 +64,8 @@ export function createRowsCapture(plan: RowsPlan, deps: RowsCaptureDeps): Captur
 }
 
 async function chosen(plan: RowsPlan, deps: RowsCaptureDeps): Promise<Capture> {
-  const isFew = plan.rowsExpected === undefined ? await areFew(plan, deps) : plan.rowsExpected <= fewRowsMax;
+  const rows = plan.rowsExpected ?? ((plan.rowsMax ?? Infinity) <= fewRowsMax ? plan.rowsMax : undefined);
+  const isFew = rows === undefined ? await areFew(plan, deps) : rows <= fewRowsMax;
   const few = isFew ? await lockFew(plan, deps) : 'too-large';
   switch (few) {
     case 'too-large': return createBulkCapture(plan, deps);
@@ -100,7 +103,7 @@ async function lockFew(plan: RowsPlan, { session, known }: RowsCaptureDeps): Pro
       const mark = readMark(marked?.rows);
       const rows = found?.rows ?? [];
       if (mark.mark === table.mark && !mark.printsAll) return 'prints-not-all';
-      if (mark.mark === table.mark && rows.length > fewRowsMax) throw moved('more rows matched it than were counted just before');
+      if (mark.mark === table.mark && rows.length > fewRowsMax) return 'too-large';
       if (mark.mark === table.mark) return { query, known: table, isActed: mark.isActed || query.runsCode, rows };
     } catch (error) {
       if (error instanceof Failure && error.code === 'too_large') return 'too-large';

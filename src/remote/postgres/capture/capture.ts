@@ -18,7 +18,7 @@ export interface CapturePlan {
   /** Asked in one breath with its first question. */
   readonly first: readonly string[];
   /** Of a single plain UPDATE or DELETE. */
-  readonly rows?: Pick<RowsPlan, 'query' | 'bind' | 'rowsExpected'> | undefined;
+  readonly rows?: Pick<RowsPlan, 'query' | 'bind' | 'rowsExpected' | 'rowsMax'> | undefined;
   /** Of a single TRUNCATE, DROP or ALTER TABLE. */
   readonly taken?: Taken | undefined;
 }

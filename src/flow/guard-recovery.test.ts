@@ -74,6 +74,20 @@ function refusedBy(admission: Admission): Extract<Admission, { kind: 'refused' }
   return admission;
 }
 
+test('what is bound to its recovery point runs ahead of its record; what nothing is kept of is on record first', async () => {
+  await scene(async ({ guard, entries }) => {
+    const admission = await guard.admit({ ...request(), isBoundToPoint: true }, hooks);
+    assert.ok(admission.kind === 'permitted' && admission.recorded !== undefined && admission.coverage === exact);
+    await admission.recorded;
+    assert.deepEqual((await entries<VerdictBody>('verdict')).map(({ actionId }) => actionId), [admission.permit.actionId]);
+  });
+  await scene(async ({ guard, entries }) => {
+    const admission = await guard.admit({ ...request({ level: 'LOW' }), isBoundToPoint: true }, hooks);
+    assert.ok(admission.kind === 'permitted' && admission.recorded === undefined && admission.coverage === undefined);
+    assert.equal((await entries('verdict')).length, 1);
+  }, policyWith('{ required_from: never }'));
+});
+
 test('what can be undone within the limits passes unasked, with what is to be kept', () => scene(async ({ guard, entries }) => {
   const admission = await guard.admit(request(), hooks);
   assert.ok(admission.kind === 'permitted');

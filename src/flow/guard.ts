@@ -52,6 +52,8 @@ export interface GuardRequest extends Judgement {
   readonly measure?: (signal: AbortSignal) => Promise<Impact>;
   /** Nothing of it lasts before its transaction commits, and the caller does not let that happen before `recorded`. */
   readonly isBoundToCommit?: boolean;
+  /** The same, where the caller keeps a recovery point of it: before that is sealed, it waits for `recorded`. */
+  readonly isBoundToPoint?: boolean;
   /** The most rows that it can change, proved without asking anybody; undefined: not proved. */
   readonly bound?: () => BoundedImpact | undefined;
 }
@@ -248,7 +250,7 @@ async function admit(deps: GuardDeps, request: GuardRequest, verdict: Verdict, h
 
 async function allow(deps: GuardDeps, request: GuardRequest, verdict: Verdict): Promise<Permitted> {
   const body = verdictBody(promised(deps, request), verdict, null);
-  const ahead = request.isBoundToCommit === true ? deps.ledger.issueAhead(body) : undefined;
+  const ahead = request.isBoundToCommit === true || (request.isBoundToPoint === true && keptOf(deps, request) !== undefined) ? deps.ledger.issueAhead(body) : undefined;
   if (ahead === undefined) return permitted(deps, request, await deps.ledger.issue(body), verdict);
   return { ...permitted(deps, request, ahead.permit, verdict), recorded: ahead.recorded };
 }
@@ -335,8 +337,12 @@ async function redeem(deps: GuardDeps, request: GuardRequest, asked: Verdict, ap
   return { ...permitted(deps, now, permit, verdict), ceiling: ceilingFor(deps, now, approval) };
 }
 
-function permitted(deps: GuardDeps, { action, risk, coverage }: GuardRequest, permit: Permit, verdict: Verdict): Permitted {
-  const kept = protectionOf(policyFor(deps, action.actor.name, action.database), risk, coverage);
+function keptOf(deps: GuardDeps, { action, risk, coverage }: GuardRequest): Coverage | undefined {
+  return protectionOf(policyFor(deps, action.actor.name, action.database), risk, coverage);
+}
+
+function permitted(deps: GuardDeps, request: GuardRequest, permit: Permit, verdict: Verdict): Permitted {
+  const kept = keptOf(deps, request);
   return { kind: 'permitted', permit, verdict, ...(kept === undefined ? {} : { coverage: kept }), settle: (outcome) => deps.ledger.settle(permit, outcome) };
 }
 

@@ -125,8 +125,8 @@ export class Admission {
   }
 
   /** It changes nothing but rows, inside a block that the client has to end, and was not judged by what that block did to the catalog. */
-  #isBoundToCommit({ statements }: Candidate, risk: Risk): boolean {
-    return risk.level !== 'SAFE' && this.#debts.mayIncur && !this.#context.state.facts.catalogChanged && changesRowsOnly(statements) && isUndoneByRollback(risk);
+  #isBoundToCommit(candidate: Candidate, risk: Risk): boolean {
+    return this.#debts.mayIncur && !this.#context.state.facts.catalogChanged && isRowsAlone(candidate, risk);
   }
 
   #owe({ recorded = Promise.resolve() }: Permitted, { version }: Catalog): void { this.#debts.incur(recorded, version); }
@@ -172,7 +172,7 @@ export class Admission {
         this.#debts.mayLeaveBlock();
         if (this.#debts.isOwing) await this.#pay();
       }
-      const request: GuardRequest = { ...this.#request(candidate, judged), isBoundToCommit, measure: (signal) => this.#measure(candidate, catalog, risk, signal), bound: () => this.#bound(candidate, catalog, risk) };
+      const request: GuardRequest = { ...this.#request(candidate, judged), isBoundToCommit, isBoundToPoint: !isBoundToCommit && isRowsAlone(candidate, risk), measure: (signal) => this.#measure(candidate, catalog, risk, signal), bound: () => this.#bound(candidate, catalog, risk) };
       const admission = await this.#context.guard.admit(request, {
         signal,
         onHold: (approval: Approval, waitMs: number) => {
@@ -271,7 +271,7 @@ export class Admission {
 
   #unit(candidate: Candidate, action: SqlAction, risk: Risk, permitted: Permitted): Unit {
     let isSettled = false;
-    const recovery = permitted.coverage === undefined ? undefined : new UnitRecovery(permitted.coverage, action.redacted);
+    const recovery = permitted.coverage === undefined ? undefined : new UnitRecovery(permitted.coverage, action.redacted, permitted.recorded);
     return {
       actionId: action.id, statements: candidate.statements, source: candidate.text, isSafe: !isAtLeast(risk.level, 'LOW'), ceiling: permitted.ceiling, recovery, ran: permitted.ran,
       mayEndTransaction: this.#context.judgements.mayEndTransaction(candidate.statements, candidate.setting),
@@ -284,6 +284,9 @@ export class Admission {
     };
   }
 }
+
+/** A rollback leaves nothing of it. */
+function isRowsAlone({ statements }: Candidate, risk: Risk): boolean { return risk.level !== 'SAFE' && changesRowsOnly(statements) && isUndoneByRollback(risk); }
 
 const neverRan: Outcome = { kind: 'rolled-back', rows: null, durationMs: 0 };
 

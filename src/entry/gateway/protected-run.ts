@@ -266,6 +266,7 @@ export class ProtectedRun {
       this.#checkStopped();
       const contents = await job.capture.after(job.part.units.length === 1 ? withheld.rows : undefined);
       const patience = job.isOurs ? undefined : await this.#waitPatiently();
+      await this.#deps.context.judging.unlessStopped(Promise.all(job.part.units.map(({ recovery }) => recovery.recorded)));
       this.#checkStopped();
       point = await this.#deps.context.judging.unlessStopped(job.draft.seal(contents));
       if (patience !== undefined) await link.query("SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true)", [patience]);

@@ -12,12 +12,17 @@ export class UnitRecovery {
   readonly coverage: Coverage;
   /** Redacted. */
   readonly text: string;
+  /** When its verdict is on record. Rejects with Failure: then it may not be sealed, nor commit. */
+  readonly recorded: Promise<void>;
   #outcome: Outcome | undefined;
   #point: SharedPoint | undefined;
 
-  constructor(coverage: Coverage, text: string) {
+  constructor(coverage: Coverage, text: string, recorded: Promise<void> = Promise.resolve()) {
     this.coverage = coverage;
     this.text = text;
+    this.recorded = recorded;
+    // Told to whoever waits for it; until then the statement runs.
+    recorded.catch(() => undefined);
   }
 
   /** Before its transaction may commit. */

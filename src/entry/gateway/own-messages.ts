@@ -5,10 +5,13 @@
 import { randomBytes } from 'node:crypto';
 import { encodeBind, encodeClose, encodeExecute, encodeFlush, encodeParse, encodeQuery, encodeSync } from '../../lib/pgwire/frontend-encode.ts';
 
-const name = `backstop_own_${randomBytes(12).toString('hex')}`;
+/** Unguessable. */
+function ownName(): string { return `backstop_own_${randomBytes(12).toString('hex')}`; }
 
-/** Closed twice each: 2 CloseComplete for each statement. */
-export function ownStatements(sqls: readonly string[]): Buffer {
+/** Closed twice each: 2 CloseComplete for each statement. An error leaves the one that failed, so no other is ever called that. */
+export function ownStatements(sqls: readonly string[]): Buffer { return statementsUnder(ownName(), sqls); }
+
+function statementsUnder(name: string, sqls: readonly string[]): Buffer {
   return Buffer.concat(sqls.map((sql) => Buffer.concat([
     encodeParse({ statement: name, sql, parameterTypes: [] }), encodeBind({ portal: name, statement: name, formats: [], values: [], resultFormats: [] }),
     encodeExecute({ portal: name, rowsMax: 0 }), encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name }),
@@ -20,7 +23,8 @@ export const commitMessage: Buffer = encodeQuery('COMMIT');
 
 /** As extended messages, because a Query takes the client's unnamed statement and portal with it. An error may have left the last one's. */
 function ownCommand(sql: string): Buffer {
-  return Buffer.concat([encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name }), ownStatements([sql]), encodeSync()]);
+  const name = ownName();
+  return Buffer.concat([encodeClose({ target: 'portal', name }), encodeClose({ target: 'statement', name }), statementsUnder(name, [sql]), encodeSync()]);
 }
 
 export const commitCommand: Buffer = ownCommand('COMMIT');

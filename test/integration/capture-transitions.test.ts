@@ -34,6 +34,7 @@ CREATE TABLE "odd.name" ("a ""key""" int PRIMARY KEY, at timestamptz, f float8, 
 CREATE TABLE parted (id int, region int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
 CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
 CREATE TABLE keyless (id int);
+CREATE TABLE trigger_words (found int PRIMARY KEY, tg_op text, new text, old_rows text); INSERT INTO trigger_words VALUES (1, 'a', 'b', 'c');
 INSERT INTO parent SELECT i, 'v' || i FROM generate_series(1, 10) i;
 INSERT INTO child SELECT i, 1 + i % 10 FROM generate_series(1, 20) i;
 INSERT INTO "odd.name" VALUES (1, '2020-01-02 03:04:05.678901+00', 0.1::float8 + 0.2, '1 mon -2 days 00:00:00.5');
@@ -134,6 +135,11 @@ describe('the images of a statement', () => {
     assert.deepEqual(told, []);
   });
 
+  it('are of columns that are called as PL/pgSQL calls its variables', async () => {
+    const contents = await captured(await connect(), ['public.trigger_words'], "UPDATE trigger_words SET new = 'd'", 'INSERT INTO trigger_words VALUES (2)', 'DELETE FROM trigger_words WHERE found = 2');
+    assert.deepEqual(shown(contents), { 'public.trigger_words': { was: ['1\ta\tb\tc'], is: ['1\ta\td\tc'] } });
+  });
+
   it('leave nothing in the session, and in the end nothing that others see of the catalog', async () => {
     const link = await connect();
     const other = await connect();
@@ -173,6 +179,14 @@ describe('the images of a statement', () => {
 });
 
 describe('a capture refuses', () => {
+  it('what loses rows of a table that nobody knew it would reach, or cannot be counted', async () => {
+    const isMoved = (error: unknown): boolean => error instanceof Failure && error.code === 'rows_moved';
+    await assert.rejects(captured(await connect(), ['public.parent'], 'DELETE FROM parent WHERE id = 3'), isMoved);
+    await server.run('ALTER DATABASE shop SET track_counts = off');
+    await assert.rejects(captured(await connect(), ['public.parent'], "UPDATE parent SET v = 'w' WHERE id = 3"), isMoved);
+    await server.run('ALTER DATABASE shop RESET track_counts');
+  });
+
   const refused = (tables: readonly string[], code: string) => async (): Promise<void> => {
     await assert.rejects(captured(await connect(), tables), (error) => {
       assert.ok(error instanceof Failure && error.code === code, String(error));

@@ -2,18 +2,20 @@
  * Captures whatever statements change in some tables, by whatever means, as the transition tables of triggers show it. Before:
  * the tables are locked against other writers, looked at again behind the lock, and given triggers that gather. After: the rows
  * as they were and as they are now go to the draft, one table after the other. In the end the triggers go, as late as can be.
+ * That no other table lost rows is counted: a trigger or foreign key may have come between the judgement and the lock.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure } from '../../../core/failure.ts';
 import { fingerprintOf, type KeptTable } from '../../../core/recovery/manifest.ts';
 import type { QualifiedName } from '../../../core/sql/catalog-facts.ts';
+import { lostElsewhereSql } from '../../../core/sql/changed-rows.ts';
 import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
 import { ServerError } from '../server-error.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
 import { pinPrinting, type Printing } from './printing.ts';
-import { checkHoles, readCapturedTables, type CapturedTable } from './tables.ts';
+import { arrayOf, checkHoles, readCapturedTables, type CapturedTable } from './tables.ts';
 import { captureTransitions, type ImageQueries, type TransitionCapture } from './transitions.ts';
 
 export interface TransitionsOptions {
@@ -48,6 +50,7 @@ class TransitionsCapture implements Capture {
   readonly #mark = randomBytes(8).toString('hex');
   #tables: readonly CapturedTable[] = [];
   #capture: TransitionCapture | undefined;
+  #lostBefore: number | undefined;
 
   constructor(session: TransactionSession, names: readonly QualifiedName[], draft: Pick<RecoveryDraft, 'rows'>) {
     this.#session = session;
@@ -63,6 +66,7 @@ class TransitionsCapture implements Capture {
     checkHoles(this.#tables);
     this.#capture = captureTransitions(this.#tables, this.#mark);
     await this.#run(this.#capture.begin);
+    this.#lostBefore = await this.#lostElsewhere();
     await printing.restore();
   }
 
@@ -71,6 +75,7 @@ class TransitionsCapture implements Capture {
     if (capture === undefined) throw new Failure('internal', 'a capture is read that was not begun');
     const printing = await pinPrinting(this.#session.query);
     await this.#run(capture.pause);
+    if (await this.#lostElsewhere() !== this.#lostBefore) throw lostMore();
     const contents = await this.#contents(capture, printing);
     await this.#session.query(capture.forget);
     await printing.restore();
@@ -97,6 +102,13 @@ class TransitionsCapture implements Capture {
         await pause(finishPauseMs);
       }
     }
+  }
+
+  async #lostElsewhere(): Promise<number> {
+    const names = this.#tables.flatMap(({ name, partitions }) => [name, ...partitions]);
+    const [row] = await this.#session.query(lostElsewhereSql, [arrayOf(names)]);
+    // NaN equals nothing: who does not count proves nothing.
+    return Number(row?.[0] ?? Number.NaN);
   }
 
   async #contents(capture: TransitionCapture, { settings }: Printing): Promise<CapturedContents> {
@@ -134,6 +146,10 @@ class TransitionsCapture implements Capture {
     if (names.length !== this.#names.length) throw new Failure('schema_moved', 'Backstop: a table whose rows were to be kept is not there any more, so this statement did not run');
     return names;
   }
+}
+
+function lostMore(): Failure {
+  return new Failure('rows_moved', 'Backstop rolled this statement back, because what would undo it is not whole: rows of other tables were changed as well, or what was changed could not be counted');
 }
 
 /** As the catalog's keys spell a name. */

@@ -74,10 +74,12 @@ function functionOf(log: string, event: string, does: string): string {
 /** ENABLE ALWAYS, or a session that plays a replica would pass them by. Nothing in a body is found by a search path. */
 function gather({ name, columns, partitions }: CapturedTable, log: string): readonly string[] {
   const list = columns.join(', ');
+  // Qualified, because in PL/pgSQL `found` and `tg_op` alone are variables.
+  const of = (rows: string): string => columns.map((column) => `${rows}.${column}`).join(', ');
   return [
     `CREATE TEMPORARY TABLE ${log} ON COMMIT DROP AS SELECT 0::pg_catalog.int2 AS ${sign}, ${list} FROM ONLY ${name} WHERE false`,
     ...events.flatMap(({ event, reads }) => [
-      functionOf(log, event, reads.map(([from, value]) => `INSERT INTO pg_temp.${log} SELECT ${value}, ${list} FROM ${from};`).join(' ')),
+      functionOf(log, event, reads.map(([from, value]) => `INSERT INTO pg_temp.${log} SELECT ${value}, ${of(from)} FROM ${from};`).join(' ')),
       ...[name, ...partitions].flatMap((on) => [
         `CREATE TRIGGER ${triggerOf(log, event)} AFTER ${event} ON ${on} REFERENCING ${reads.map(([from]) => `${from.slice(0, 3).toUpperCase()} TABLE AS ${from}`).join(' ')} FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.${triggerOf(log, event)}()`,
         `ALTER TABLE ONLY ${on} ENABLE ALWAYS TRIGGER ${triggerOf(log, event)}`,

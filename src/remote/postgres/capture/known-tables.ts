@@ -20,7 +20,7 @@ export interface KnownTable extends TableMark {
 
 interface TableMark {
   readonly mark: string;
-  /** Triggers fire that may do more than look, or foreign keys that act. */
+  /** Rules rewrite it, triggers fire that may do more than look, or foreign keys that act. */
   readonly isActed: boolean;
   /** Values are printed so that text loses nothing of them. */
   readonly printsAll: boolean;
@@ -92,7 +92,7 @@ const rowsOf = (catalog: string, column: string, name: string): string =>
 export function markSql(event: RowsQuery['verb']): string {
   return `SELECT pg_catalog.concat_ws('/', (SELECT system_identifier FROM pg_catalog.pg_control_system()), pg_catalog.current_database(), c.oid, c.xmin, pg_catalog.row_security_active(c.oid),
   ${rowsOf('pg_attribute', 'attrelid', 'attnum')}, ${rowsOf('pg_index', 'indrelid', 'indexrelid')}, ${rowsOf('pg_inherits', 'inhparent', 'inhrelid')}, ${rowsOf('pg_rewrite', 'ev_class', 'oid')}),
-  (c.relkind OPERATOR(pg_catalog.=) 'p' OR c.relhastriggers AND EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+  (c.relkind OPERATOR(pg_catalog.=) 'p' OR c.relhasrules OR c.relhastriggers AND EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
     AND (t.tgtype OPERATOR(pg_catalog.&) ${eventBits[event]}::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0 AND t.tgfoid OPERATOR(pg_catalog.<>) ALL (ARRAY[${looking}]::pg_catalog.oid[])))::pg_catalog.text,
   (pg_catalog.current_setting('DateStyle') OPERATOR(pg_catalog.~~) 'ISO%' AND pg_catalog.current_setting('extra_float_digits')::pg_catalog.int4 OPERATOR(pg_catalog.>) 0
     AND pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.<>) 'SQL_ASCII')::pg_catalog.text

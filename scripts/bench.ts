@@ -219,16 +219,19 @@ async function measureAllGuarded(plan: Plan, results: Result[]): Promise<readonl
   const policy = join(folder, 'guarded.yaml');
   writeFileSync(policy, guardedPolicy);
   let guarded: readonly Guarded[] = [];
-  await onServer({ shared_buffers: '512MB', max_connections: '300', max_wal_size: '8GB', ...durable }, async (server) => {
-    await fillTables(direct(server, database).address, plan.scale);
-    await withRelays(server, plan, policy, async (relays) => {
-      const [straight, backstop] = (['direct', 'backstop'] as const).map((name) => relays.find((relay) => relay.name === name));
-      if (straight !== undefined && backstop?.undoLast !== undefined) guarded = await measureGuarded({ server, database, direct: straight, backstop, undoLast: backstop.undoLast, rows: plan.rows, say });
-      for (const script of ['one-update', 'tpcb-like'] as const) results.push(...(await measureScript(script, { ...plan, clients: [1, 16] }, relays)).map((result) => ({ ...result, isGuarded: true })));
+  try {
+    await onServer({ shared_buffers: '512MB', max_connections: '300', max_wal_size: '8GB', ...durable }, async (server) => {
+      await fillTables(direct(server, database).address, plan.scale);
+      await withRelays(server, plan, policy, async (relays) => {
+        const [straight, backstop] = (['direct', 'backstop'] as const).map((name) => relays.find((relay) => relay.name === name));
+        if (straight !== undefined && backstop?.undoLast !== undefined) guarded = await measureGuarded({ server, database, direct: straight, backstop, undoLast: backstop.undoLast, rows: plan.rows, say });
+        for (const script of ['one-update', 'tpcb-like'] as const) results.push(...(await measureScript(script, { ...plan, clients: [1, 16] }, relays)).map((result) => ({ ...result, isGuarded: true })));
+      });
     });
-  });
-  rmSync(folder, { recursive: true });
-  return guarded;
+    return guarded;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 function medianByTps(results: readonly Result[]): Result {

@@ -17,7 +17,7 @@ import { asRehearsed, fallingWith, namesOf, rehearsed, remake } from '../definit
 import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
 import { lockClosure, resolveTaken, type TouchedRelation } from './closure.ts';
-import { changedConstraintsSql, unforeseenSql } from './closure-queries.ts';
+import { changedConstraintsSql, truncateTriggersSql, unforeseenSql } from './closure-queries.ts';
 import { inOwnSettings, printingSettings } from './own-settings.ts';
 import { arrayOf, readCapturedTables, type CapturedTable } from './tables.ts';
 
@@ -30,6 +30,8 @@ interface Found {
   readonly tables: readonly KeptTable[];
   readonly sequences: readonly KeptSequence[];
   readonly searchPath: string;
+  /** A TRUNCATE that fires nothing, which might define something. */
+  readonly changesRowsOnly: boolean;
 }
 
 /** `before` throws Failure where what goes cannot be kept, `after` where it would not come back. */
@@ -49,7 +51,8 @@ async function capture({ query, copyOut }: TransactionSession, taken: Taken, dra
   const named = await resolveTaken(query, taken);
   return inOwnSettings(query, printingSettings, async (were) => {
     const { touched, all } = await lockClosure(query, taken, named);
-    const [facts, definition] = [await readDefinitionFacts(query), await readDefinition(query)];
+    const changesRowsOnly = taken.verb === 'truncate' && (await query(truncateTriggersSql, [arrayOf(touched.map(({ oid }) => oid))]))[0]?.[0] === 'f';
+    const { facts, definition } = await readWhole(query, changesRowsOnly);
     const shapes = await readCapturedTables(query, touched.filter(({ kind, isGone, isChanged }) => (kind === 'r' || kind === 'p') && (isGone || isChanged)).map(({ name }) => name));
     const sequences = await readSequences(query, touched.filter(({ kind }) => kind === 'S').map(({ name }) => name));
     const withRows = new Set(touched.filter(({ kind }) => kind === 'r').map(({ name }) => name));
@@ -60,7 +63,7 @@ async function capture({ query, copyOut }: TransactionSession, taken: Taken, dra
       const content = withRows.has(name) ? await copyRows(copyOut, shape, draft.rows()) : undefined;
       tables.push({ ...kept, fingerprint: fingerprintOf(kept), ...(content === undefined ? {} : { content }) });
     }
-    return { touched, foreseen: all[1], definition, facts, shapes, tables, sequences, searchPath: were['search_path'] ?? '' };
+    return { touched, foreseen: all[1], definition, facts, shapes, tables, sequences, changesRowsOnly, searchPath: were['search_path'] ?? '' };
   });
 }
 
@@ -69,6 +72,11 @@ export async function checkIsolation(query: CatalogQuery): Promise<void> {
   const [level] = await query('SHOW transaction_isolation');
   if (level?.[0] === 'read committed') return;
   throw new Failure('feature_not_supported', `What this takes away cannot be kept in a transaction that is ${level?.[0] ?? ''}.`, { hint: 'Send it in a transaction block that is READ COMMITTED, or outside of one.' });
+}
+
+/** Of a large database that takes long, so not where nothing of it can change. */
+async function readWhole(query: CatalogQuery, isLeftOut: boolean): Promise<Pick<Found, 'facts' | 'definition'>> {
+  return isLeftOut ? { facts: new Map(), definition: { makings: [], patches: [], needs: new Map() } } : { facts: await readDefinitionFacts(query), definition: await readDefinition(query) };
 }
 
 /** A table, not a SELECT: faster, and without the rows of children. */
@@ -96,7 +104,8 @@ async function conclude(session: TransactionSession, taken: Taken, found: Found,
   return inOwnSettings(session.query, printingSettings, async () => {
     const { query } = session;
     if (taken.verb === 'drop') await checkForeseen(query, found.foreseen);
-    const change: Change = { before: found.definition, after: await readDefinition(query), factsBefore: found.facts, factsAfter: await readDefinitionFacts(query) };
+    const after = await readWhole(query, found.changesRowsOnly);
+    const change: Change = { before: found.definition, after: after.definition, factsBefore: found.facts, factsAfter: after.facts };
     const definition = await rehearsedDefinition(query, taken, found, change);
     const left = await leftTables(session, found.tables, definition.rebuilt, draft);
     return { tables: [...found.tables, ...left], definition: writeKeptDefinition(definition), settings: printingSettings, ...await readPlace(query) };

@@ -30,3 +30,6 @@ export const unforeseenSql = `SELECT count(*) FROM pg_locks l
 
 /** How these constraints ($1) are dropped again. */
 export const changedConstraintsSql = `SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', x.conrelid::regclass, x.conname) FROM pg_constraint x WHERE x.oid = ANY ($1::oid[]) AND x.conrelid <> 0 AND x.coninhcount = 0`;
+
+/** Whether one of these relations ($1) has a trigger that a TRUNCATE fires (TRIGGER_TYPE_TRUNCATE of pg_trigger.h). */
+export const truncateTriggersSql = `SELECT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal AND t.tgtype::int4 & 32 <> 0)`;

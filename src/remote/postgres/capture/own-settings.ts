@@ -12,7 +12,7 @@ export const printingSettings: Readonly<Record<string, string>> = {
 
 const workingSettings: Readonly<Record<string, string>> = {
   search_path: 'pg_catalog', row_security: 'off', check_function_bodies: 'off', quote_all_identifiers: 'off', transform_null_equals: 'off',
-  default_tablespace: '', default_table_access_method: 'heap', synchronize_seqscans: 'off', statement_timeout: '0', role: 'none',
+  default_tablespace: '', default_table_access_method: 'heap', synchronize_seqscans: 'off', statement_timeout: '0', jit: 'off', role: 'none',
 };
 
 /** What was in force (`were`) is in force again, whatever came of the work. */

@@ -182,6 +182,12 @@ describe('a capture refuses', () => {
   it('what loses rows of a table that nobody knew it would reach, or cannot be counted', async () => {
     const isMoved = (error: unknown): boolean => error instanceof Failure && error.code === 'rows_moved';
     await assert.rejects(captured(await connect(), ['public.parent'], 'DELETE FROM parent WHERE id = 3'), isMoved);
+    // Those fire at triggers and functions of ours.
+    for (const event of ['ddl_command_end', 'sql_drop']) {
+      await server.run(`CREATE FUNCTION clean() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.child WHERE id = 20; END $$; CREATE EVENT TRIGGER clean ON ${event} EXECUTE FUNCTION clean()`, 'shop');
+      await assert.rejects(captured(await connect(), ['public.parent'], "UPDATE parent SET v = 'w' WHERE id = 3"), { code: '40001' }, event);
+      await server.run('DROP EVENT TRIGGER clean; DROP FUNCTION clean', 'shop');
+    }
     await server.run('ALTER DATABASE shop SET track_counts = off');
     await assert.rejects(captured(await connect(), ['public.parent'], "UPDATE parent SET v = 'w' WHERE id = 3"), isMoved);
     await server.run('ALTER DATABASE shop RESET track_counts');

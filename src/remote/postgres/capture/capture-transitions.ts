@@ -77,7 +77,7 @@ class TransitionsCapture implements Capture {
     await this.#run(capture.pause);
     if (await this.#lostElsewhere() !== this.#lostBefore) throw lostMore();
     const contents = await this.#contents(capture, printing);
-    await this.#session.query(capture.forget);
+    await this.#run([capture.forget]);
     await printing.restore();
     return contents;
   }
@@ -131,11 +131,20 @@ class TransitionsCapture implements Capture {
     return { ...shape, fingerprint: fingerprintOf(shape), before: keptBefore, after: keptAfter };
   }
 
-  /** One round trip, however many there are. Our own text, quoted by a mark that nobody can guess. */
+  /**
+   * One round trip, however many there are. Our own text, quoted by a mark that nobody can guess. Event triggers fire at what
+   * we make and drop, where nobody gathers what they change, so they must not lose rows.
+   */
   async #run(statements: readonly string[]): Promise<void> {
     const quote = `$run_${this.#mark}$`;
+    const lost = `(${lostElsewhereSql.replaceAll('$1', "'{}'")})`;
     const body = statements.map((statement) => `EXECUTE ${quote}${statement}${quote};`).join('\n');
-    await this.#session.query(`DO LANGUAGE plpgsql $do_${this.#mark}$ BEGIN ${body} END $do_${this.#mark}$`);
+    await this.#session.query(`DO LANGUAGE plpgsql $do_${this.#mark}$
+      DECLARE backstop_lost pg_catalog.numeric := CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_event_trigger) THEN ${lost} END;
+      BEGIN ${body}
+      IF backstop_lost IS NOT NULL THEN IF ${lost} OPERATOR(pg_catalog.<>) backstop_lost THEN
+        RAISE SQLSTATE '40001' USING MESSAGE = 'Backstop rolled this statement back, because an event trigger changed rows that were not kept';
+      END IF; END IF; END $do_${this.#mark}$`);
   }
 
   async #quotedNames(): Promise<readonly string[]> {

@@ -182,6 +182,21 @@ describe('what others do between the look and the statement', () => {
     assert.deepEqual(sorted((await images(await capture.after(command.rows ?? undefined))).was), ['', '1\tv', '2\tlater', '3\tv']);
   });
 
+  it('is not kept from ending by the count of rows that comes first', async () => {
+    const [own, other] = [await scene.connect(), await scene.connect()];
+    await other.query('BEGIN');
+    await other.query('LOCK TABLE many IN SHARE ROW EXCLUSIVE MODE');
+    await own.query('BEGIN');
+    const begun = scene.capture(own, { sql: 'DELETE FROM many WHERE k = -1' }).before();
+    await until('it waits', async () => (await link.query("SELECT FROM pg_locks WHERE relation = 'many'::regclass AND NOT granted")).rows.length === 1);
+    // As whoever drops a trigger.
+    await other.query('LOCK TABLE many IN ACCESS EXCLUSIVE MODE');
+    await other.query('COMMIT');
+    await begun;
+    await own.end();
+    await other.end();
+  });
+
   it('cannot be DDL on the table, and DDL before it is seen although the table is known', async () => {
     const question = { sql: "UPDATE quiet SET v = 'x' WHERE id = 1" };
     assert.deepEqual(await images(await scene.captured(link, question)), { was: '1\tv\n', is: '1\tx\n' });

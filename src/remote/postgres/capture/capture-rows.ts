@@ -74,10 +74,17 @@ async function chosen(plan: RowsPlan, deps: RowsCaptureDeps): Promise<Capture> {
   }
 }
 
-/** Without a lock, because one that is raised later is how sessions come to wait for each other. */
+/**
+ * Without a lock, because one that is raised later is how sessions come to wait for each other. A question leaves a lock too, which
+ * goes with its savepoint: who is to drop triggers would wait for it, and we for them.
+ */
 async function areFew(plan: RowsPlan, { session, known }: RowsCaptureDeps): Promise<boolean> {
+  await session.queries([{ sql: 'SAVEPOINT backstop_look' }]);
   const bind = await typed(session, plan, known.get(plan));
-  const [found] = await session.queries([{ sql: `SELECT pg_catalog.count(*) FROM (SELECT FROM ${plan.query.rows}\nLIMIT ${fewRowsMax + 1}) backstop_rows`, ...bind }]);
+  const [found] = await session.queries([
+    { sql: `SELECT pg_catalog.count(*) FROM (SELECT FROM ${plan.query.rows}\nLIMIT ${fewRowsMax + 1}) backstop_rows`, ...bind },
+    { sql: 'ROLLBACK TO SAVEPOINT backstop_look' }, { sql: 'RELEASE SAVEPOINT backstop_look' },
+  ]);
   return Number(found?.rows[0]?.[0]) <= fewRowsMax;
 }
 

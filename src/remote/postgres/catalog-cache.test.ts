@@ -5,9 +5,10 @@ import type { Catalog } from '../../core/sql/catalog.ts';
 import { createCatalogCache, staleMsMax, type CatalogCache, type ServerCatalogs } from './catalog-cache.ts';
 import type { Link } from './link.ts';
 import type { LinkAddress } from './link-target.ts';
+import { ServerError } from './server-error.ts';
 
 interface Scene {
-  readonly cache: CatalogCache; ms: number; version: string; loads: number; compares: number; fails: boolean; links: number; failCompare: boolean;
+  readonly cache: CatalogCache; ms: number; version: string; loads: number; compares: number; fails: boolean; links: number; failCompare: boolean; failLoads: number;
   /** Which server answers at the address. */
   identity: string;
   /** The catalogs of whichever that is. */
@@ -17,7 +18,7 @@ interface Scene {
 const address: LinkAddress = { kind: 'tcp', host: 'db', ip: '10.0.0.1', port: 5432 };
 
 function scene(): Scene {
-  const state: Omit<Scene, 'cache' | 'here'> = { ms: 0, version: 'v1', loads: 0, compares: 0, fails: false, links: 0, failCompare: false, identity: 'first' };
+  const state: Omit<Scene, 'cache' | 'here'> = { ms: 0, version: 'v1', loads: 0, compares: 0, fails: false, links: 0, failCompare: false, failLoads: 0, identity: 'first' };
   const linkTo = (identity: string): Link => ({
     address, relay: () => undefined, destroy: () => undefined, end: () => Promise.resolve(),
     query: (sql: string) => {
@@ -29,7 +30,7 @@ function scene(): Scene {
     inside: { load: () => Promise.resolve(undefined), version: () => Promise.resolve(undefined) },
     connect: () => { state.links += 1; return state.fails ? Promise.reject(new Error('no server')) : Promise.resolve(linkTo(state.identity)); },
     catalogVersion: async (ask) => { state.compares += 1; return (await ask('version'))[0]?.[0] ?? ''; },
-    loadCatalog: () => { state.loads += 1; return Promise.resolve({ version: `${state.version} of ${state.identity}` } as Catalog); },
+    loadCatalog: () => { state.loads += 1; if (state.loads <= state.failLoads) throw new ServerError({ severity: 'ERROR', code: '40P01', message: 'deadlock detected' }); return Promise.resolve({ version: `${state.version} of ${state.identity}` } as Catalog); },
     clock: { now: () => new Date(state.ms), monotonicMs: () => state.ms },
   });
   return Object.assign(state, { cache, here: () => cache.of(linkTo(state.identity)) });
@@ -48,6 +49,17 @@ test('a snapshot serves reads for a bounded time, then is compared, and is read 
   assert.equal(server.cached('shop'), first);
   assert.notEqual(await server.current('shop', { fresh: true }), first);
   assert.deepEqual([on.loads, on.compares, on.links], [2, 3, 1]);
+});
+
+test('a reading that deadlocks with those who change the schema is done again, and fails by name in the end', async () => {
+  const on = scene();
+  on.failLoads = 2;
+  const server = await on.here();
+  assert.equal((await server.current('shop', { fresh: true })).version, 'v1 of first');
+  Object.assign(on, { version: 'v2', failLoads: 1_000 });
+  await assert.rejects(server.current('shop', { fresh: true }), { code: 'schema_moved' });
+  on.failLoads = 0;
+  assert.equal((await server.current('shop', { fresh: true })).version, 'v2 of first');
 });
 
 test('a snapshot counts as just compared from the end of its comparison on, however long that took', async () => {

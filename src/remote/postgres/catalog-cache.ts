@@ -11,6 +11,7 @@ import type { Catalog } from '../../core/sql/catalog.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Link } from './link.ts';
 import type { LinkAddress } from './link-target.ts';
+import { ServerError } from './server-error.ts';
 
 export type Rows = readonly (readonly (string | null)[])[];
 export type Ask = (sql: string, parameters?: readonly string[]) => Promise<Rows>;
@@ -56,6 +57,7 @@ export interface CatalogCache {
 /** What another session's DDL may be behind when a read is judged. */
 export const staleMsMax = 1_000;
 const questionMsMax = 20_000;
+const loadsMax = 5;
 /** Servers remembered; each restart makes another. One that is forgotten goes on serving the sessions that have it. */
 const serversMax = 8;
 
@@ -233,8 +235,20 @@ class DatabaseCatalog {
       this.#snapshot.answeredAtMs = answeredAtMs;
       return this.#snapshot.catalog;
     }
-    const catalog = await this.#deps.loadCatalog(this.ask);
+    const catalog = await this.#load();
     this.#snapshot = { catalog, version, comparedAtMs, answeredAtMs };
     return catalog;
+  }
+
+  /** The server locks what it puts into words: that can deadlock with those who change it, or what it looks at is gone by then. */
+  async #load(): Promise<Catalog> {
+    for (let tried = 1; ; tried += 1) {
+      try {
+        return await this.#deps.loadCatalog(this.ask);
+      } catch (error) {
+        if (!(error instanceof ServerError)) throw error;
+        if (tried === loadsMax) throw new Failure('schema_moved', `Backstop: the schema could not be read (SQLSTATE ${error.code}), perhaps because others change it, so nothing was judged by it`, { cause: error });
+      }
+    }
   }
 }

@@ -60,6 +60,15 @@ test('one that is asked for by itself is asked of the server if it is unknown, a
   assert.deepEqual(asked, ['rp_1']);
 }));
 
+test('one whose writer was killed before it wrote its end is asked of the server too, and waits while it runs', () => withStore(async (store) => {
+  await store.recoveryPoints.seal(sealedPoint('rp_1'));
+  let fate: Fate = 'not-yet';
+  const { resolver } = scene(store, () => fate);
+  assert.equal((await resolver.resolve(await store.recoveryPoints.get('rp_1'))).state, 'sealed');
+  fate = 'committed';
+  assert.equal((await resolver.resolve(await store.recoveryPoints.get('rp_1'))).state, 'committed');
+}));
+
 test('a point that somebody else has resolved meanwhile is left as it is', () => withStore(async (store) => {
   await unknown(store, 'rp_1', 'rp_2');
   const { resolver } = scene(store, async ({ id }): Promise<Fate> => {

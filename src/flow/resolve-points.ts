@@ -21,7 +21,7 @@ export interface Witness {
 export interface PointResolver {
   /** Of all that are unknown, each until the server has said that it cannot tell; how many it could. Throws what asking threw. */
   resolveAll(): Promise<number>;
-  /** As it is now: asked first if it is unknown. Throws what asking threw. */
+  /** As it is now: asked first if it is unknown, or if nobody has written its end yet, who may be gone. Throws what asking threw. */
   resolve(point: RecoveryPointOnRecord): Promise<RecoveryPointOnRecord>;
 }
 
@@ -51,7 +51,7 @@ export function createPointResolver({ points, connect }: ResolvePointsDeps): Poi
       });
     },
     resolve: async (point) => {
-      if (point.state !== 'unknown') return point;
+      if (point.state !== 'unknown' && point.state !== 'sealed') return point;
       await withWitness(connect, (witness) => settle(witness, point));
       return points.get(point.id);
     },

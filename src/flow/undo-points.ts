@@ -29,6 +29,8 @@ const shortestId = 8;
 
 /** What nobody knows the end of is undone all the same: where it was rolled back, every row is as before already. */
 const undoable: readonly RecoveryPointState[] = ['committed', 'unknown'];
+/** Whoever was to write the end of one that is sealed may be gone. */
+const maybeUndoable: readonly RecoveryPointState[] = [...undoable, 'sealed'];
 const why: Readonly<Record<Exclude<RecoveryPointState, 'committed' | 'unknown'>, string>> = {
   sealed: 'has not ended yet',
   discarded: 'was rolled back, so there is nothing to undo', undone: 'was undone already', purged: 'is too old: what would undo it was purged',
@@ -60,7 +62,7 @@ function isMeant({ sessionId }: RecoveryPointOnRecord, agent: string | undefined
 
 async function newest(points: FindDeps['points'], resolve: FindDeps['resolve'], agent: string | undefined): Promise<RecoveryPointOnRecord> {
   for (let before: string | undefined; ;) {
-    const page = await points.list({ states: undoable, limit: pageSize, ...(agent === undefined ? {} : { agent }), ...(before === undefined ? {} : { before }) });
+    const page = await points.list({ states: maybeUndoable, limit: pageSize, ...(agent === undefined ? {} : { agent }), ...(before === undefined ? {} : { before }) });
     for (const point of page) {
       const known = isMeant(point, agent) ? await resolve(point) : undefined;
       if (known !== undefined && undoable.includes(known.state)) return known;
@@ -71,7 +73,7 @@ async function newest(points: FindDeps['points'], resolve: FindDeps['resolve'], 
 }
 
 async function inWindow(points: Pick<RecoveryPoints, 'list'>, { agent, since, until }: Extract<Wanted, { readonly kind: 'window' }>): Promise<readonly RecoveryPointOnRecord[]> {
-  const all = await points.list({ states: undoable, limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
+  const all = await points.list({ states: maybeUndoable, limit: pointsMax + 1, ...(agent === undefined ? {} : { agent }), ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) });
   const found = all.filter((point) => isMeant(point, agent));
   if (all.length > pointsMax) throw new Failure('too_large', `more than ${pointsMax} recovery points are meant`, { hint: 'Undo the newest first: choose a shorter time with --since.' });
   if (found.length === 0) throw new Failure('not_found', 'no action of then can be undone: nothing was captured, or all of it was undone or purged');

@@ -87,8 +87,8 @@ export async function startUndoRig(server: PostgresServer, tables: string): Prom
     undoSince: async (since) => {
       // What a session of the killed process was about to commit is committed or not before anybody looks.
       await until('the server has ended the sessions that were left', async () => (await server.run("SELECT FROM pg_stat_activity WHERE usename = 'shopkeeper' AND xact_start IS NOT NULL")).length === 0, sessionMsMax);
-      // What nobody heard the end of is found out by the Backstop that runs now.
-      await until('every recovery point has its fate', async () => (await memory.recoveryPoints.list({ states: ['sealed', 'unknown'], limit: 1 })).length === 0, sessionMsMax);
+      // What nobody heard the end of is found out by the Backstop that runs now, or by the undo itself.
+      if (child !== undefined) await until('every recovery point has its fate', async () => (await memory.recoveryPoints.list({ states: ['sealed', 'unknown'], limit: 1 })).length === 0, sessionMsMax);
       const points = await memory.recoveryPoints.list({ since, limit: 1_000 });
       const ended = await runProgram(process.execPath, ['--disable-warning=ExperimentalWarning', main, 'undo', '--since', since, '--yes', '--json', '--data', dataDir, '--upstream', upstream], { env: { BACKSTOP_OPERATOR_TOKEN: operatorToken }, msMax: undoMsMax });
       // Nothing to undo is an answer too, and then nothing may have changed.

@@ -173,6 +173,11 @@ test('what loses nothing needs nothing', () => {
   for (const sql of unneeded) assert.deepEqual([covered(sql).scope, covered(sql).method], ['not-needed', undefined], `${sql}: ${covered(sql).sentence}`);
 });
 
+test('what replaces a definition does not claim that nothing is lost', () => {
+  for (const sql of ['CREATE OR REPLACE VIEW fresh AS SELECT 1 AS one', "COMMENT ON TABLE plain IS 'other'", "ALTER TABLE plain ALTER COLUMN v SET DEFAULT 'x'"]) assert.match(covered(sql).sentence, /a definition that it replaces does not come back/, sql);
+  assert.match(covered("INSERT INTO plain SELECT * FROM plain").sentence, /adds rows and loses none/);
+});
+
 test('in a block of the client\'s nothing is promised where a trigger may still change rows when it ends', () => {
   const { scope, sentence } = covered("UPDATE late SET v = 'x'", { isInBlock: true });
   assert.equal(scope, 'point-in-time');

@@ -58,7 +58,9 @@ function mayLose({ destroys, effects }: Risk): boolean {
 
 function notNeeded({ effects }: Risk): Coverage {
   const adds = effects.some((effect) => effect.kind === 'insert' && outlives(effect));
-  const sentence = adds ? 'It adds rows and loses none, so nothing is kept; to take them out again is another statement.' : 'It loses nothing, so there is nothing to bring back.';
+  const defines = effects.some((effect) => (effect.kind === 'create' || effect.kind === 'alter') && outlives(effect));
+  const sentence = defines ? 'It loses no rows, so nothing is kept; a definition that it replaces does not come back.'
+    : adds ? 'It adds rows and loses none, so nothing is kept; to take them out again is another statement.' : 'It loses nothing, so there is nothing to bring back.';
   return { scope: 'not-needed', method: undefined, tables: [], sentence, lost: [] };
 }
 

@@ -52,6 +52,17 @@ describe('others who are at work', () => {
     assert.deepEqual(await acting, [['shop.item', 11]]);
   });
 
+  it('who make a trigger meanwhile that loses rows elsewhere have the statement refused', async () => {
+    await scene.run('CREATE TABLE shop.aside AS SELECT * FROM shop.item', 'CREATE FUNCTION shop.lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM shop.aside; RETURN NULL; END $$');
+    await other.query('BEGIN');
+    await other.query('CREATE TRIGGER lost AFTER TRUNCATE ON shop.item FOR EACH STATEMENT EXECUTE FUNCTION shop.lose()');
+    const acting = assert.rejects(scene.act('TRUNCATE item'), refuses('rows_moved', /rows of other tables/));
+    await untilWaiting();
+    await other.query('COMMIT');
+    await acting;
+    assert.deepEqual((await other.query('SELECT count(*) FROM shop.aside')).rows, [['10']]);
+  });
+
   it('who make a table that refers to this one meanwhile have its rows kept too', async () => {
     await other.query('BEGIN');
     await other.query('CREATE TABLE shop.part (id int PRIMARY KEY, item int REFERENCES shop.item)');

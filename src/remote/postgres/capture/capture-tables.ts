@@ -18,11 +18,14 @@ import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
 import { lockClosure, resolveTaken, type TouchedRelation } from './closure.ts';
 import { changedConstraintsSql, truncateTriggersSql, unforeseenSql } from './closure-queries.ts';
+import { lostElsewhere, lostMore } from './lost-elsewhere.ts';
 import { inOwnSettings, printingSettings } from './own-settings.ts';
 import { arrayOf, readCapturedTables, type CapturedTable } from './tables.ts';
 
 interface Found {
   readonly touched: readonly TouchedRelation[];
+  /** Rows of other tables that the transaction had lost before. */
+  readonly lostBefore: number;
   readonly foreseen: string;
   readonly definition: Definition;
   readonly facts: DefinitionFacts;
@@ -51,7 +54,7 @@ async function capture({ query, copyOut }: TransactionSession, taken: Taken, dra
   const named = await resolveTaken(query, taken);
   return inOwnSettings(query, printingSettings, async (were) => {
     const { touched, all } = await lockClosure(query, taken, named);
-    const changesRowsOnly = taken.verb === 'truncate' && (await query(truncateTriggersSql, [arrayOf(touched.map(({ oid }) => oid))]))[0]?.[0] === 'f';
+    const changesRowsOnly = taken.verb === 'truncate' && (await query(truncateTriggersSql, [relationsOf(touched)]))[0]?.[0] === 'f';
     const { facts, definition } = await readWhole(query, changesRowsOnly);
     const shapes = await readCapturedTables(query, touched.filter(({ kind, isGone, isChanged }) => (kind === 'r' || kind === 'p') && (isGone || isChanged)).map(({ name }) => name));
     const sequences = await readSequences(query, touched.filter(({ kind }) => kind === 'S').map(({ name }) => name));
@@ -63,9 +66,12 @@ async function capture({ query, copyOut }: TransactionSession, taken: Taken, dra
       const content = withRows.has(name) ? await copyRows(copyOut, shape, draft.rows()) : undefined;
       tables.push({ ...kept, fingerprint: fingerprintOf(kept), ...(content === undefined ? {} : { content }) });
     }
-    return { touched, foreseen: all[1], definition, facts, shapes, tables, sequences, changesRowsOnly, searchPath: were['search_path'] ?? '' };
+    const lostBefore = await lostElsewhere(query, relationsOf(touched));
+    return { touched, lostBefore, foreseen: all[1], definition, facts, shapes, tables, sequences, changesRowsOnly, searchPath: were['search_path'] ?? '' };
   });
 }
+
+function relationsOf(touched: readonly TouchedRelation[]): string { return arrayOf(touched.map(({ oid }) => oid)); }
 
 /** A snapshot that is older than the lock sees rows that are not those that fall. */
 export async function checkIsolation(query: CatalogQuery): Promise<void> {
@@ -103,6 +109,7 @@ export async function readSequences(query: CatalogQuery, names: readonly string[
 async function conclude(session: TransactionSession, taken: Taken, found: Found, draft: Pick<RecoveryDraft, 'rows'>): Promise<CapturedContents> {
   return inOwnSettings(session.query, printingSettings, async () => {
     const { query } = session;
+    if (await lostElsewhere(query, relationsOf(found.touched)) !== found.lostBefore) throw lostMore();
     if (taken.verb === 'drop') await checkForeseen(query, found.foreseen);
     const after = await readWhole(query, found.changesRowsOnly);
     const change: Change = { before: found.definition, after: after.definition, factsBefore: found.facts, factsAfter: after.facts };

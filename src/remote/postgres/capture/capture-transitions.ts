@@ -14,6 +14,7 @@ import type { CapturedContents, RecoveryDraft } from '../../../flow/protect.ts';
 import { ServerError } from '../server-error.ts';
 import type { TransactionSession } from '../transaction-session.ts';
 import { readPlace, type Capture } from './capture.ts';
+import { lostElsewhere, lostMore } from './lost-elsewhere.ts';
 import { pinPrinting, type Printing } from './printing.ts';
 import { arrayOf, checkHoles, readCapturedTables, type CapturedTable } from './tables.ts';
 import { captureTransitions, type ImageQueries, type TransitionCapture } from './transitions.ts';
@@ -104,11 +105,8 @@ class TransitionsCapture implements Capture {
     }
   }
 
-  async #lostElsewhere(): Promise<number> {
-    const names = this.#tables.flatMap(({ name, partitions }) => [name, ...partitions]);
-    const [row] = await this.#session.query(lostElsewhereSql, [arrayOf(names)]);
-    // NaN equals nothing: who does not count proves nothing.
-    return Number(row?.[0] ?? Number.NaN);
+  #lostElsewhere(): Promise<number> {
+    return lostElsewhere(this.#session.query, arrayOf(this.#tables.flatMap(({ name, partitions }) => [name, ...partitions])));
   }
 
   async #contents(capture: TransitionCapture, { settings }: Printing): Promise<CapturedContents> {
@@ -155,10 +153,6 @@ class TransitionsCapture implements Capture {
     if (names.length !== this.#names.length) throw new Failure('schema_moved', 'Backstop: a table whose rows were to be kept is not there any more, so this statement did not run');
     return names;
   }
-}
-
-function lostMore(): Failure {
-  return new Failure('rows_moved', 'Backstop rolled this statement back, because what would undo it is not whole: rows of other tables were changed as well, or what was changed could not be counted');
 }
 
 /** As the catalog's keys spell a name. */

@@ -8,8 +8,8 @@ import type { CanonicalValue } from '../lib/canonical-json.ts';
 import { Bug } from '../lib/assert.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../core/failure.ts';
-import { chunksOf, sizeOf, writeManifest, type CaptureMethod, type KeptCoverage, type KeptRows, type KeptTable, type Manifest, type ServerIdentity } from '../core/recovery/manifest.ts';
-import type { SealedPoint, TransactionFate } from '../core/recovery/recovery-point.ts';
+import { sizeOf, writeManifest, type CaptureMethod, type KeptCoverage, type KeptRows, type KeptTable, type Manifest, type ServerIdentity } from '../core/recovery/manifest.ts';
+import { pointOf, type SealedPoint, type TransactionFate } from '../core/recovery/recovery-point.ts';
 import type { Packs } from '../remote/bucket/packs.ts';
 
 export interface Protector {
@@ -134,7 +134,7 @@ class Draft implements RecoveryDraft {
     const { packs, record } = this.#deps;
     const { pack, line, kept } = await packs.add(writeManifest(manifest));
     this.#checkAge();
-    const sealed = pointOf(manifest, pack, line, this.#subject.undoes ?? []);
+    const sealed = pointOf(manifest, { pack, line }, this.#subject.undoes);
     const point: RecoveryPoint = { id: manifest.id, settle: settler(record, sealed) };
     // It was read back; that it becomes durable and that it comes on record need not wait for each other, only the commit for both.
     const failed = (await Promise.allSettled([record.seal(sealed), kept])).find((result) => result.status === 'rejected');
@@ -180,11 +180,6 @@ function givenUp(): Failure { return new Failure('cancelled', 'the recovery poin
 /** Of rows nothing changed. What falls with a table that is empty has to be made again all the same. */
 function isEmpty({ method, tables, definition }: Manifest): boolean {
   return (method === 'rows' || method === 'transitions') && definition === undefined && sizeOf({ tables }).rows === 0;
-}
-
-function pointOf(manifest: Manifest, pack: string, line: string, undoes: readonly string[]): SealedPoint {
-  const { id, actions, agent, sessionId, database, coverage: { scope }, method, server: { systemId, timeline }, xid, createdAt } = manifest;
-  return { id, actions, agent, sessionId, database, scope, method, pack, line, chunks: chunksOf(manifest).map(({ name }) => name), ...sizeOf(manifest), systemId, timeline, xid, undoes, createdAt };
 }
 
 function settler(record: RecoveryRecord, point: SealedPoint): (fate: TransactionFate) => void {

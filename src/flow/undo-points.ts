@@ -3,8 +3,7 @@
  * clear, or all of an agent or of a time. One that cannot be undone is told by name, with what became of it.
  */
 import { Failure } from '../core/failure.ts';
-import { sizeOf, type Manifest } from '../core/recovery/manifest.ts';
-import type { RecoveryPointOnRecord, RecoveryPointState } from '../core/recovery/recovery-point.ts';
+import { pointOf, type RecoveryPointOnRecord, type RecoveryPointState } from '../core/recovery/recovery-point.ts';
 import type { StoredManifest } from '../remote/bucket/stored-packs.ts';
 import type { RecoveryPoints } from '../store/recovery-points.ts';
 
@@ -99,13 +98,8 @@ const wholeId = /^(?:act|rp)_[0-9a-z]{20}$/;
 async function inStorage(stored: FindDeps['stored'], id: string): Promise<RecoveryPointOnRecord> {
   if (wholeId.test(id)) {
     for await (const found of stored()) {
-      if (found.kind === 'manifest' && [found.manifest.id, ...found.manifest.actions].includes(id)) return pointOf(found.manifest, found.pack, found.line);
+      if (found.kind === 'manifest' && [found.manifest.id, ...found.manifest.actions].includes(id)) return { ...pointOf(found.manifest, found), state: 'unknown', changedAt: found.manifest.createdAt };
     }
   }
   throw new Failure('not_found', `nothing was captured by which ${id} could be undone`, { hint: '`backstop log` marks the actions that can be undone. What only reads or inserts is not captured.' });
-}
-
-function pointOf(manifest: Manifest, pack: string, line: string): RecoveryPointOnRecord {
-  const { id, actions, agent, sessionId, database, coverage: { scope }, method, server: { systemId, timeline }, xid, createdAt } = manifest;
-  return { id, actions, agent, sessionId, database, scope, method, pack, line, ...sizeOf(manifest), systemId, timeline, xid, undoes: [], createdAt, state: 'unknown', changedAt: createdAt };
 }

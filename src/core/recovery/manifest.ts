@@ -62,15 +62,19 @@ export interface KeptTable extends TableShape {
   readonly content?: KeptRows;
 }
 
-/** As capture found it; quoted names. */
+/** As capture found it. */
 export interface TableShape {
+  /** Quoted: `app.orders`. */
   readonly name: string;
-  /** Without generated ones. */
+  /** Quoted, in their order; generated ones are not among them, because they cannot be written. */
   readonly columns: readonly string[];
-  /** One for each column, as `format_type` shows them. */
+  /** As `format_type` shows them, one for each column. */
   readonly types: readonly string[];
+  /** Quoted columns of the primary key; empty: there is none. */
   readonly key: readonly string[];
+  /** Quoted columns whose values the server insists on giving. */
   readonly alwaysIdentity: readonly string[];
+  /** Quoted, of every level: a statement may name one of them, and then only its own triggers fire. */
   readonly partitions: readonly string[];
 }
 

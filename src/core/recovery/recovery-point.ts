@@ -4,7 +4,7 @@
  * lost answer leaves. One that was committed can be undone, once; whatever has served its time is purged.
  */
 import type { Recoverability } from '../risk.ts';
-import type { CaptureMethod } from './manifest.ts';
+import { chunksOf, sizeOf, type CaptureMethod, type Manifest } from './manifest.ts';
 
 export const recoveryPointStates = ['sealed', 'committed', 'discarded', 'unknown', 'undone', 'purged'] as const;
 export type RecoveryPointState = (typeof recoveryPointStates)[number];
@@ -59,4 +59,10 @@ export interface RecoveryPointOnRecord extends Omit<SealedPoint, 'chunks'> {
   readonly state: RecoveryPointState;
   /** When it came into that state. */
   readonly changedAt: string;
+}
+
+/** Of a manifest that lies there. `undoes`: the points that its action undoes. */
+export function pointOf(manifest: Manifest, { pack, line }: Pick<SealedPoint, 'pack' | 'line'>, undoes: readonly string[] = []): SealedPoint {
+  const { id, actions, agent, sessionId, database, coverage: { scope }, method, server: { systemId, timeline }, xid, createdAt } = manifest;
+  return { id, actions, agent, sessionId, database, scope, method, pack, line, chunks: chunksOf(manifest).map(({ name }) => name), ...sizeOf(manifest), systemId, timeline, xid, undoes, createdAt };
 }

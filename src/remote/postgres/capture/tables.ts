@@ -4,21 +4,10 @@
  */
 import { z } from 'zod';
 import { Failure } from '../../../core/failure.ts';
+import type { TableShape } from '../../../core/recovery/manifest.ts';
 import type { CatalogQuery } from '../catalog.ts';
 
-export interface CapturedTable {
-  /** Quoted: `app.orders`. */
-  readonly name: string;
-  /** Quoted, in their order; generated ones are not among them, because they cannot be written. */
-  readonly columns: readonly string[];
-  /** As `format_type` shows them, one for each column. */
-  readonly types: readonly string[];
-  /** Quoted columns of the primary key; empty: there is none. */
-  readonly key: readonly string[];
-  /** Quoted columns whose values the server insists on giving. */
-  readonly alwaysIdentity: readonly string[];
-  /** Quoted, of every level: a statement may name one of them, and then only its own triggers fire. */
-  readonly partitions: readonly string[];
+export interface CapturedTable extends TableShape {
   /** Why changed rows of this table cannot be captured whole; empty: they can. */
   readonly holes: readonly string[];
 }

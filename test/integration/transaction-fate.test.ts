@@ -78,12 +78,33 @@ test('of a prepared transaction it is not known yet', async () => {
   }
 });
 
-test('another server, another timeline, a number not given out yet and one too old tell nothing', async () => {
+test('another server, another timeline and a number that is too old tell nothing', async () => {
   const { ranOn, client } = await transaction((committing) => committing.query('COMMIT'));
   await client.end();
   assert.equal(await transactionFate(query, { ...ranOn, systemId: '1' }), 'unknown');
   assert.equal(await transactionFate(query, { ...ranOn, timeline: ranOn.timeline + 1 }), 'unknown');
-  assert.equal(await transactionFate(query, { ...ranOn, xid: String(BigInt(ranOn.xid) + 1_000_000n) }), 'unknown');
   assert.equal(await transactionFate(query, { ...ranOn, xid: '3' }), 'unknown', 'the first of all, long forgotten');
   assert.equal((await query('SELECT 1'))[0]?.[0], '1', 'the connection goes on');
+});
+
+test('a transaction whose number a crash took back did not commit', async () => {
+  const crashing = await startPostgresServer();
+  const asking = async (): Promise<{ readonly open: Link; readonly ask: CatalogQuery }> => {
+    const open = await connectLink(parseConnectionString(crashing.url()), {});
+    return { open, ask: async (sql, parameters) => (await open.query(sql, parameters)).rows };
+  };
+  try {
+    const before = await asking();
+    await before.ask('BEGIN');
+    await before.ask('SELECT pg_current_xact_id()');
+    const { xid, server: { systemId, timeline } } = await readPlace(before.ask);
+    crashing.shutDown('immediate');
+    await crashing.startAgain();
+    before.open.destroy();
+    const after = await asking();
+    assert.equal(await transactionFate(after.ask, { systemId, timeline, xid }), 'discarded');
+    await after.open.end();
+  } finally {
+    await crashing.stop();
+  }
 });

@@ -15,7 +15,7 @@ export interface RanOn {
 }
 
 const fates: Readonly<Record<string, TransactionFate | 'not-yet'>> = { committed: 'committed', aborted: 'discarded', 'in progress': 'not-yet' };
-/** The server says so of a number that it has not given out yet. */
+/** The server says so of a number that it has not given out: it did, and has lost it in a crash, with all that it stood for. */
 const invalidParameter = '22023';
 
 /**
@@ -30,7 +30,7 @@ export async function transactionFate(query: CatalogQuery, { systemId, timeline,
     const [status] = await query('SELECT pg_xact_status($1::xid8)', [xid]);
     return fates[status?.[0] ?? ''] ?? 'unknown';
   } catch (error) {
-    if (error instanceof ServerError && error.code === invalidParameter) return 'unknown';
+    if (error instanceof ServerError && error.code === invalidParameter) return 'discarded';
     throw error;
   }
 }

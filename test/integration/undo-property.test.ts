@@ -1,4 +1,4 @@
-/** Whatever random statements do to random schemas is undone, on PostgreSQL 18. `UNDO_CASES=500` for more of them. */
+/** Whatever random statements do to random schemas is undone, on PostgreSQL 18. `UNDO_CASES=500` for more of them, `UNDO_SEED` for others. */
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { everythingComesBack } from '../fixtures/undo/comes-back.ts';
 

@@ -1,6 +1,6 @@
 /**
  * Backstop is killed (SIGKILL), the server is stopped at once, or both, at random moments while agents delete, update,
- * truncate, drop and alter, one hundred times and more. Whatever the moment: where anything changed, a recovery point brings
+ * truncate, drop and alter, fifty times, and as often as UNDO_KILLS says. Whatever the moment: where anything changed, a recovery point brings
  * it back, verified, bit for bit, by `backstop undo` as an operator runs it. A failure names its seed; with another one:
  * `node test/peers/undo-kill.test.ts SEED`.
  */
@@ -12,7 +12,7 @@ import { until } from '../fixtures/until.ts';
 import { destroyUntilGone, destroyers, tablesSql, type Told } from './undo-kill/load.ts';
 import { startUndoRig } from './undo-kill/rig.ts';
 
-const runs = Number(process.env['UNDO_KILLS'] ?? 100);
+const runs = Number(process.env['UNDO_KILLS'] ?? 50);
 /** Work until a kill, counted in statements, so that a slow machine sees as much of it, and then a moment. */
 const statementsMax = 12;
 const momentMsMax = 120;

@@ -5,7 +5,7 @@ import { missingFile } from './peer.ts';
 
 const programs15 = '/usr/lib/postgresql/15/bin';
 /** Of changes of rows, and as many of drops and alterations, on each version. */
-const cases = Number(process.env['UNDO_CASES'] ?? 30);
+const cases = Number(process.env['UNDO_CASES'] ?? 130);
 
 everythingComesBack('on PostgreSQL 18', () => startPostgresServer(), { major: 18, cases });
 everythingComesBack('on PostgreSQL 15', () => startPostgresServer({}, programs15), { major: 15, cases, skip: missingFile(programs15) });

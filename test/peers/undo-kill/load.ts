@@ -20,13 +20,13 @@ INSERT INTO ${agent}_child (p, v) SELECT 1 + i % ${rows}, 'c' || i FROM generate
 INSERT INTO ${agent}_part SELECT i, i % 7, decode(md5(i::text), 'hex') FROM generate_series(1, ${rows}) i;
 INSERT INTO ${agent}_bag SELECT i % 10, 'same' FROM generate_series(1, ${rows}) i`).join(';\n');
 
-/** Each row of texts is sent one by one; ten random numbers stand for `?`. */
+/** Each row of texts is sent one by one; ten random numbers stand for `?`. No table is dropped that refers to another: docs/recovery.md says what of that does not come back in one go. */
 const works: readonly (readonly string[])[] = [
   ['DELETE FROM _parent WHERE id = ?'], ['DELETE FROM _parent WHERE id % 10 = ?'], ["UPDATE _parent SET v = 'new', n = n + 1 WHERE id < 200"], ['UPDATE _parent SET id = id + 1000 WHERE id = ?'],
   ["UPDATE _child SET v = 'x' WHERE id % 10 = ?"], ['DELETE FROM _part WHERE k = ?'], ['UPDATE _part SET k = k + 1 WHERE id = ?'], ["INSERT INTO _parent VALUES (?, 'up') ON CONFLICT (id) DO UPDATE SET v = excluded.v"],
   ['BEGIN', 'DELETE FROM _parent WHERE id % 10 = ?', "UPDATE _part SET v = '\\x00' WHERE id % 10 = ?", 'COMMIT'], ['BEGIN', 'DELETE FROM _child WHERE id % 10 = ?', 'ROLLBACK'],
   ['BEGIN', 'SAVEPOINT s', 'DELETE FROM _child WHERE id % 10 = ?', 'ROLLBACK TO s', 'DELETE FROM _part WHERE id % 10 = ?', 'COMMIT'],
-  ['TRUNCATE _bag'], ['TRUNCATE _parent CASCADE'], ['DROP TABLE _bag CASCADE'], ['DROP TABLE _child'], ['ALTER TABLE _part DROP COLUMN v'], ["ALTER TABLE _parent ALTER COLUMN n TYPE int USING 0"],
+  ['TRUNCATE _bag'], ['TRUNCATE _parent CASCADE'], ['DROP TABLE _bag CASCADE'], ['ALTER TABLE _part DROP COLUMN v'], ["ALTER TABLE _parent ALTER COLUMN n TYPE int USING 0"],
 ];
 
 /** Whatever fails for another reason than a lost connection is the agent's daily life, and is counted. */

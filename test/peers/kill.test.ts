@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
 import { postgresStores } from '../fixtures/postgres-stores.ts';
 import { placeToText } from '../fixtures/store.ts';
+import { generator } from '../fixtures/generator.ts';
 import { until } from '../fixtures/until.ts';
 import { everyWork, workUntilGone, type Told } from './kill/load.ts';
 import { RecordReader } from './kill/record.ts';
@@ -24,17 +25,6 @@ const momentMsMax = 100;
 const startMsTypical = 700;
 const workMsMax = 60_000;
 const seed = Number(process.argv[2] ?? Date.now() % 1_000_000);
-
-/** mulberry32: small, and the same everywhere. */
-function generator(state: number): (below: number) => number {
-  let now = state;
-  return (below) => {
-    now = (now + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(now ^ (now >>> 15), 1 | now);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
 
 /** Answers whatever is held, as fast as it comes, until told to stop. */
 async function answerAll({ memory, operatorToken }: Rig, answers: Set<string>, stop: AbortSignal): Promise<void> {

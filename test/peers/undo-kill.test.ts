@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startPostgresServer } from '../fixtures/postgres-server.ts';
+import { generator } from '../fixtures/generator.ts';
 import { until } from '../fixtures/until.ts';
 import { destroyUntilGone, destroyers, tablesSql, type Told } from './undo-kill/load.ts';
 import { startUndoRig } from './undo-kill/rig.ts';
@@ -20,17 +21,6 @@ const statementsMax = 12;
 const momentMsMax = 120;
 const workMsMax = 60_000;
 const seed = Number(process.argv[2] ?? Date.now() % 1_000_000);
-
-/** mulberry32: small, and the same everywhere. */
-function generator(state: number): (below: number) => number {
-  let now = state;
-  return (below) => {
-    now = (now + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(now ^ (now >>> 15), 1 | now);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
 
 it(`${runs} kills leave nothing changed that cannot be undone, seed ${seed}`, { timeout: 3_000_000, skip }, async (t) => {
   const random = generator(seed);
